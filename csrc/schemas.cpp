@@ -1,0 +1,23 @@
+// The operators' schemas. They are frozen: exported programs store them.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(scrn_ops, m) {
+  m.def(
+      "aggregate_offsets(Tensor offset, Tensor mask, bool mask_is_logits=False) -> Tensor");
+  m.def(
+      "aggregate_offsets_backward(Tensor grad, Tensor offset, Tensor mask, bool mask_is_logits, "
+      "bool need_offset, bool need_mask) -> (Tensor grad_offset, Tensor grad_mask)");
+  m.def("offset_sample(Tensor input, Tensor offset, bool align_corners=True) -> Tensor");
+  m.def(
+      "offset_sample_backward(Tensor grad, Tensor input, Tensor offset, bool align_corners, "
+      "bool need_input, bool need_offset, bool deterministic) "
+      "-> (Tensor grad_input, Tensor grad_offset)");
+  m.def(
+      "semantic_refine(Tensor low, Tensor offset, Tensor mask, Tensor? skip=None, "
+      "bool mask_is_logits=False, bool align_corners=False) -> (Tensor output, Tensor aggregated)");
+  m.def(
+      "semantic_refine_backward(Tensor grad, Tensor low, Tensor offset, Tensor mask, "
+      "Tensor aggregated, bool mask_is_logits, bool align_corners, bool need_low, "
+      "bool need_offset, bool need_mask, bool deterministic) "
+      "-> (Tensor grad_low, Tensor grad_offset, Tensor grad_mask)");
+}
