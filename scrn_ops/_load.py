@@ -6,8 +6,10 @@ wheel also serves a CPU-only torch.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ CPU_LIBRARY = PACKAGE / "libscrn_ops.so"
 CUDA_LIBRARY = PACKAGE / "libscrn_ops_cuda.so"
 MINIMUM_TORCH = (2, 11)
 REBUILD = (
-    "in a checkout run `make build`, elsewhere "
-    "`pip install --force-reinstall --no-deps --no-build-isolation <the source of scrn>`"
+    "rebuild it, in a checkout with `make build`, elsewhere with `pip install --force-reinstall "
+    "--no-deps --no-build-isolation .` in the source folder"
 )
 
 _loaded: set[Path] = set()
@@ -36,17 +38,13 @@ def build_info() -> dict[str, Any]:
 
 def versions() -> str:
     """The versions that decide whether the libraries load, in one line."""
-    built = build_info().get("torch", "nothing built")
+    built = build_info().get("torch")
+    origin = f"built with torch {built} for {build_info()['machine']}" if built else "not built"
+    cuda = f"with CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
     return (
-        f"scrn_ops {__version__} (built with torch {built}), torch {torch.__version__}, "
-        f"CUDA of torch {torch.version.cuda}, Python {platform.python_version()}, "
-        f"{platform.machine()}"
+        f"scrn_ops {__version__} ({origin}), torch {torch.__version__} {cuda}, "
+        f"Python {platform.python_version()} on {platform.machine()}"
     )
-
-
-def torch_is_new_enough(version: str) -> bool:
-    major, minor = version.split(".")[:2]
-    return (int(major), int(minor)) >= MINIMUM_TORCH
 
 
 def cuda_absence() -> str | None:
@@ -58,24 +56,25 @@ def cuda_absence() -> str | None:
     if not CUDA_LIBRARY.is_file():
         reason = build_info().get("cuda", {}).get("reason", "nothing was built")
         return (
-            f"scrn_ops was built without them ({reason}); install a CUDA toolkit, set "
-            f"SCRN_OPS_CUDA=1 and rebuild: {REBUILD}"
+            f"scrn_ops was built without CUDA kernels ({reason}); install a CUDA toolkit, set "
+            f"SCRN_OPS_CUDA=1 and {REBUILD}"
         )
-    return "load_libraries() was not called"
+    return "the libraries were not loaded"
 
 
-def _load(path: Path) -> None:
-    try:
-        torch.ops.load_library(path)
-    except OSError as error:
-        built = build_info().get("machine", platform.machine())
-        cause = f" (built for {built})" if built != platform.machine() else ""
-        raise ImportError(
-            f"scrn_ops cannot load {path.name}{cause}: {error}. Found {versions()}. The library "
-            f"serves every torch from {'.'.join(map(str, MINIMUM_TORCH))} on; rebuild it for this "
-            f"one: {REBUILD}"
-        ) from error
-    _loaded.add(path)
+def cpu_instruction_set() -> str:
+    """The instruction set of the CPU kernels in use; ``SCRN_OPS_CPU`` forces one."""
+    query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_instruction_set
+    query.argtypes, query.restype = [], ctypes.c_char_p
+    name: bytes = query()
+    return name.decode()
+
+
+def cpu_has_instruction_set(name: str) -> bool:
+    """Whether this build on this machine can run ``"avx512"``, ``"avx2"`` or ``"portable"``."""
+    query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_has_instruction_set
+    query.argtypes, query.restype = [ctypes.c_char_p], ctypes.c_int
+    return bool(query(name.encode()))
 
 
 def load_libraries() -> None:
@@ -85,12 +84,25 @@ def load_libraries() -> None:
         ImportError: torch is too old, nothing was built, or a library does not load; the
             message names the versions found and the fix.
     """
-    if CPU_LIBRARY in _loaded:
-        return
-    if not torch_is_new_enough(torch.__version__):
+    try:
+        _load_libraries()
+    except ImportError as error:
+        # `python -m scrn_ops.doctor` imports the package before it runs the module, and should
+        # report the failure, not die of it. While the package is imported, argv[0] is "-m".
+        if sys.argv[:1] == ["-m"] and "scrn_ops.doctor" in sys.orig_argv:
+            from . import doctor
+
+            sys.exit(doctor.main(failure=error))
+        raise
+
+
+def _load_libraries() -> None:
+    needed = ".".join(map(str, MINIMUM_TORCH))
+    major, minor = torch.__version__.split(".")[:2]
+    if (int(major), int(minor)) < MINIMUM_TORCH:
         raise ImportError(
-            f"scrn_ops needs torch>={'.'.join(map(str, MINIMUM_TORCH))}. Found {versions()}. "
-            f"Fix: pip install --upgrade 'torch>={'.'.join(map(str, MINIMUM_TORCH))}'"
+            f"scrn_ops needs torch>={needed}. Found {versions()}. "
+            f"Fix: pip install --upgrade 'torch>={needed}'"
         )
     if not CPU_LIBRARY.is_file():
         raise ImportError(
@@ -100,3 +112,15 @@ def load_libraries() -> None:
     _load(CPU_LIBRARY)
     if torch.version.cuda is not None and CUDA_LIBRARY.is_file():
         _load(CUDA_LIBRARY)
+
+
+def _load(path: Path) -> None:
+    if path in _loaded:
+        return
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        raise ImportError(
+            f"scrn_ops cannot load {path.name}: {error}. Found {versions()}. Fix: {REBUILD}"
+        ) from error
+    _loaded.add(path)

@@ -1,0 +1,81 @@
+# Every target sets up its own virtual environment on first use; `make test VENV=` uses the
+# current interpreter and installs nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BASE_PYTHON ?= python3
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+EXTRAS ?= test,lint,bench
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+# Warnings stop the build where it is checked, not where it is used.
+export SCRN_OPS_WERROR ?= $(if $(CI),1,0)
+
+.PHONY: help build test lint format bench bench-full compat wheel clean
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+ifeq ($(strip $(VENV)),)
+BIN :=
+PYTHON := $(shell command -v python || command -v python3)
+INSTALLED :=
+else
+BIN := $(VENV)/bin/
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+PIP := $(PYTHON) -m pip --quiet --disable-pip-version-check
+
+$(VENV)/.torch:
+	$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	  "scrn needs Python 3.10 or newer; name one with BASE_PYTHON=")'
+	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
+	$(PIP) install "setuptools>=77" ninja $(TORCH)
+	touch $@
+
+$(VENV)/.installed: pyproject.toml setup.py $(VENV)/.torch
+	$(PYTHON) setup.py --quiet build_ext --inplace
+	$(PIP) install --no-build-isolation --editable '.[$(EXTRAS)]'
+	touch $@
+endif
+
+build: $(INSTALLED) ## Compiles what changed, into the package
+	$(PYTHON) setup.py --quiet build_ext --inplace
+
+test: build ## Runs the tests
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED) ## Checks style and types
+	$(BIN)ruff check .
+	$(BIN)ruff format --check .
+	find csrc tests -regex '.*\.\(cpp\|cu\|cuh\|h\)' -print0 | \
+	  xargs -0 $(BIN)clang-format --dry-run -Werror
+	$(BIN)mypy
+	find .ci tools tests benchmarks -name '*.sh' -print0 | xargs -0 $(BIN)shellcheck .ci/run
+
+format: $(INSTALLED) ## Rewrites the sources in the project's style
+	$(BIN)ruff check --fix .
+	$(BIN)ruff format .
+	find csrc tests -regex '.*\.\(cpp\|cu\|cuh\|h\)' -print0 | xargs -0 $(BIN)clang-format -i
+
+bench: build ## Measures on this machine, in minutes, and draws the demonstration
+	$(PYTHON) -m benchmarks --quick $(BENCH_ARGS)
+	$(PYTHON) -m benchmarks.demo
+
+bench-full: build ## Measures every case
+	$(PYTHON) -m benchmarks $(BENCH_ARGS)
+
+wheel: $(INSTALLED) ## Builds a wheel into dist/
+	rm -rf build/lib build/bdist.* dist/scrn-*.whl
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check \
+	  --no-build-isolation --no-deps --wheel-dir dist .
+
+compat: wheel ## Tests one wheel on the oldest and the newest torch
+	$(PYTHON) tools/compat.py dist/scrn-*.whl
+
+clean: ## Removes what was built, but not the virtual environment
+	rm -rf build dist *.egg-info scrn_ops/*.so scrn_ops/_build_info.json

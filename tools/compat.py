@@ -1,0 +1,81 @@
+"""Runs the op tests with one wheel on several pairs of torch and Python, each in its own venv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIRS = (
+    ("3.11", ("torch==2.14.1", "torchvision==0.29.1")),
+    ("3.12", ("torch==2.11.0", "torchvision==0.26.0")),
+)
+TEST_PACKAGES = ("expecttest", "hypothesis", "numpy", "pillow", "pytest", "pytest-xdist")
+
+# Run in each venv. Without -P the checkout would be imported instead of the wheel.
+SESSION = """
+import sys, sysconfig
+import pytest, torch, scrn_ops
+site = sysconfig.get_paths()["platlib"]
+if not scrn_ops.__file__.startswith(site):
+    sys.exit(f"scrn_ops comes from {scrn_ops.__file__}, not from the wheel in {site}")
+print(f"compat: torch {torch.__version__}, Python {sys.version.split()[0]}, {scrn_ops.__file__}")
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def find_python(version: str) -> str | None:
+    """An interpreter of that version: on PATH, or among pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [shutil.which(f"python{version}")]
+    candidates += [str(p) for p in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
+    for candidate in filter(None, candidates):
+        probe = [candidate, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"]
+        run = subprocess.run(probe, capture_output=True, text=True, check=False)
+        if run.returncode == 0 and run.stdout.strip() == version:
+            return candidate
+    return None
+
+
+def prepare(python: str, venv: Path, packages: tuple[str, ...]) -> Path:
+    """A venv with those packages, made once."""
+    interpreter = venv / "bin" / "python"
+    wanted, stamp = "\n".join(packages), venv / ".installed"
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        subprocess.run([python, "-m", "venv", str(venv)], check=True)
+        subprocess.run([*pip(interpreter), "install", *packages], check=True)
+        stamp.write_text(wanted)
+    return interpreter
+
+
+def pip(interpreter: Path) -> list[str]:
+    return [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} WHEEL")
+    wheel = Path(sys.argv[1]).resolve()
+    failed = False
+    for version, torch in PAIRS:
+        name = f"{torch[0]} on Python {version}"
+        python = find_python(version)
+        if python is None:
+            print(f"compat: {name}: not run, no python{version} on PATH or in pyenv")
+            continue
+        venv = ROOT / "build" / "compat" / f"py{version}-{torch[0].replace('==', '-')}"
+        interpreter = prepare(python, venv, (*torch, *TEST_PACKAGES))
+        reinstall = ["install", "--force-reinstall", "--no-deps", str(wheel)]
+        subprocess.run([*pip(interpreter), *reinstall], check=True)
+        arguments = ["-q", "-p", "no:cacheprovider", "tests/ops"]
+        run = subprocess.run([interpreter, "-P", "-c", SESSION, *arguments], cwd=ROOT, check=False)
+        print(f"compat: {name}: {'passed' if run.returncode == 0 else 'FAILED'}")
+        failed |= run.returncode != 0
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
