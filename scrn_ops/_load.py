@@ -63,17 +63,24 @@ def cuda_absence() -> str | None:
 
 
 def cpu_instruction_set() -> str:
-    """The instruction set of the CPU kernels in use; ``SCRN_OPS_CPU`` forces one."""
+    """The instruction set of the CPU kernels in use; ``SCRN_OPS_CPU`` forces one.
+
+    Raises:
+        RuntimeError: ``SCRN_OPS_CPU`` names one that this build or this machine has not.
+    """
     query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_instruction_set
-    query.argtypes, query.restype = [], ctypes.c_char_p
-    name: bytes = query()
-    return name.decode()
+    query.argtypes, query.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_bool
+    text = ctypes.create_string_buffer(512)
+    found = query(text, len(text))
+    if not found:
+        raise RuntimeError(text.value.decode())
+    return text.value.decode()
 
 
 def cpu_has_instruction_set(name: str) -> bool:
     """Whether this build on this machine can run ``"avx512"``, ``"avx2"`` or ``"portable"``."""
     query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_has_instruction_set
-    query.argtypes, query.restype = [ctypes.c_char_p], ctypes.c_int
+    query.argtypes, query.restype = [ctypes.c_char_p], ctypes.c_bool
     return bool(query(name.encode()))
 
 
