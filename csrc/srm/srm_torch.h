@@ -1,0 +1,191 @@
+#pragma once
+
+// What the bindings of every device share: checks, layouts, allocation, geometry. A check that
+// fails throws; the raw operators are reachable without the Python API and must never crash.
+
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/MemoryFormat.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "srm_params.h"
+
+namespace scrn {
+
+using torch::headeronly::IntHeaderOnlyArrayRef;
+using torch::headeronly::MemoryFormat;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// STD_TORCH_CHECK would put the path of this file into the message.
+template <typename... Parts>
+void check(bool ok, const Parts&... parts) {
+  if (ok) return;
+  std::ostringstream message;
+  (message << ... << parts);
+  throw std::runtime_error(message.str());
+}
+
+inline std::string shape_text(const Tensor& tensor) {
+  std::string text = "[";
+  for (const int64_t size : tensor.sizes()) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(size);
+  }
+  return text + "]";
+}
+
+inline DType dtype_of(std::string_view name, const Tensor& tensor) {
+  const ScalarType type = tensor.scalar_type();
+  if (type == ScalarType::Float) return DType::kFloat;
+  if (type == ScalarType::Double) return DType::kDouble;
+  if (type == ScalarType::Half) return DType::kHalf;
+  check(type == ScalarType::BFloat16, name,
+        ": expected dtype float32, float64, float16 or bfloat16");
+  return DType::kBFloat16;
+}
+
+inline ScalarType scalar_type_of(DType type) {
+  switch (type) {
+    case DType::kDouble:
+      return ScalarType::Double;
+    case DType::kHalf:
+      return ScalarType::Half;
+    case DType::kBFloat16:
+      return ScalarType::BFloat16;
+    default:
+      return ScalarType::Float;
+  }
+}
+
+inline void check_map(std::string_view name, const Tensor& tensor) {
+  check(tensor.layout() == torch::headeronly::Layout::Strided, name, ": expected a dense tensor");
+  check(tensor.dim() == 4, name, ": expected 4 dimensions [B, C, H, W], got ", shape_text(tensor));
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  for (const int64_t d : {2, 3}) {
+    check(tensor.size(d) >= 1 && tensor.size(d) <= kMax, name,
+          ": expected a height and a width of at least 1, got ", shape_text(tensor));
+  }
+}
+
+inline void check_device(std::string_view name, const Tensor& tensor, const Tensor& like) {
+  check(tensor.is_cuda() == like.is_cuda() && tensor.is_cpu() == like.is_cpu() &&
+            tensor.get_device_index() == like.get_device_index(),
+        name, ": expected all tensors on one device");
+}
+
+inline void check_shape(std::string_view name, const Tensor& tensor,
+                        const std::array<int64_t, 4>& shape) {
+  check_map(name, tensor);
+  for (int64_t d = 0; d < 4; ++d) {
+    check(tensor.size(d) == shape[d], name, ": expected [", shape[0], ", ", shape[1], ", ",
+          shape[2], ", ", shape[3], "], got ", shape_text(tensor));
+  }
+}
+
+// float32 or the type of the features.
+inline DType coordinate_dtype(std::string_view name, const Tensor& tensor, DType features) {
+  const DType type = dtype_of(name, tensor);
+  check(type == DType::kFloat || type == features, name,
+        ": expected dtype float32 or that of the features");
+  return type;
+}
+
+// As torch decides it in suggest_memory_format.
+inline bool is_channels_last(const Tensor& map) {
+  const IntHeaderOnlyArrayRef sizes = map.sizes(), strides = map.strides();
+  if (strides[1] == 0) return false;
+  int64_t smallest = 0;
+  for (const int64_t d : {1, 3, 2, 0}) {
+    if (sizes[d] == 0 || strides[d] < smallest) return false;
+    // A map of N1HW or N111 that fits both layouts counts as NCHW.
+    if (d == 0 && smallest == strides[1]) return false;
+    smallest = strides[d] * (sizes[d] > 1 ? sizes[d] : 1);
+  }
+  return true;
+}
+
+inline MemoryFormat memory_format(bool channels_last) {
+  return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
+}
+
+inline Tensor dense(const Tensor& map, bool channels_last = false) {
+  return torch::stable::contiguous(map, memory_format(channels_last));
+}
+
+inline Tensor empty_map(const Tensor& like, const std::array<int64_t, 4>& shape, ScalarType type,
+                        bool channels_last = false) {
+  return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt, like.device(),
+                              std::nullopt, memory_format(channels_last));
+}
+
+// What an operator returns in the place of a gradient that was not asked for.
+inline Tensor no_gradient(const Tensor& like) {
+  const int64_t none = 0;
+  return torch::stable::new_empty(like, {&none, 1});
+}
+
+inline Tensor gradient_of(const Tensor& like, const std::array<int64_t, 4>& shape, bool wanted,
+                          bool channels_last = false) {
+  return wanted ? empty_map(like, shape, like.scalar_type(), channels_last) : no_gradient(like);
+}
+
+inline void* pointer_if(bool wanted, const Tensor& tensor) {
+  return wanted ? tensor.mutable_data_ptr() : nullptr;
+}
+
+inline std::array<int64_t, 4> shape_of(const Tensor& map) {
+  return {map.size(0), map.size(1), map.size(2), map.size(3)};
+}
+
+// The geometry of Eq. 4 from an input [B, C, h, w] to an output of the offset's size.
+inline SampleShape sample_shape(std::string_view name, const Tensor& input, const Tensor& offset,
+                                bool upsample, bool align_corners) {
+  check_map(name, input);
+  check_map("offset", offset);
+  check(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  check(offset.size(0) == input.size(0), "offset: expected the batch of ", name, ", ",
+        input.size(0), ", got ", shape_text(offset));
+  check_device("offset", offset, input);
+  SampleShape shape;
+  shape.batch = input.size(0);
+  shape.channels = input.size(1);
+  shape.in_h = static_cast<int32_t>(input.size(2));
+  shape.in_w = static_cast<int32_t>(input.size(3));
+  shape.out_h = static_cast<int32_t>(offset.size(2));
+  shape.out_w = static_cast<int32_t>(offset.size(3));
+  shape.upsample = upsample;
+  shape.channels_last = is_channels_last(input);
+  shape.dtype = dtype_of(name, input);
+  check(!upsample || (shape.in_h <= shape.out_h && shape.in_w <= shape.out_w), name,
+        ": expected a map no larger than offset's, got ", shape_text(input), " and ",
+        shape_text(offset));
+  if (upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w) {
+    shape.ratio_y = resize_ratio(shape.in_h, shape.out_h, align_corners);
+    shape.ratio_x = resize_ratio(shape.in_w, shape.out_w, align_corners);
+  }
+  return shape;
+}
+
+inline std::array<int64_t, 4> input_shape(const SampleShape& shape) {
+  return {shape.batch, shape.channels, shape.in_h, shape.in_w};
+}
+
+inline std::array<int64_t, 4> output_shape(const SampleShape& shape) {
+  return {shape.batch, shape.channels, shape.out_h, shape.out_w};
+}
+
+inline bool is_empty(const SampleShape& shape) { return shape.batch == 0 || shape.channels == 0; }
+
+}  // namespace scrn
