@@ -15,6 +15,8 @@ DEFAULT_ARCHITECTURES = "8.0 8.6 8.9 9.0 10.0 12.0+PTX"
 # The headers that the kernels and their launchers include, directly or through one another.
 KERNEL_HEADERS = ("cuda_runtime.h", "cuda_fp16.h", "cuda_bf16.h", "crt/host_config.h", "nv/target")
 
+LOCAL = Path("/usr/local")
+
 NAMED_ARCHITECTURES = {
     "Volta": "7.0+PTX",
     "Turing": "7.5+PTX",
@@ -87,13 +89,12 @@ def candidate_roots(
     behind = root_behind(nvcc) if nvcc else None
     if behind is not None:
         roots.append((f"nvcc on PATH ({nvcc})", behind))
-    local = Path("/usr/local")
     by_version = sorted(
-        local.glob("cuda-*"),
+        LOCAL.glob("cuda-*"),
         key=lambda path: [int(part) for part in re.findall(r"\d+", path.name)],
         reverse=True,
     )
-    roots += [(str(path), path) for path in [local / "cuda", *by_version]]
+    roots += [(str(path), path) for path in [LOCAL / "cuda", *by_version]]
     roots += [(f"the wheels' {root}", root) for root in wheel_roots]
     return roots
 
