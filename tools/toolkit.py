@@ -122,11 +122,16 @@ def find_toolkit(
     environ: Mapping[str, str] | None = None, wheel_roots: Iterable[Path] = ()
 ) -> tuple[Toolkit | None, str]:
     """The first usable toolkit and a line that says where it is, or why there is none."""
-    roots = candidate_roots(os.environ if environ is None else environ, wheel_roots)
+    environ = os.environ if environ is None else environ
+    roots = candidate_roots(environ, wheel_roots)
+    passed_over = ""
     for place, root in roots:
         toolkit = probe(root)
         if toolkit is not None:
-            return toolkit, f"CUDA {toolkit.version} at {toolkit.root}, found by {place}"
+            where = f"CUDA {toolkit.version} at {toolkit.root}, found by {place}"
+            return toolkit, where + passed_over
+        if place.startswith("CUDA_"):
+            passed_over += f" ({place} has no headers or no nvcc)"
     looked = ", ".join(place for place, root in roots if root.exists()) or "nowhere to look"
     return None, f"no CUDA toolkit with headers and nvcc ({looked})"
 

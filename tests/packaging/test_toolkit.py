@@ -81,6 +81,13 @@ def test_wheels_are_the_last_resort(bare: dict[str, str], tmp_path: Path) -> Non
     assert found.root == local
 
 
+def test_wrong_cuda_home_is_mentioned(bare: dict[str, str], tmp_path: Path) -> None:
+    make_toolkit(tmp_path / "local" / "cuda-12.4")
+    found, line = toolkit.find_toolkit({**bare, "CUDA_HOME": str(tmp_path / "gone")})
+    assert found is not None
+    assert f"(CUDA_HOME={tmp_path / 'gone'} has no headers or no nvcc)" in line
+
+
 def test_compiler_without_headers_is_no_toolkit(bare: dict[str, str], tmp_path: Path) -> None:
     root = make_toolkit(tmp_path / "cuda", headers=False)
     found, line = toolkit.find_toolkit({**bare, "CUDA_HOME": str(root)})
