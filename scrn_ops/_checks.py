@@ -1,0 +1,139 @@
+"""Argument checks shared by every backend: cheap, and traceable by torch.compile."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BACKENDS = ("fused", "eager", "reference")
+FEATURE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+AUTOCAST_DEVICES = ("cpu", "cuda")
+_AUTOCAST_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def check_backend(backend: str | None) -> str:
+    """The backend's name; ``None`` means the fused kernels."""
+    if backend is None:
+        return "fused"
+    if backend not in BACKENDS:
+        names = ", ".join(repr(name) for name in BACKENDS)
+        raise ValueError(f"backend: expected None, {names}, got {backend!r}")
+    return backend
+
+
+def check_aggregate_offsets(offset: Tensor, mask: Tensor) -> None:
+    _check_map("offset", offset)
+    _check_offset_and_mask(offset, mask)
+
+
+def check_offset_sample(input: Tensor, offset: Tensor) -> None:
+    _check_map("input", input)
+    _check_map("offset", offset)
+    _check_channels("offset", offset, 2)
+    _check_companion("offset", offset, "input", input)
+    _check_coordinate_dtype("offset", offset, "input", input)
+
+
+def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor | None) -> None:
+    _check_map("low", low)
+    _check_map("offset", offset)
+    _check_offset_and_mask(offset, mask)
+    _check_companion("offset", offset, "low", low)
+    _check_coordinate_dtype("offset", offset, "low", low)
+    _check_coordinate_dtype("mask", mask, "low", low)
+    h, w = low.shape[2:]
+    height, width = offset.shape[2:]
+    if h > height or w > width:
+        raise ValueError(
+            f"low: expected a map no larger than offset's {height}x{width}, got {h}x{w}; "
+            "semantic_refine upsamples low to the size of offset"
+        )
+    if skip is not None:
+        _check_map("skip", skip)
+        if skip.shape[1] != low.shape[1]:
+            raise ValueError(f"skip: expected low's {low.shape[1]} channels, got {skip.shape[1]}")
+        _check_companion("skip", skip, "low", low)
+        _check_same_size("skip", skip, "offset", offset)
+        if autocast_dtype(skip) != autocast_dtype(low):
+            raise TypeError(f"skip: expected low's dtype {low.dtype}, got {skip.dtype}")
+
+
+def autocast_dtype(features: Tensor) -> torch.dtype:
+    """The type that autocast, where it is on, gives to a map of features."""
+    device = features.device.type
+    if (
+        features.dtype in _AUTOCAST_DTYPES
+        and device in AUTOCAST_DEVICES
+        and torch.is_autocast_enabled(device)
+    ):
+        return torch.get_autocast_dtype(device)
+    return features.dtype
+
+
+def autocast_features(features: Tensor) -> Tensor:
+    dtype = autocast_dtype(features)
+    # Not `to` alone, which leaves a node in traced graphs even where it does nothing.
+    return features if features.dtype == dtype else features.to(dtype)
+
+
+def _check_map(name: str, tensor: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in FEATURE_DTYPES:
+        raise TypeError(
+            f"{name}: expected dtype float32, float64, float16 or bfloat16, got {tensor.dtype}"
+        )
+    if tensor.layout != torch.strided:
+        raise NotImplementedError(f"{name}: expected a dense tensor, got layout {tensor.layout}")
+    if tensor.dim() != 4:
+        raise ValueError(
+            f"{name}: expected 4 dimensions [B, C, H, W], got {tensor.dim()}: {_shape(tensor)}"
+        )
+    if tensor.shape[2] < 1 or tensor.shape[3] < 1:
+        raise ValueError(
+            f"{name}: expected a height and a width of at least 1, got {_shape(tensor)}"
+        )
+
+
+def _check_offset_and_mask(offset: Tensor, mask: Tensor) -> None:
+    _check_channels("offset", offset, 2)
+    _check_map("mask", mask)
+    _check_channels("mask", mask, 9)
+    _check_companion("mask", mask, "offset", offset)
+    _check_same_size("mask", mask, "offset", offset)
+
+
+def _check_channels(name: str, tensor: Tensor, channels: int) -> None:
+    if tensor.shape[1] != channels:
+        raise ValueError(f"{name}: expected {channels} channels, got {_shape(tensor)}")
+
+
+def _check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    if tensor.device != other.device:
+        raise ValueError(
+            f"{name}: expected {other_name}'s device {other.device}, got {tensor.device}"
+        )
+    if tensor.shape[0] != other.shape[0]:
+        raise ValueError(
+            f"{name}: expected {other_name}'s batch of {other.shape[0]}, got {_shape(tensor)}"
+        )
+
+
+def _check_same_size(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    if tensor.shape[2] != other.shape[2] or tensor.shape[3] != other.shape[3]:
+        raise ValueError(
+            f"{name}: expected {other_name}'s size {other.shape[2]}x{other.shape[3]}, "
+            f"got {tensor.shape[2]}x{tensor.shape[3]}"
+        )
+
+
+def _check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: Tensor) -> None:
+    expected = autocast_dtype(map)
+    if tensor.dtype != torch.float32 and tensor.dtype != expected:
+        raise TypeError(
+            f"{name}: expected dtype float32 or {features_name}'s {expected}, got {tensor.dtype}"
+        )
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
