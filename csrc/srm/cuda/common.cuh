@@ -1,0 +1,195 @@
+#pragma once
+
+// What the kernels of the Semantic Refinement ops share: launch grids, element types known only
+// at run time, Eq. 3, and the taps as they are handed on through memory.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "../../common/macros.h"
+#include "../../common/vec.cuh"
+#include "../srm_params.h"
+#include "../taps.h"
+
+namespace scrn::cuda {
+
+// What tests force at sizes that would not call for it.
+struct LaunchOptions {
+  bool index64 = false;
+  int64_t max_blocks = INT32_MAX;
+};
+
+inline constexpr int kThreads = 128;
+inline constexpr unsigned kFullWarp = 0xffffffffu;
+
+// Below it a level is spread over more blocks, at the price of repeated set-up: about four
+// blocks for each of 132 multiprocessors.
+inline constexpr int64_t kEnoughBlocks = 512;
+
+inline int64_t ceil_div(int64_t n, int64_t den) { return (n + den - 1) / den; }
+
+// Every kernel strides over its work by the grid: one dimension of at most 2^31 - 1 blocks.
+inline dim3 grid_of(int64_t blocks, const LaunchOptions& options) {
+  const int64_t limit = std::min<int64_t>(options.max_blocks, INT32_MAX);
+  return dim3(static_cast<unsigned>(std::min(blocks, limit)));
+}
+
+// Indices run within one image; its first element is found in 64 bits always. The margin covers
+// what a tile or a channel slab may reach past the end before it is cut off.
+inline bool fits_index32(int64_t elements) { return elements <= INT64_C(0x7fff0000); }
+
+inline bool fits_index32(const SampleShape& shape) {
+  const int64_t out = static_cast<int64_t>(shape.out_h) * shape.out_w;
+  const int64_t in = static_cast<int64_t>(shape.in_h) * shape.in_w;
+  return fits_index32(out * std::max<int64_t>(shape.channels, 9)) &&
+         fits_index32(in * std::max<int64_t>(shape.channels, 1));
+}
+
+inline bool aligned16(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
+}
+
+SCRN_DEVICE void split(int64_t n, int64_t den, int64_t& quotient, int64_t& remainder) {
+  if (((n | den) >> 32) == 0) {
+    const uint32_t q = static_cast<uint32_t>(n) / static_cast<uint32_t>(den);
+    quotient = q;
+    remainder = static_cast<uint32_t>(n) - q * static_cast<uint32_t>(den);
+  } else {
+    quotient = n / den;
+    remainder = n - quotient * den;
+  }
+}
+
+template <typename... T>
+struct Types {};
+
+// The types that offset and mask may have beside features of type T.
+template <typename T>
+using OffsetTypes = std::conditional_t<std::is_same_v<T, float>, Types<float>, Types<float, T>>;
+using AnyType = Types<float, double, __half, __nv_bfloat16>;
+
+template <typename T>
+inline constexpr DType kDType = std::is_same_v<T, float>    ? DType::kFloat
+                                : std::is_same_v<T, double> ? DType::kDouble
+                                : std::is_same_v<T, __half> ? DType::kHalf
+                                                            : DType::kBFloat16;
+
+// Calls f with a null pointer of the type that `dtype` names.
+template <typename... T, typename F>
+SCRN_DEVICE void with_type(Types<T...>, DType dtype, F&& f) {
+  ((dtype == kDType<T> ? f(static_cast<T*>(nullptr)) : void()), ...);
+}
+
+template <typename Allowed, typename A>
+SCRN_DEVICE A load_any(const void* base, DType dtype, int64_t index) {
+  A value = A(0);
+  with_type(Allowed{}, dtype, [&](auto* type) {
+    using S = std::remove_pointer_t<decltype(type)>;
+    value = static_cast<A>(widen(static_cast<const S*>(base)[index]));
+  });
+  return value;
+}
+
+template <typename Allowed, typename A>
+SCRN_DEVICE void store_any(void* base, DType dtype, int64_t index, A value) {
+  with_type(Allowed{}, dtype, [&](auto* type) {
+    using S = std::remove_pointer_t<decltype(type)>;
+    static_cast<S*>(base)[index] = narrow<S>(value);
+  });
+}
+
+// Eq. 3 for one channel: the sum of mask[k] * plane[y + dy][x + dx] over the neighbours
+// k = (dy + 1) * 3 + dx + 1, the plane being 0 outside. It starts at element `first`.
+template <typename Allowed, typename Index, typename A>
+SCRN_DEVICE A weigh_neighbours(const void* base, DType dtype, int64_t first, int y, int x,
+                               int height, int width, const A (&mask)[9]) {
+  A sum = A(0);
+  with_type(Allowed{}, dtype, [&](auto* type) {
+    using S = std::remove_pointer_t<decltype(type)>;
+    const S* plane = static_cast<const S*>(base) + first;
+#pragma unroll
+    for (int dy = -1; dy <= 1; ++dy) {
+      const Index row = static_cast<Index>(y + dy) * width + x;
+#pragma unroll
+      for (int dx = -1; dx <= 1; ++dx) {
+        const bool inside = y + dy >= 0 && y + dy < height && x + dx >= 0 && x + dx < width;
+        sum += mask[dy * 3 + dx + 4] * (inside ? static_cast<A>(widen(plane[row + dx])) : A(0));
+      }
+    }
+  });
+  return sum;
+}
+
+template <typename A>
+SCRN_DEVICE void softmax(A (&v)[9]) {
+  A top = v[0];
+#pragma unroll
+  for (int k = 1; k < 9; ++k) top = v[k] > top ? v[k] : top;
+  A sum = A(0);
+#pragma unroll
+  for (int k = 0; k < 9; ++k) {
+    v[k] = std::exp(v[k] - top);
+    sum += v[k];
+  }
+  const A inverse = A(1) / sum;
+#pragma unroll
+  for (int k = 0; k < 9; ++k) v[k] *= inverse;
+}
+
+// The nine weights of Eq. 3 at one pixel. Channel 0 of its image starts at element `first`.
+template <typename Allowed, typename Index, typename A>
+SCRN_DEVICE void load_mask(const void* base, DType dtype, bool logits, int64_t first, Index pixel,
+                           Index pixels, A (&out)[9]) {
+  with_type(Allowed{}, dtype, [&](auto* type) {
+    using S = std::remove_pointer_t<decltype(type)>;
+    const S* source = static_cast<const S*>(base) + first + pixel;
+#pragma unroll
+    for (int k = 0; k < 9; ++k) {
+      out[k] = static_cast<A>(widen(*source));
+      source += k < 8 ? pixels : 0;
+    }
+  });
+  if (logits) softmax(out);
+}
+
+// One dimension's taps as they lie in shared memory and in the workspace. first = -1: the point
+// is outside, where every weight and slope is zero.
+template <typename A>
+struct alignas(16) TapWeights {
+  A weight[3];
+  int32_t first;
+};
+// Bit r of `active`: tap r has a weight or a slope. The others are left out, lest a value that
+// does not take part turn a gradient into NaN.
+template <typename A>
+struct alignas(16) TapSlopes {
+  A slope[3];
+  int32_t active;
+};
+
+template <typename A>
+SCRN_DEVICE void keep_taps(const Taps<A>& taps, TapWeights<A>& weights, TapSlopes<A>& slopes) {
+  int32_t active = 0;
+#pragma unroll
+  for (int r = 0; r < 3; ++r) {
+    weights.weight[r] = taps.weight[r];
+    slopes.slope[r] = taps.slope[r];
+    if (taps.weight[r] != A(0) || taps.slope[r] != A(0)) active |= 1 << r;
+  }
+  weights.first = active != 0 ? taps.first : -1;
+  slopes.active = active;
+}
+
+// The taps of output pixel (y, x) in dimension dim (0: x, 1: y) at the given offset.
+template <typename A>
+SCRN_DEVICE Taps<A> taps_of(const SampleShape& shape, int dim, int y, int x, A offset) {
+  const bool is_x = dim == 0;
+  const Ratio ratio = is_x ? shape.ratio_x : shape.ratio_y;
+  return sample_taps(shape.upsample, is_x ? x : y, offset, is_x ? shape.in_w : shape.in_h,
+                     is_x ? shape.out_w : shape.out_h, ratio);
+}
+
+SCRN_DEVICE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+SCRN_DEVICE int at_most(int value, int limit) { return value < limit ? value : limit; }
+
+}  // namespace scrn::cuda
