@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks`` for the ops, ``python -m benchmarks.demo`` for a picture."""

@@ -1,0 +1,111 @@
+"""``python -m benchmarks``: the ops against the chain that they replace, on this machine.
+
+Every implementation is first compared with the definition in float64; one that is wrong is not
+timed, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from . import bars, cases, environment, report
+from .results import Results
+from .runner import Options, Runner
+
+QUICK_COMPILE_BUDGET = 30.0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="two shapes, under two minutes")
+    which.add_argument("--full", action="store_true", help="every case (the default)")
+    parser.add_argument(
+        "--filter",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="only cases whose name has all of these, e.g. offset_sample bfloat16 backward",
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N[,N]",
+        help="numbers of threads on a CPU (default 1,2; one for a machine with one core)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="of timing per implementation (quick 0.3, else 1)"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="without the torch.compile rows")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
+    parser.add_argument("--list", action="store_true", help="print the cases' names and stop")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    device = options.device.split(":")[0]
+    chosen = [
+        case
+        for case in (cases.quick() if options.quick else cases.full(device))
+        if all(text in case.name for text in options.filter)
+    ]
+    if not chosen:
+        print(f"--filter: no case has all of {options.filter}; --list shows them", file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(case.name for case in chosen))
+        return 0
+    # Tables are not to be cut where nobody sees them fold.
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    facts = environment.describe(options.device)
+    console.print(environment.headline(facts))
+    compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
+    runner = Runner(
+        Options(
+            device=options.device,
+            threads=options.threads or _default_threads(device),
+            seconds=options.seconds or (0.3 if options.quick else 1.0),
+            compile_budget=0.0 if options.no_compile else compile_budget,
+        )
+    )
+    start = time.perf_counter()
+    results = Results(runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True)))
+    judgements = bars.judge(results) if device == "cpu" else []
+    report.print_results(console, results)
+    if judgements:
+        console.print()
+        report.print_bars(console, judgements)
+    if options.json:
+        report.write_json(options.json, facts, results, judgements)
+        console.print(f"\nwritten: {options.json}")
+    console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s")
+    if results.failures:
+        console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")
+        return 1
+    return 0
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(each) for each in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"expected numbers of at least 1, got {text!r}")
+    return numbers
+
+
+def _default_threads(device: str) -> tuple[int, ...]:
+    if device != "cpu":
+        return (torch.get_num_threads(),)
+    return (1, 2) if torch.get_num_threads() > 1 else (1,)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

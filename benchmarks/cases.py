@@ -1,0 +1,137 @@
+"""What is measured: ops, shapes, types, layouts and directions, by the networks they occur in."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+LAYOUTS = ("nchw", "channels_last")
+WIDTH = 128  # channels of the decoder
+Size = tuple[int, int]
+
+# Name, size of the input, and batch size of training with its crop.
+NETWORKS: tuple[tuple[str, Size, Size, int], ...] = (
+    ("Cityscapes", (1024, 2048), (1024, 1024), 16),
+    ("BDD100K", (720, 1280), (720, 720), 32),
+    ("ADE20K", (512, 512), (512, 512), 32),
+)
+CPU_TRAINING_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to be timed, by every implementation.
+
+    ``low`` is the size of the sampled map, ``size`` that of the offsets. ``direction`` is
+    "forward" (without autograd), "backward" (alone) or "both" (a training step of the op).
+    ``field`` is the kind of offsets: "smooth" (1 to 2 px, as trained), "zero" (where training
+    starts) or "random" (every pixel by itself).
+    """
+
+    op: str
+    low: Size
+    size: Size
+    batch: int = 1
+    channels: int = WIDTH
+    dtype: torch.dtype = torch.float32
+    layout: str = "nchw"
+    direction: str = "forward"
+    field: str = "smooth"
+
+    @property
+    def data(self) -> Case:
+        """The case whose numbers are this one's: the same for both layouts and every direction."""
+        return replace(self, layout="nchw", direction="forward")
+
+    @property
+    def title(self) -> str:
+        low, size = ("x".join(map(str, each)) for each in (self.low, self.size))
+        shape = f"{low} -> {size}" if self.low != self.size else size
+        dtype = str(self.dtype).removeprefix("torch.")
+        channels = f" C={self.channels}" if self.channels else ""
+        return f"{self.op} B={self.batch}{channels} {shape} {dtype} {self.field} {self.direction}"
+
+    @property
+    def name(self) -> str:
+        """What ``--filter`` looks at."""
+        return f"{self.title} {self.layout}"
+
+    @property
+    def pixels(self) -> int:
+        return self.batch * self.size[0] * self.size[1]
+
+
+def quick() -> Iterator[Case]:
+    """The two shapes by which the fused op is judged on a CPU, the larger one first."""
+    for low in ((64, 128), (32, 64)):
+        case = Case("semantic_refine", low, (2 * low[0], 2 * low[1]))
+        yield from variants(case, ("forward", "backward"))
+
+
+def full(device: str) -> Iterator[Case]:
+    """Every level of the decoder, inference and training, and the other ops and types."""
+    yield from quick()
+    seen = set(quick())
+    for case in (*_inference(), *_dtypes(), *_fields(), *_training(device), *_other_ops()):
+        if case not in seen:
+            seen.add(case)
+            yield case
+
+
+def variants(
+    case: Case, directions: tuple[str, ...], layouts: tuple[str, ...] = LAYOUTS
+) -> Iterator[Case]:
+    for direction in directions:
+        for layout in layouts:
+            yield replace(case, direction=direction, layout=layout)
+
+
+def levels(size: Size) -> list[Size]:
+    """Sizes of the maps at strides 32, 16, 8 and 4."""
+    return [(math.ceil(size[0] / s), math.ceil(size[1] / s)) for s in (32, 16, 8, 4)]
+
+
+def _steps(size: Size) -> Iterator[tuple[Size, Size]]:
+    maps = levels(size)
+    return itertools.pairwise(maps)
+
+
+def _inference() -> Iterator[Case]:
+    for _, size, _, _ in NETWORKS:
+        for low, high in _steps(size):
+            yield from variants(Case("semantic_refine", low, high), ("forward", "backward"))
+
+
+def _dtypes() -> Iterator[Case]:
+    for dtype in (torch.bfloat16, torch.float16):
+        for low, high in list(_steps((1024, 2048)))[1:]:
+            case = Case("semantic_refine", low, high, dtype=dtype)
+            yield from variants(case, ("forward", "backward"))
+
+
+def _fields() -> Iterator[Case]:
+    for field in ("zero", "random"):
+        case = Case("semantic_refine", (64, 128), (128, 256), field=field)
+        yield from variants(case, ("forward", "backward"))
+
+
+def _training(device: str) -> Iterator[Case]:
+    for _, _, crop, batch in NETWORKS:
+        for low, high in _steps(crop):
+            case = Case(
+                "semantic_refine", low, high, CPU_TRAINING_BATCH if device == "cpu" else batch
+            )
+            yield from variants(case, ("both",))
+
+
+def _other_ops() -> Iterator[Case]:
+    for low, high in list(_steps((1024, 2048)))[:2]:
+        # A warp of a map of the same size, and SFNet's, which samples the coarser map.
+        for sampled in (high, low):
+            yield from variants(Case("offset_sample", sampled, high), ("forward", "backward"))
+        case = Case("aggregate_offsets", high, high, channels=0)
+        yield from variants(case, ("forward", "backward"), ("nchw",))

@@ -1,0 +1,142 @@
+"""The registry: how each op's inputs are made, and the implementations that are compared."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import scrn_ops
+from scrn_ops import eager, reference
+
+from .cases import Case
+
+Arguments = dict[str, Tensor]
+Function = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Op:
+    """``make`` draws the arguments of a case; ``points`` gives the sampling points [B, 2, H, W]
+    in units of whose integers the gradient of the offset is not continuous, if there are any."""
+
+    make: Callable[[Case, torch.Generator], Arguments]
+    implementations: dict[str, Function]
+    definition: Function
+    points: Callable[[Arguments], Tensor] | None
+
+
+def refine_arguments(case: Case, generator: torch.Generator) -> Arguments:
+    height, width = case.size
+    return {
+        "low": _randn(generator, case.batch, case.channels, *case.low).to(case.dtype),
+        "offset": offsets(case, generator),
+        "mask": _randn(generator, case.batch, 9, height, width).to(case.dtype),
+        "skip": _randn(generator, case.batch, case.channels, height, width).to(case.dtype),
+    }
+
+
+def sample_arguments(case: Case, generator: torch.Generator) -> Arguments:
+    input = _randn(generator, case.batch, case.channels, *case.low).to(case.dtype)
+    return {"input": input, "offset": offsets(case, generator)}
+
+
+def aggregate_arguments(case: Case, generator: torch.Generator) -> Arguments:
+    height, width = case.size
+    mask = _randn(generator, case.batch, 9, height, width).to(case.dtype)
+    return {"offset": offsets(case, generator), "mask": mask}
+
+
+def offsets(case: Case, generator: torch.Generator) -> Tensor:
+    """Offsets [B, 2, H, W] in float32, as the models compute them also for half types."""
+    height, width = case.size
+    if case.field == "zero":
+        return torch.zeros(case.batch, 2, height, width)
+    if case.field == "random":
+        return 2 * _randn(generator, case.batch, 2, height, width)
+    coarse = _randn(generator, case.batch, 2, height // 16 + 2, width // 16 + 2)
+    smooth = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+    return smooth * (1.5 / smooth.square().sum(1).mean().sqrt())
+
+
+def arguments(case: Case, device: str) -> Arguments:
+    """The arguments and ``grad``, the gradient of the result, in the case's layout. The numbers
+    depend on nothing but the case's shape, type and field."""
+    generator = torch.Generator().manual_seed(zlib.crc32(case.data.name.encode()))
+    made = OPS[case.op].make(case, generator)
+    channels = case.channels or 2
+    made["grad"] = _randn(generator, case.batch, channels, *case.size).to(case.dtype)
+    for name in ("low", "skip", "input", "grad"):
+        if name in made and case.layout == "channels_last":
+            made[name] = made[name].contiguous(memory_format=torch.channels_last)
+    return {name: tensor.to(device) for name, tensor in made.items()}
+
+
+def _randn(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def _refine(function: Function) -> Function:
+    def call(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor) -> Tensor:
+        return function(low, offset, mask, skip, mask_is_logits=True)
+
+    return call
+
+
+def _aggregate(function: Function) -> Function:
+    def call(offset: Tensor, mask: Tensor) -> Tensor:
+        return function(offset, mask, mask_is_logits=True)
+
+    return call
+
+
+def _refine_points(arguments: Arguments) -> Tensor:
+    offset, mask = arguments["offset"], arguments["mask"]
+    return reference.aggregate_offsets(offset, mask, mask_is_logits=True)
+
+
+def _sample_points(arguments: Arguments) -> Tensor:
+    """Only the fractions matter: positions on the input's grid."""
+    offset = arguments["offset"]
+    (h, w), (height, width) = arguments["input"].shape[2:], offset.shape[2:]
+    x = torch.arange(width, dtype=offset.dtype, device=offset.device)
+    y = torch.arange(height, dtype=offset.dtype, device=offset.device)[:, None]
+    scale_x, scale_y = (w - 1) / max(width - 1, 1), (h - 1) / max(height - 1, 1)
+    return torch.stack(((x + offset[:, 0]) * scale_x, (y + offset[:, 1]) * scale_y), dim=1)
+
+
+OPS: dict[str, Op] = {
+    "semantic_refine": Op(
+        make=refine_arguments,
+        implementations={
+            "fused": _refine(scrn_ops.semantic_refine),
+            "eager": _refine(eager.semantic_refine),
+        },
+        definition=_refine(reference.semantic_refine),
+        points=_refine_points,
+    ),
+    "offset_sample": Op(
+        make=sample_arguments,
+        implementations={"fused": scrn_ops.offset_sample, "eager": eager.offset_sample},
+        definition=reference.offset_sample,
+        points=_sample_points,
+    ),
+    "aggregate_offsets": Op(
+        make=aggregate_arguments,
+        implementations={
+            "fused": _aggregate(scrn_ops.aggregate_offsets),
+            "eager": _aggregate(eager.aggregate_offsets),
+        },
+        definition=_aggregate(reference.aggregate_offsets),
+        points=None,
+    ),
+}
+
+OURS = "fused"
+BASELINE = "eager"
+COMPILED = "torch.compile"  # of the baseline
+FLOOR = "torch.add(out=)"

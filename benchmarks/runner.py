@@ -1,0 +1,153 @@
+"""Runs the cases: draw the arguments, pass the gate, take the time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from . import gate, timing
+from .cases import Case
+from .ops import BASELINE, COMPILED, FLOOR, OPS, OURS, Arguments, Function, arguments
+
+OK, WRONG, FAILED, LEFT_OUT = "ok", "wrong", "failed", "left out"
+PAST_BUDGET = "left out, compilation takes too long"
+
+
+@dataclass
+class Row:
+    """What one implementation made of one case."""
+
+    case: Case
+    threads: int
+    implementation: str
+    status: str = OK
+    note: str = ""
+    timing: timing.Timing | None = None
+    errors: dict[str, float] = field(default_factory=dict)
+    compile_seconds: float | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """A wrong result always is; a peer that cannot run here says so in its row and no more."""
+        return self.status == WRONG or (self.status == FAILED and self.implementation != COMPILED)
+
+
+@dataclass
+class Options:
+    device: str
+    threads: tuple[int, ...]
+    seconds: float  # of timing for each implementation
+    compile_budget: float  # seconds of compilation in all
+
+
+class Runner:
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.compile_seconds = 0.0
+        self._definition: tuple[Case, gate.Definition] | None = None
+
+    def run(self, cases: Iterable[Case], report: Callable[[str], None]) -> list[Row]:
+        rows = []
+        cases = list(cases)
+        if self.options.device == "cpu":
+            timing.keep_freed_memory()
+        threads_before = torch.get_num_threads()
+        try:
+            for number, case in enumerate(cases, 1):
+                report(f"[{number}/{len(cases)}] {case.name}")
+                drawn = arguments(case, self.options.device)
+                for threads in self.options.threads:
+                    torch.set_num_threads(threads)
+                    rows += self._measure(case, drawn, threads)
+        finally:
+            torch.set_num_threads(threads_before)
+        return rows
+
+    def _measure(self, case: Case, drawn: Arguments, threads: int) -> list[Row]:
+        rows, calls = [], {}
+        for name, function in OPS[case.op].implementations.items():
+            row = Row(case, threads, name)
+            rows.append(row)
+            self._admit(row, function, drawn, calls)
+        row = Row(case, threads, COMPILED)
+        rows.append(row)
+        self._admit_compiled(row, drawn, calls)
+        timings = timing.time_all(
+            {**calls, FLOOR: floor(case, drawn)}, self.options.device, threads, self.options.seconds
+        )
+        rows.append(Row(case, threads, FLOOR))
+        for each in rows:
+            each.timing = timings.get(each.implementation)
+        return rows
+
+    def _admit_compiled(self, row: Row, drawn: Arguments, calls: dict[str, Function]) -> None:
+        # Code is generated for a number of threads; the largest is the one that is used.
+        if (
+            row.threads != max(self.options.threads)
+            or self.compile_seconds >= self.options.compile_budget
+        ):
+            row.status, row.note = LEFT_OUT, PAST_BUDGET
+            return
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+        torch._dynamo.reset()
+        compiled = torch.compile(
+            OPS[row.case.op].implementations[BASELINE], fullgraph=True, dynamic=False
+        )
+        start = time.perf_counter()
+        # Buffers given to the backward could not be used by a second call of it.
+        with torch._functorch.config.patch(donated_buffer=False):
+            self._admit(row, compiled, drawn, calls)
+        row.compile_seconds = time.perf_counter() - start
+        self.compile_seconds += row.compile_seconds
+
+    def _admit(
+        self, row: Row, function: Function, drawn: Arguments, calls: dict[str, Function]
+    ) -> None:
+        """Adds the implementation to ``calls`` if its results are right."""
+        try:
+            results = gate.evaluate(function, drawn, row.case.direction != "forward")
+            verdict = self._define(row.case, drawn).judge(results, row.implementation == OURS)
+            row.errors = verdict.errors
+            if verdict.wrong:
+                row.status, row.note = WRONG, str(verdict)
+                return
+            calls[row.implementation] = prepare(function, drawn, row.case.direction)
+        except Exception as problem:
+            row.status = FAILED
+            row.note = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
+
+    def _define(self, case: Case, drawn: Arguments) -> gate.Definition:
+        if self._definition is None or self._definition[0] != case.data:
+            self._definition = None  # before the next one takes its memory
+            self._definition = (case.data, gate.Definition(case, drawn))
+        return self._definition[1]
+
+
+def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
+    """What is timed."""
+    inputs = {name: tensor.detach() for name, tensor in drawn.items() if name != "grad"}
+    if direction == "forward":
+
+        def forward() -> object:
+            with torch.no_grad():
+                return function(**inputs)
+
+        return forward
+    leaves = [tensor.requires_grad_() for tensor in inputs.values()]
+    if direction == "both":
+        grad = drawn["grad"]
+        return lambda: torch.autograd.grad(function(**inputs), leaves, grad)
+    output = function(**inputs)
+    grad = drawn["grad"].to(output.dtype)
+    return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)
+
+
+def floor(case: Case, drawn: Arguments) -> Function:
+    """An addition that reads two and writes one map of the result's shape, type and layout."""
+    first = drawn["grad"]
+    second, out = torch.ones_like(first), torch.empty_like(first)
+    return lambda: torch.add(first, second, out=out)

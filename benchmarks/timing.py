@@ -1,0 +1,68 @@
+"""Timing on the CPU and on CUDA: every implementation in turn, in several rounds."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.utils.benchmark import Timer
+
+ROUNDS = 5
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call. ``best`` is what ratios are formed of: on a CPU the minimum, since
+    whatever else runs can only add to a time, on CUDA the median."""
+
+    minimum: float
+    median: float
+    best: float
+    runs: int
+
+
+def keep_freed_memory() -> None:
+    """Makes the C allocator reuse what was freed instead of returning it to the system.
+
+    Otherwise every large result is mapped anew, and the page faults of touching it for the first
+    time are timed in place of the op: they cost many times what an addition does.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # absent in other C libraries
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def time_all(
+    calls: dict[str, Callable[[], object]], device: str, threads: int, seconds: float
+) -> dict[str, Timing]:
+    """Times the calls, about ``seconds`` each. They take turns, so that a slow spell of the
+    machine hits them all."""
+    if device != "cpu":
+        return {name: _time_cuda(call, seconds) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    timers = {
+        name: Timer("call()", globals={"call": call}, num_threads=threads)
+        for name, call in calls.items()
+    }
+    for _ in range(ROUNDS):
+        for name, timer in timers.items():
+            times[name] += timer.blocked_autorange(min_run_time=seconds / ROUNDS).times
+    return {
+        name: Timing(min(each), statistics.median(each), min(each), len(each))
+        for name, each in times.items()
+    }
+
+
+def _time_cuda(call: Callable[[], object], seconds: float) -> Timing:
+    from triton.testing import do_bench  # flushes the L2 cache before every run
+
+    milliseconds = do_bench(call, warmup=25, rep=max(int(seconds * 1000), 50), return_mode="all")
+    times = [each / 1000 for each in milliseconds]
+    return Timing(min(times), statistics.median(times), statistics.median(times), len(times))
