@@ -1,0 +1,159 @@
+"""What MSCAN and VAN have in common: blocks that gate by large depthwise kernels.
+
+All modules and parameters carry the names of the official checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import ChannelLayerNorm, DropPath
+
+
+class Mlp(nn.Module):
+    """1x1 convolution, depthwise 3x3, GELU, 1x1: [B, C, H, W] to the same."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.dwconv = _Depthwise(hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.dwconv(self.fc1(x))))
+
+
+class _Depthwise(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dwconv(x)
+
+
+class SpatialAttention(nn.Module):
+    """1x1 convolution, GELU, gating unit, 1x1, plus the input: [B, C, H, W] to the same."""
+
+    def __init__(self, channels: int, gating_unit: nn.Module) -> None:
+        super().__init__()
+        self.proj_1 = nn.Conv2d(channels, channels, 1)
+        self.activation = nn.GELU()
+        self.spatial_gating_unit = gating_unit
+        self.proj_2 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj_2(self.spatial_gating_unit(self.activation(self.proj_1(x)))) + x
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a batch norm and inside a scaled residual branch.
+
+    Shapes:
+        [B, channels, H, W] to the same.
+    """
+
+    def __init__(
+        self, channels: int, mlp_ratio: int, drop_path: float, gating_unit: type[nn.Module]
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.attn = SpatialAttention(channels, gating_unit(channels))
+        self.drop_path = DropPath(drop_path)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.mlp = Mlp(channels, channels * mlp_ratio)
+        self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))
+        self.layer_scale_2 = nn.Parameter(torch.full((channels,), 1e-2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.layer_scale_1[:, None, None] * self.attn(self.norm1(x)))
+        return x + self.drop_path(self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x)))
+
+
+class PatchEmbed(nn.Module):
+    """A strided, overlapping convolution and a batch norm: [B, C, H, W] to
+    [B, out_channels, ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.proj(x))
+
+
+class LargeKernelBackbone(nn.Module):
+    """Four stages, each an embedding, blocks and a layer norm over the channels.
+
+    Args:
+        widths: channels of the stages.
+        mlp_ratios: hidden over outer channels of each stage's MLPs.
+        depths: blocks of each stage.
+        stem: the first stage's embedding, of stride 4.
+        gating_unit: class of the gating units, built with the channels alone.
+        norm_eps: of the layer norms.
+        drop_path: probability of dropping a branch in the last block; it grows linearly from 0.
+
+    Shapes:
+        [B, 3, H, W] to four maps [B, widths[i], ceil(H / 2^(i+2)), ceil(W / 2^(i+2))].
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        mlp_ratios: Sequence[int],
+        depths: Sequence[int],
+        *,
+        stem: nn.Module,
+        gating_unit: type[nn.Module],
+        norm_eps: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.channels = tuple(widths)
+        last = sum(depths) - 1
+        rates = [drop_path * i / last for i in range(last + 1)]
+        for i, (width, ratio, depth) in enumerate(zip(widths, mlp_ratios, depths, strict=True)):
+            embed = stem if i == 0 else PatchEmbed(widths[i - 1], width, 3, 2)
+            blocks = [Block(width, ratio, rates.pop(0), gating_unit) for _ in range(depth)]
+            setattr(self, f"patch_embed{i + 1}", embed)
+            setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
+            setattr(self, f"norm{i + 1}", ChannelLayerNorm(width, eps=norm_eps))
+        self.apply(_initialise)
+
+    def stages(self) -> list[tuple[nn.Module, nn.ModuleList, ChannelLayerNorm]]:
+        """Embedding, blocks and norm of each stage."""
+        return [
+            (
+                getattr(self, f"patch_embed{i}"),
+                getattr(self, f"block{i}"),
+                getattr(self, f"norm{i}"),
+            )
+            for i in range(1, 5)
+        ]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for embed, blocks, norm in self.stages():
+            x = embed(x)
+            for block in blocks:
+                x = block(x)
+            x = norm(x)
+            features.append(x)
+        return features
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+        nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

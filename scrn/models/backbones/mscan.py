@@ -1,0 +1,72 @@
+"""MSCAN, the encoder of SegNeXt (Guo et al., NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .large_kernel import LargeKernelBackbone
+
+
+class MultiScaleGate(nn.Module):
+    """Gates its input by depthwise convolutions of four sizes: [B, C, H, W] to the same.
+
+    A 5x5 convolution, to which three pairs of strips (1x7 and 7x1, 1x11 and 11x1, 1x21 and
+    21x1) of it are added; a 1x1 convolution of the sum multiplies the input.
+    """
+
+    strips = (7, 11, 21)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        for i, n in enumerate(self.strips):
+            row = nn.Conv2d(channels, channels, (1, n), padding=(0, n // 2), groups=channels)
+            column = nn.Conv2d(channels, channels, (n, 1), padding=(n // 2, 0), groups=channels)
+            setattr(self, f"conv{i}_1", row)
+            setattr(self, f"conv{i}_2", column)
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = self.conv0(x)
+        total = local
+        for i in range(len(self.strips)):
+            total = total + getattr(self, f"conv{i}_2")(getattr(self, f"conv{i}_1")(local))
+        return self.conv3(total) * x
+
+
+class _Stem(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.Conv2d(3, channels // 2, 3, stride=2, padding=1),
+            nn.BatchNorm2d(channels // 2),
+            nn.GELU(),
+            nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x)
+
+
+class MSCAN(LargeKernelBackbone):
+    """Multi-scale convolutional attention network, see :class:`LargeKernelBackbone`."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        mlp_ratios: Sequence[int] = (8, 8, 4, 4),
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__(
+            widths,
+            mlp_ratios,
+            depths,
+            stem=_Stem(widths[0]),
+            gating_unit=MultiScaleGate,
+            norm_eps=1e-5,
+            drop_path=drop_path,
+        )

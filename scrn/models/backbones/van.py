@@ -1,0 +1,46 @@
+"""VAN, the visual attention network (Guo et al., CVM 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .large_kernel import LargeKernelBackbone, PatchEmbed
+
+
+class LargeKernelGate(nn.Module):
+    """Gates its input by a decomposed 21x21 convolution: [B, C, H, W] to the same.
+
+    Depthwise 5x5, depthwise 7x7 of dilation 3, 1x1; the result multiplies the input.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.conv_spatial = nn.Conv2d(channels, channels, 7, padding=9, dilation=3, groups=channels)
+        self.conv1 = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.conv1(self.conv_spatial(self.conv0(x)))
+
+
+class VAN(LargeKernelBackbone):
+    """Visual attention network, see :class:`LargeKernelBackbone`."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        depths: Sequence[int],
+        mlp_ratios: Sequence[int] = (8, 8, 4, 4),
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__(
+            widths,
+            mlp_ratios,
+            depths,
+            stem=PatchEmbed(3, widths[0], 7, 4),
+            gating_unit=LargeKernelGate,
+            norm_eps=1e-6,
+            drop_path=drop_path,
+        )

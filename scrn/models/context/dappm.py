@@ -1,0 +1,60 @@
+"""The deep aggregation pyramid pooling module of DDRNet (Pan et al., T-ITS 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import upsample
+from .projection import pool_stages
+
+
+def _norm_act_conv(in_channels: int, out_channels: int, kernel_size: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(in_channels),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+    )
+
+
+class DAPPM(nn.Module):
+    """Pools at growing scales; every scale is added to the one before and mixed by a 3x3.
+
+    All convolutions stand behind a batch norm and a ReLU. The scales are the map itself,
+    averages over 5x5, 9x9 and 17x17 windows at strides 2, 4 and 8, and the global average.
+
+    Args:
+        channels: widths of the four stages; C is their sum.
+        out_channels: width of the result.
+        branch_channels: width of every scale.
+
+    Shapes:
+        [B, C_l, H_l, W_l] for l = 1..4 to [B, out_channels, H_4, W_4].
+    """
+
+    windows = (5, 9, 17)
+
+    def __init__(
+        self, channels: Sequence[int], out_channels: int, branch_channels: int = 128
+    ) -> None:
+        super().__init__()
+        total = sum(channels)
+        scales = len(self.windows) + 2
+        self.scales = nn.ModuleList(_norm_act_conv(total, branch_channels) for _ in range(scales))
+        self.process = nn.ModuleList(
+            _norm_act_conv(branch_channels, branch_channels, 3) for _ in range(scales - 1)
+        )
+        self.compression = _norm_act_conv(scales * branch_channels, out_channels)
+        self.shortcut = _norm_act_conv(total, out_channels)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        x = pool_stages(features)
+        pooled = [F.avg_pool2d(x, n, stride=n // 2, padding=n // 2) for n in self.windows]
+        pooled.append(F.adaptive_avg_pool2d(x, 1))
+        results = [self.scales[0](x)]
+        for scale, process, y in zip(self.scales[1:], self.process, pooled, strict=True):
+            results.append(process(upsample(scale(y), x.shape[2:]) + results[-1]))
+        return self.compression(torch.cat(results, dim=1)) + self.shortcut(x)

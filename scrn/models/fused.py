@@ -1,0 +1,165 @@
+"""Inference forms of the parts that :func:`scrn.models.fuse` replaces.
+
+They work in place where they can, and take no gradients. A large map that is allocated anew
+costs more than the arithmetic on it: on the CPU the kernel has to map and clear its pages. In
+channels_last the wide hidden maps are therefore computed in bands of rows that stay in the cache.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scrn_ops import SemanticRefinement, semantic_refine
+
+from .backbones.large_kernel import Block, Mlp
+from .backbones.mscan import MultiScaleGate
+from .backbones.van import LargeKernelGate
+from .folding import channel_affine, fold_after, fold_before, scale_output
+from .layers import upsample
+
+_gelu_ = torch.ops.aten.gelu_
+
+# Elements of a band's hidden map: 8 MB, within the caches and below malloc's limit for reuse.
+_BAND = 1 << 21
+
+
+class InplaceGELU(nn.Module):
+    """GELU that overwrites its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _gelu_(x)
+
+
+class FusedGate(nn.Module):
+    """A gating unit whose sums and product overwrite maps that are no longer needed."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        if isinstance(gate, MultiScaleGate):
+            self.local = gate.conv0
+            self.strips = nn.ModuleList(
+                nn.Sequential(getattr(gate, f"conv{i}_1"), getattr(gate, f"conv{i}_2"))
+                for i in range(len(gate.strips))
+            )
+            self.project = gate.conv3
+        elif isinstance(gate, LargeKernelGate):
+            self.local = nn.Sequential(gate.conv0, gate.conv_spatial)
+            self.strips = nn.ModuleList()
+            self.project = gate.conv1
+        else:
+            raise TypeError(f"gate: expected a gating unit, got {type(gate).__name__}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        local = self.local(x)
+        branches = [strip(local) for strip in self.strips]
+        for branch in branches:
+            local.add_(branch)
+        del branches
+        return self.project(local).mul_(x)
+
+
+class FusedMlp(nn.Module):
+    """The MLP of a block with its norm, scale and shortcut: ``x + scale * mlp(norm(x))``."""
+
+    def __init__(self, norm: nn.BatchNorm2d, mlp: Mlp, scale: Tensor) -> None:
+        super().__init__()
+        self.fc1 = fold_before(norm, mlp.fc1)
+        self.depthwise = mlp.dwconv.dwconv
+        self.fc2 = scale_output(mlp.fc2, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        rows = max(4, _BAND // (self.fc1.out_channels * width))
+        if (
+            x.device.type != "cpu"
+            or rows >= height
+            or torch.compiler.is_compiling()
+            or not x.is_contiguous(memory_format=torch.channels_last)
+        ):
+            hidden = self.depthwise(self.fc1(x))
+            return self.fc2(_gelu_(hidden)).add_(x)
+        output = torch.empty_like(x)
+        for sample, result in zip(x.split(1), output.split(1), strict=True):
+            for start in range(0, height, rows):
+                self._band(sample, result, start, min(start + rows, height))
+        return output
+
+    def _band(self, x: Tensor, output: Tensor, start: int, stop: int) -> None:
+        height = x.shape[2]
+        first, last = max(start - 1, 0), min(stop + 1, height)
+        hidden = self.fc1(x[:, :, first:last])
+        # Rows beyond the map are zero for the depthwise convolution, not fc1 of zero.
+        padding = (0, 0, first - start + 1, stop + 1 - last)
+        if any(padding):
+            hidden = F.pad(hidden, padding)
+        hidden = F.conv2d(
+            hidden,
+            self.depthwise.weight,
+            self.depthwise.bias,
+            padding=(0, 1),
+            groups=self.depthwise.groups,
+        )
+        branch = self.fc2(_gelu_(hidden))
+        torch.add(x[:, :, start:stop], branch, out=output[:, :, start:stop])
+
+
+class FusedBlock(nn.Module):
+    """A block of MSCAN or VAN without norms and scales."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        attention, scale = block.attn, block.layer_scale_1.detach()
+        self.proj_1 = fold_before(block.norm1, attention.proj_1)
+        self.gate = FusedGate(attention.spatial_gating_unit)
+        self.proj_2 = scale_output(attention.proj_2, scale)
+        # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x.
+        slope, shift = channel_affine(block.norm1)
+        self.proj_2.bias += (scale * shift).to(self.proj_2.bias.dtype)
+        self.register_buffer("shortcut", (1 + scale * slope).to(scale.dtype)[:, None, None])
+        self.mlp = FusedMlp(block.norm2, block.mlp, block.layer_scale_2.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        gated = self.gate(_gelu_(self.proj_1(x)))
+        return self.mlp(self.proj_2(gated).addcmul_(x, self.shortcut))
+
+
+class FusedRefinement(nn.Module):
+    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one."""
+
+    def __init__(self, module: SemanticRefinement) -> None:
+        super().__init__()
+        self.compress_low = module.compress_low
+        self.compress_high = module.compress_high
+        branches = [fold_after(branch[0], branch[1]) for branch in (module.offset, module.mask)]
+        first = branches[0]
+        self.hidden = nn.Conv2d(
+            first.in_channels,
+            2 * first.out_channels,
+            3,
+            padding=1,
+            device=first.weight.device,
+            dtype=first.weight.dtype,
+        )
+        self.hidden.weight.copy_(torch.cat([conv.weight for conv in branches]))
+        self.hidden.bias.copy_(torch.cat([conv.bias for conv in branches]))
+        self.offset = module.offset[3]
+        self.mask = module.mask[3]
+        self.add_skip = module.add_skip
+        self.align_corners = module.align_corners
+        self.backend = module.backend
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        compressed = upsample(self.compress_low(low), high.shape[2:], self.align_corners)
+        features = torch.cat((compressed, self.compress_high(high)), dim=1)
+        for_offset, for_mask = self.hidden(features).relu_().chunk(2, dim=1)
+        return semantic_refine(
+            low,
+            self.offset(for_offset),
+            self.mask(for_mask),
+            high if self.add_skip else None,
+            mask_is_logits=True,
+            align_corners=self.align_corners,
+            backend=self.backend,
+        )

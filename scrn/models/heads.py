@@ -1,0 +1,30 @@
+"""What becomes of the decoder's finest map: logits, and embeddings for training."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import ConvNormAct
+
+
+class SegmentationHead(nn.Sequential):
+    """1x1 convolution, batch norm, ReLU, 1x1: [B, channels, h, w] to [B, num_classes, h, w]."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__(
+            *ConvNormAct(channels, channels, activation=nn.ReLU(inplace=True)),
+            nn.Conv2d(channels, num_classes, 1),
+        )
+
+
+class EmbeddingHead(nn.Module):
+    """1x1 convolution and batch norm, then unit length: [B, channels, h, w] to
+    [B, embedding_channels, h, w]. For the contrastive loss, in training only."""
+
+    def __init__(self, channels: int, embedding_channels: int = 256) -> None:
+        super().__init__()
+        self.project = ConvNormAct(channels, embedding_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(self.project(x), dim=1)

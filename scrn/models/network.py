@@ -1,0 +1,115 @@
+"""The semantic and contextual refinement network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from .backbones import create_backbone
+from .context import create_context
+from .decoder import Decoder
+from .heads import EmbeddingHead, SegmentationHead
+from .layers import upsample
+
+MIN_SIZE = 32
+
+
+class SCRN(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="scrn",
+    tags=["image-segmentation"],
+    license="apache-2.0",
+):
+    """Backbone, context module, decoder with learned upsampling, and head.
+
+    The parts are usable alone:
+
+    - ``model.backbone(image)``: the four feature maps, of strides 4, 8, 16 and 32;
+    - ``model.context(features)``: the context map, [B, width, H / 32, W / 32];
+    - ``model.upsamplers``: the three modules ``(low, high) -> merged``, finest first;
+    - ``model.decode(image)``: the decoder's maps, finest first.
+
+    ``save_pretrained`` writes weights (safetensors) and arguments to a folder, from which
+    ``SCRN.from_pretrained`` builds the same model.
+
+    Args:
+        backbone: see :func:`scrn.models.create_backbone`.
+        upsampler: ``"bilinear"``, ``"fam"``, ``"align_fa"`` or ``"srm"``.
+        context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``.
+        num_classes: channels of the logits.
+        ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``.
+        width: of the decoder.
+
+    Raises:
+        ValueError: an unknown name, or a number below 1.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mscan_s",
+        *,
+        upsampler: str = "srm",
+        context: str = "crm",
+        num_classes: int = 19,
+        ops: str = "fused",
+        width: int = 128,
+    ) -> None:
+        super().__init__()
+        for name, value in (("num_classes", num_classes), ("width", width)):
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if ops not in ("fused", "eager", "reference"):
+            raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
+        self.num_classes = num_classes
+        self.backbone = create_backbone(backbone)
+        channels = self.backbone.channels
+        self.context = create_context(context, channels, width)
+        self.decoder = Decoder(channels[:3], width, upsampler, ops)
+        self.head = SegmentationHead(width, num_classes)
+        self.embedding = EmbeddingHead(width)
+
+    @property
+    def upsamplers(self) -> nn.ModuleList:
+        """The decoder's three upsamplers, to strides 4, 8 and 16."""
+        return self.decoder.upsamplers
+
+    def decode(self, image: Tensor) -> list[Tensor]:
+        """The decoder's maps [B, width, H_i, W_i] of strides 4, 8, 16 and 32."""
+        _check_image(image)
+        features = self.backbone(image)
+        return self.decoder(self.context(features), features[:3])
+
+    def forward(self, image: Tensor, return_embedding: bool = False) -> Any:
+        """Logits [B, num_classes, H, W] of normalised images [B, 3, H, W], H and W from 32.
+
+        With ``return_embedding`` also unit-length embeddings [B, 256, H_1, W_1] of the finest
+        map, for the contrastive loss: the result is the pair of both.
+        """
+        finest = self.decode(image)[0]
+        logits = upsample(self.head(finest), image.shape[2:])
+        if not return_embedding:
+            return logits
+        return logits, self.embedding(finest)
+
+    def fuse(self) -> SCRN:
+        """A copy for inference: the same outputs, to rounding, in less time.
+
+        See :func:`scrn.models.fuse`. The copy has no batch norms, takes no gradients, and is
+        neither trained nor saved: save this model.
+        """
+        from .fuse import fuse
+
+        return fuse(self)
+
+
+def _check_image(image: Tensor) -> None:
+    if image.dim() != 4 or image.shape[1] != 3:
+        raise ValueError(f"image: expected [B, 3, H, W], got {list(image.shape)}")
+    if image.shape[2] < MIN_SIZE or image.shape[3] < MIN_SIZE:
+        raise ValueError(
+            f"image: expected a height and a width of at least {MIN_SIZE}, "
+            f"got {image.shape[2]}x{image.shape[3]}"
+        )

@@ -1,0 +1,25 @@
+"""What the upsamplers have in common."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Upsampler(nn.Module):
+    """Keeps and checks the options of every upsampler."""
+
+    def __init__(
+        self, low_channels: int, high_channels: int, add_skip: bool, backend: str | None
+    ) -> None:
+        super().__init__()
+        if add_skip and low_channels != high_channels:
+            raise ValueError(
+                "add_skip: expected low_channels == high_channels, got "
+                f"{low_channels} and {high_channels}; add_skip=False returns the aligned low alone"
+            )
+        if backend not in (None, "fused", "eager", "reference"):
+            raise ValueError(
+                f"backend: expected None, 'fused', 'eager' or 'reference', got {backend!r}"
+            )
+        self.add_skip = add_skip
+        self.backend = backend
