@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -56,6 +58,19 @@ def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tenso
         _check_same_size("skip", skip, "offset", offset)
         if autocast_dtype(skip) != autocast_dtype(low):
             raise TypeError(f"skip: expected low's dtype {low.dtype}, got {skip.dtype}")
+
+
+def check_gradient(
+    name: str, grad: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Of a gradient that comes in, or of what the forward saved."""
+    _check_map(name, grad)
+    if any(got != expected for got, expected in zip(grad.shape, shape, strict=True)):
+        raise ValueError(f"{name}: expected {list(shape)}, got {_shape(grad)}")
+    if grad.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {grad.dtype}")
+    if grad.device != device:
+        raise ValueError(f"{name}: expected device {device}, got {grad.device}")
 
 
 def autocast_dtype(features: Tensor) -> torch.dtype:

@@ -1,4 +1,8 @@
-"""What tracing and counting need to know of the operators: fake kernels and FLOP formulas."""
+"""What tracing and counting need to know of the operators: fake kernels and FLOP formulas.
+
+The fake kernels check what the real ones check: an operator called with bad arguments should
+fail when it is traced, not when the program runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
+
+from . import _checks
+from ._flops import register_flop_formula
 
 _ops = torch.ops.scrn_ops
 
@@ -33,14 +39,27 @@ def _empty(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype, layout: Any
     )
 
 
+def _shape(map: Tensor) -> tuple[int, ...]:
+    return tuple(map.shape)
+
+
+def _output_shape(input: Tensor, offset: Tensor) -> tuple[int, ...]:
+    return (*input.shape[:2], *offset.shape[2:])
+
+
+def _coordinate_dtype(features: Tensor) -> torch.dtype:
+    return torch.float64 if features.dtype == torch.float64 else torch.float32
+
+
 def _gradient(of: Tensor, wanted: bool, layout: Any = None) -> Tensor:
-    return _empty(of, tuple(of.shape), of.dtype, layout) if wanted else of.new_empty(0)
+    return _empty(of, _shape(of), of.dtype, layout) if wanted else of.new_empty(0)
 
 
 @torch.library.register_fake("scrn_ops::aggregate_offsets")
 def _(offset: Tensor, mask: Tensor, mask_is_logits: bool = False) -> Tensor:
-    double = offset.dtype == torch.float64 or mask.dtype == torch.float64
-    return _empty(offset, tuple(offset.shape), torch.float64 if double else torch.float32)
+    _checks.check_aggregate_offsets(offset, mask)
+    double = torch.float64 in (offset.dtype, mask.dtype)
+    return _empty(offset, _shape(offset), torch.float64 if double else torch.float32)
 
 
 @torch.library.register_fake("scrn_ops::aggregate_offsets_backward")
@@ -52,13 +71,16 @@ def _(
     need_offset: bool,
     need_mask: bool,
 ) -> tuple[Tensor, Tensor]:
+    _checks.check_aggregate_offsets(offset, mask)
+    dtype = torch.float64 if torch.float64 in (offset.dtype, mask.dtype) else torch.float32
+    _checks.check_gradient("grad", grad, _shape(offset), dtype, offset.device)
     return _gradient(offset, need_offset), _gradient(mask, need_mask)
 
 
 @torch.library.register_fake("scrn_ops::offset_sample")
 def _(input: Tensor, offset: Tensor, align_corners: bool = True) -> Tensor:
-    shape = (*input.shape[:2], *offset.shape[2:])
-    return _empty(input, shape, input.dtype, memory_format(input))
+    _checks.check_offset_sample(input, offset)
+    return _empty(input, _output_shape(input, offset), input.dtype, memory_format(input))
 
 
 @torch.library.register_fake("scrn_ops::offset_sample_backward")
@@ -71,6 +93,9 @@ def _(
     need_offset: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor]:
+    _checks.check_offset_sample(input, offset)
+    shape = _output_shape(input, offset)
+    _checks.check_gradient("grad", grad, shape, input.dtype, input.device)
     return _gradient(input, need_input, memory_format(input)), _gradient(offset, need_offset)
 
 
@@ -83,10 +108,9 @@ def _(
     mask_is_logits: bool = False,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    shape = (*low.shape[:2], *offset.shape[2:])
-    coordinates = torch.float64 if low.dtype == torch.float64 else torch.float32
-    output = _empty(low, shape, low.dtype, memory_format(low))
-    return output, _empty(low, tuple(offset.shape), coordinates)
+    _checks.check_semantic_refine(low, offset, mask, skip)
+    output = _empty(low, _output_shape(low, offset), low.dtype, memory_format(low))
+    return output, _empty(low, _shape(offset), _coordinate_dtype(low))
 
 
 @torch.library.register_fake("scrn_ops::semantic_refine_backward")
@@ -103,6 +127,11 @@ def _(
     need_mask: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _checks.check_semantic_refine(low, offset, mask, None)
+    shape = _output_shape(low, offset)
+    _checks.check_gradient("grad", grad, shape, low.dtype, low.device)
+    coordinates = _coordinate_dtype(low)
+    _checks.check_gradient("aggregated", aggregated, _shape(offset), coordinates, low.device)
     grad_low = _gradient(low, need_low, memory_format(low))
     return grad_low, _gradient(offset, need_offset), _gradient(mask, need_mask)
 

@@ -316,14 +316,14 @@ class _Registrations(torch.library.Library):
                     _refuse_forward_mode(op_name.removesuffix("_backward"))
                 return fn(keyset, *args)
 
-        return super().impl(op_name, kernel, dispatch_key, **kwargs)
+        return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
 
 
 def _has_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None
 
 
-_library = _Registrations("scrn_ops", "IMPL")
+_library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]
 for _name, _function in _FUNCTIONS.items():
     torch.library.register_autograd(
         f"scrn_ops::{_name}",

@@ -75,7 +75,7 @@ def semantic_refine(
     columns = _points(aggregated[:, 0], width, (1, 0, 1), dim=-1)
     output = _sample(upsampled, rows, columns)
     if skip is not None:
-        output = output + skip.to(dtype)
+        output = output + _checks.autocast_features(skip).to(dtype)
     return output.to(low.dtype)
 
 
