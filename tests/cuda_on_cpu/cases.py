@@ -152,6 +152,8 @@ class Sample:
 
     def off_kinks(self, values: Array) -> Array:
         """Moves points that lie within 1e-3 of an integer of the sampled grid."""
+        if values.size == 0:
+            return values
         sampler = reference.Sampler.of(values, self.in_size, self.upsample, self.align_corners)
         for dim, points in enumerate((sampler.columns, sampler.rows)):
             near = (points.fraction < 1e-3) | (points.fraction > 1 - 1e-3)
@@ -207,8 +209,10 @@ class Sample:
         output = self.sampler(offset).forward(values["input"])
         return output + values.get("skip", 0.0), aggregated
 
-    def forward(self, device: Device) -> tuple[Tensor, Tensor | None]:
-        values, last = self.inputs(), self.channels_last
+    def forward(
+        self, device: Device, values: dict[str, Array] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        values, last = values or self.inputs(), self.channels_last
         feature_map = (self.batch, self.channels, *self.out_size)
         output = device.empty("output", feature_map, self.dtype, last)
         field = (self.batch, 2, *self.out_size)
@@ -226,6 +230,37 @@ class Sample:
             aggregated=aggregated if self.mask else None,
         )
         return output, (aggregated if self.mask else None)
+
+    def expected_backward(self) -> tuple[Array, Array]:
+        """Gradients of the input and of the offset."""
+        values = self.inputs()
+        return self.sampler(values["offset"]).backward(values["input"], values["grad"])
+
+    def backward(
+        self,
+        device: Device,
+        want_input: bool = True,
+        want_offset: bool = True,
+        values: dict[str, Array] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        values, last = values or self.inputs(), self.channels_last
+        feature_map = (self.batch, self.channels, *self.in_size)
+        grad_input = device.empty("grad_input", feature_map, self.dtype, last)
+        field = (self.batch, 2, *self.out_size)
+        grad_offset = device.empty("grad_offset", field, self.offset_dtype)
+        arguments = {
+            **self.arguments(),
+            "deterministic": self.deterministic,
+            "input": device.upload("input", values["input"], self.dtype, last),
+            "offset": device.upload("offset", values["offset"], self.offset_dtype),
+            "grad_output": device.upload("grad_output", values["grad"], self.dtype, last),
+            "grad_input": grad_input if want_input else None,
+            "grad_offset": grad_offset if want_offset else None,
+        }
+        needed = device.call(f"sample_backward_workspace_{self.dtype}", **arguments, workspace=None)
+        workspace = device.workspace(needed)
+        device.launch(f"sample_backward_{self.dtype}", **arguments, workspace=workspace)
+        return (grad_input if want_input else None), (grad_offset if want_offset else None)
 
     def but(self, **changes: Any) -> Sample:
         return replace(self, **changes)

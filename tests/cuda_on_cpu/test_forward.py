@@ -177,20 +177,25 @@ def test_taps_of_no_weight_read_nothing_foreign(device: Device, last: bool, chan
     rng = np.random.default_rng(0)
     values = case.inputs()["input"]
     values[rng.random(values.shape) < 0.3] = np.nan
-    output = device.empty("output", values.shape, "float32", last)
-    device.launch(
-        "sample_forward",
-        **case.arguments(),
-        mask_dtype="float32",
-        logits=False,
-        input=device.upload("input", values, "float32", last),
-        offset=device.upload("offset", case.offsets(), "float32"),
-        mask=None,
-        skip=None,
-        output=output,
-        aggregated=None,
-    )
+    output, _ = case.forward(device, {**case.inputs(), "input": values})
     assert np.array_equal(output.numpy(), values, equal_nan=True)
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize("field", ["random", "far"])
+def test_what_has_no_weight_spreads_no_nan(
+    device: Device, last: bool, channels: int, field: str
+) -> None:
+    """An output may be NaN only where the definition reads one."""
+    case = Sample(channels_last=last, channels=channels, field=field)
+    values = case.inputs()
+    marked = np.random.default_rng(0).random((case.batch, 1, *case.in_size)) < 0.15
+    reached = case.sampler(values["offset"]).forward(np.where(marked, 1.0, 0.0))
+    values["input"] = np.where(marked, np.nan, values["input"])
+    output = case.forward(device, values)[0].numpy()
+    assert np.isfinite(output)[np.broadcast_to(reached == 0, output.shape)].all()
+    assert np.isnan(output)[np.broadcast_to(reached > 1e-6, output.shape)].all()
 
 
 @pytest.mark.parametrize("case", [Sample(batch=0), Sample(channels=0)], ids=["batch", "channels"])

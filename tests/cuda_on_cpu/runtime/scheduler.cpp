@@ -102,8 +102,7 @@ void begin_block(uint3 block, int set) {
   s.barrier_generation = 0;
   s.alive = s.threads;
   s.at_barrier = s.ready_count = s.ready_first = 0;
-  std::fill(std::begin(s.waiting), std::end(s.waiting), 0u);
-  std::fill(std::begin(s.warp_generation), std::end(s.warp_generation), 0);
+  begin_warps();
   begin_shared_memory(set, s.launch->dynamic_bytes);
   const dim3& extent = s.launch->block;
   for (int t = 0; t < s.threads; ++t) {
@@ -138,7 +137,10 @@ void run_block(uint3 block, int set) {
     thread.started = true;
     rethrow_abandoned();
     if (s.expired) abandon(describe(s.running) + ": the launch takes too long");
-    if (thread.wait == Wait::kDone) --s.alive;
+    if (thread.wait == Wait::kDone) {
+      --s.alive;
+      leave_warp(s.running);
+    }
     if (s.at_barrier > 0 && s.at_barrier == s.alive) release_barrier();
   }
   s.running = -1;

@@ -22,9 +22,24 @@ struct Thread {
   BlockVote vote;
   bool predicate;
   int vote_result;
-  WarpCall call;
-  int warp_generation;  // which of the warp's tokens orders the call
-  uint64_t result;
+};
+
+// Lanes of a warp that wait for each other in one call.
+struct Meeting {
+  WarpCall call;  // of the lane that came first
+  uint32_t arrived;
+  int generation;  // which of the warp's tokens orders it
+};
+
+struct Warp {
+  uint32_t absent;  // lanes that the block does not have, and those that have left the kernel
+  int generations;
+  int count;
+  Meeting meetings[kWarp];
+  // By lane.
+  int meeting[kWarp];
+  uint64_t value[kWarp], result[kWarp];
+  int32_t argument[kWarp], width[kWarp];
 };
 
 struct Scheduler {
@@ -36,12 +51,12 @@ struct Scheduler {
   int at_barrier = 0;
   int running = -1;
   Thread thread[kMaxThreads];
-  uint32_t waiting[kMaxThreads / kWarp];  // lanes at a collective
+  Warp warp[kMaxThreads / kWarp];
   int ready[kMaxThreads];
   int ready_count = 0, ready_first = 0;
   std::mt19937_64 random;
   uint64_t block_number = 0;  // of all blocks ever run
-  int barrier_generation = 0, warp_generation[kMaxThreads / kWarp];
+  int barrier_generation = 0;
   bool expired = false;
 };
 extern Scheduler scheduler;
@@ -60,8 +75,11 @@ void wait_here();
 // "block (0,1,0), thread (5,0,0)"
 std::string describe(int thread);
 std::string describe(Site site);
-// Why no thread of the block can go on.
-std::string explain_deadlock();
+
+// warps.cpp
+void begin_warps();
+void leave_warp(int thread);
+std::string explain_deadlock();  // why no thread of the block can go on
 
 // memory.cpp
 void begin_shared_memory(int set, size_t dynamic_bytes);

@@ -51,17 +51,17 @@ bool same_call(const WarpCall& a, const WarpCall& b) {
 bool is_shuffle(WarpOp op) { return op >= WarpOp::kShuffle && op <= WarpOp::kShuffleXor; }
 
 // The lane whose value a shuffle returns.
-int source_lane(const WarpCall& call, int lane) {
-  const int width = call.width, base = lane & ~(width - 1);
-  switch (call.op) {
+int source_lane(WarpOp op, int lane, int argument, int width) {
+  const int base = lane & ~(width - 1);
+  switch (op) {
     case WarpOp::kShuffle:
-      return base | (call.argument & (width - 1));
+      return base | (argument & (width - 1));
     case WarpOp::kShuffleUp:
-      return lane - call.argument < base ? lane : lane - call.argument;
+      return lane - argument < base ? lane : lane - argument;
     case WarpOp::kShuffleDown:
-      return lane + call.argument >= base + width ? lane : lane + call.argument;
+      return lane + argument >= base + width ? lane : lane + argument;
     default:
-      return (lane ^ call.argument) >= base + width ? lane : lane ^ call.argument;
+      return (lane ^ argument) >= base + width ? lane : lane ^ argument;
   }
 }
 
@@ -88,114 +88,126 @@ uint64_t reduce(WarpOp op, uint64_t left, uint64_t right) {
   }
 }
 
-// All lanes of `mask` in the warp that starts at thread `base` have made the same call.
-void complete(int base, uint32_t mask) {
+// Every lane of the meeting's mask has come: `base` is the warp's first thread.
+void complete(int base, Warp& warp, int number) {
   Scheduler& s = scheduler;
+  const WarpCall call = warp.meetings[number].call;
   uint32_t votes = 0;
-  bool first = true;
   uint64_t reduced = 0;
-  for (int lane = 0; lane < kWarp; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    const WarpCall& call = s.thread[base + lane].call;
-    if (call.value != 0) votes |= 1u << lane;
-    reduced = first ? call.value : reduce(call.op, reduced, call.value);
-    first = false;
+  for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    if (warp.value[lane] != 0) votes |= 1u << lane;
+    reduced = rest == call.mask ? warp.value[lane] : reduce(call.op, reduced, warp.value[lane]);
   }
-  for (int lane = 0; lane < kWarp; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    Thread& thread = s.thread[base + lane];
-    const WarpCall& call = thread.call;
+  for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    uint64_t& result = warp.result[lane];
     if (is_shuffle(call.op)) {
-      const int source = source_lane(call, lane);
-      if (source < 0 || source >= kWarp || (mask >> source & 1) == 0) {
+      const int source = source_lane(call.op, lane, warp.argument[lane], warp.width[lane]);
+      if (source < 0 || source >= kWarp || (call.mask >> source & 1) == 0) {
         s.running = base + lane;
         abandon(describe(base + lane) + ": " + describe_call(call) + " reads lane " +
                 std::to_string(source) + ", which is not in the mask");
       }
-      thread.result = s.thread[base + source].call.value;
-    } else if (call.op == WarpOp::kBallot) {
-      thread.result = votes;
-    } else if (call.op == WarpOp::kAll) {
-      thread.result = votes == mask;
-    } else if (call.op == WarpOp::kAny) {
-      thread.result = votes != 0;
+      result = warp.value[source];
     } else if (call.op == WarpOp::kMatchAny) {
-      thread.result = 0;
+      result = 0;
       for (int other = 0; other < kWarp; ++other) {
-        if ((mask >> other & 1) != 0 && s.thread[base + other].call.value == call.value) {
-          thread.result |= 1u << other;
-        }
+        const bool equal = (call.mask >> other & 1) != 0 && warp.value[other] == warp.value[lane];
+        result |= equal ? 1u << other : 0;
       }
     } else {
-      thread.result = reduced;
+      result = call.op == WarpOp::kBallot ? votes
+               : call.op == WarpOp::kAll  ? votes == call.mask
+               : call.op == WarpOp::kAny  ? votes != 0
+                                          : reduced;
     }
   }
   const bool backwards = options().threads == Order::kReverse;
   for (int i = 0; i < kWarp; ++i) {
     const int lane = backwards ? kWarp - 1 - i : i;
-    if ((mask >> lane & 1) == 0) continue;
+    if ((call.mask >> lane & 1) == 0) continue;
     s.thread[base + lane].wait = Wait::kNothing;
     push_ready(base + lane);
   }
-  s.waiting[base / kWarp] &= ~mask;
   ++s.record.collectives;
+  // The last meeting takes the place of this one.
+  warp.meetings[number] = warp.meetings[--warp.count];
+  for (uint32_t rest = warp.meetings[number].arrived; rest != 0 && number < warp.count;
+       rest &= rest - 1) {
+    warp.meeting[std::countr_zero(rest)] = number;
+  }
 }
 
-void arrive(int self) {
-  Scheduler& s = scheduler;
-  const int base = self / kWarp * kWarp, lane = self % kWarp;
-  const WarpCall& call = s.thread[self].call;
+// Faults that show as soon as a lane comes.
+void check_call(int self, const WarpCall& call, const Warp& warp) {
+  const int lane = self % kWarp;
   const auto fail = [&](const std::string& cause) {
     abandon(describe(self) + ": " + describe_call(call) + ": " + cause);
   };
   if ((call.mask >> lane & 1) == 0) fail("the mask lacks the caller, lane " + std::to_string(lane));
-  if (is_shuffle(call.op) &&
-      (call.width < 1 || call.width > kWarp || (call.width & (call.width - 1)) != 0)) {
+  const bool power = call.width > 0 && (call.width & (call.width - 1)) == 0;
+  if (call.width > kWarp || !power) {
     fail("width " + std::to_string(call.width) + " is not a power of two up to 32");
   }
-  for (int other = 0; other < kWarp; ++other) {
-    if ((call.mask >> other & 1) == 0) continue;
-    if (base + other >= s.threads || s.thread[base + other].wait == Wait::kDone) {
-      fail("the mask has lane " + std::to_string(other) +
-           (base + other >= s.threads ? ", which the block does not have"
-                                      : ", which has left the kernel"));
-    }
-    const Thread& thread = s.thread[base + other];
-    const bool awaits_caller = (thread.call.mask >> lane & 1) != 0;
-    if (thread.wait == Wait::kWarp && awaits_caller && !same_call(call, thread.call)) {
-      fail("lane " + std::to_string(other) + " of the mask is at " + describe_call(thread.call));
+  if ((call.mask & warp.absent) != 0) {
+    const int other = std::countr_zero(call.mask & warp.absent);
+    const bool exists = self / kWarp * kWarp + other < scheduler.threads;
+    fail("the mask has lane " + std::to_string(other) +
+         (exists ? ", which has left the kernel" : ", which the block does not have"));
+  }
+  for (int i = 0; i < warp.count; ++i) {
+    const Meeting& other = warp.meetings[i];
+    const bool each_other = (other.call.mask >> lane & 1) != 0 && (other.arrived & call.mask) != 0;
+    if (each_other && !same_call(call, other.call)) {
+      fail("lane " + std::to_string(std::countr_zero(other.arrived & call.mask)) +
+           " of the mask is at " + describe_call(other.call));
     }
   }
 }
 
+int join(Warp& warp, const WarpCall& call, int lane) {
+  int number = 0;
+  while (number < warp.count && !same_call(call, warp.meetings[number].call)) ++number;
+  if (number == warp.count) {
+    warp.meetings[warp.count++] = {call, 0, warp.generations++ % 2};
+  }
+  warp.meetings[number].arrived |= 1u << lane;
+  warp.meeting[lane] = number;
+  warp.value[lane] = call.value;
+  warp.argument[lane] = call.argument;
+  warp.width[lane] = call.width;
+  return number;
+}
+
 }  // namespace
+
+void begin_warps() {
+  const int threads = scheduler.threads;
+  for (int first = 0; first < threads; first += kWarp) {
+    Warp& warp = scheduler.warp[first / kWarp];
+    warp.absent = threads - first >= kWarp ? 0 : ~0u << (threads - first);
+    warp.count = warp.generations = 0;
+  }
+}
+
+void leave_warp(int thread) { scheduler.warp[thread / kWarp].absent |= 1u << thread % kWarp; }
 
 uint64_t warp_collective(const WarpCall& call) {
   Scheduler& s = scheduler;
-  const int self = s.running, warp = self / kWarp, base = warp * kWarp;
-  Thread& thread = s.thread[self];
-  thread.call = call;
-  arrive(self);
-  thread.wait = Wait::kWarp;
-  s.waiting[warp] |= 1u << self % kWarp;
-  bool all = true;
-  int generation = -1;
-  for (int lane = 0; lane < kWarp; ++lane) {
-    if ((call.mask >> lane & 1) == 0 || base + lane == self) continue;
-    const Thread& other = s.thread[base + lane];
-    const bool here = (s.waiting[warp] >> lane & 1) != 0 && same_call(call, other.call);
-    all = all && here;
-    if (here) generation = other.warp_generation;
-  }
-  thread.warp_generation = generation >= 0 ? generation : s.warp_generation[warp]++ % 2;
+  const int self = s.running, lane = self % kWarp;
+  Warp& warp = s.warp[self / kWarp];
+  check_call(self, call, warp);
+  const int number = join(warp, call, lane);
+  s.thread[self].wait = Wait::kWarp;
   // Shuffles and votes order no memory; __syncwarp does.
   const bool orders = call.op == WarpOp::kSync;
-  char* token = &tokens().warp[thread.warp_generation][warp];
+  char* token = &tokens().warp[warp.meetings[number].generation][self / kWarp];
   if (orders) order_before(token);
-  if (all) complete(base, call.mask);
+  if (warp.meetings[number].arrived == call.mask) complete(self - lane, warp, number);
   wait_here();
   if (orders) order_after(token);
-  return thread.result;
+  return warp.result[lane];
 }
 
 uint32_t active_mask() {
@@ -205,14 +217,10 @@ uint32_t active_mask() {
 
 namespace {
 
-// Of the lanes that a thread waits for, those that have left the kernel.
-std::string absent(int t) {
-  const Scheduler& s = scheduler;
+std::string lanes(uint32_t mask) {
   std::string text;
-  for (int lane = 0; lane < kWarp; ++lane) {
-    const bool awaited = (s.thread[t].call.mask >> lane & 1) != 0;
-    if (!awaited || s.thread[t / kWarp * kWarp + lane].wait != Wait::kDone) continue;
-    text += (text.empty() ? ", but the kernel was left by lane " : ", ") + std::to_string(lane);
+  for (; mask != 0; mask &= mask - 1) {
+    text += (text.empty() ? "" : ", ") + std::to_string(std::countr_zero(mask));
   }
   return text;
 }
@@ -226,9 +234,15 @@ std::string explain_deadlock() {
   std::string last;
   for (int t = 0; t < s.threads; ++t) {
     const Thread& thread = s.thread[t];
+    const Warp& warp = s.warp[t / kWarp];
     std::string cause;
     if (thread.wait == Wait::kBlock) cause = "waits at the barrier at " + describe(thread.site);
-    if (thread.wait == Wait::kWarp) cause = "waits in " + describe_call(thread.call) + absent(t);
+    if (thread.wait == Wait::kWarp) {
+      const WarpCall& call = warp.meetings[warp.meeting[t % kWarp]].call;
+      cause = "waits in " + describe_call(call);
+      const std::string left = lanes(call.mask & warp.absent);
+      if (!left.empty()) cause += ", but the kernel was left by lane " + left;
+    }
     if (cause.empty() || cause == last) continue;
     last = cause;
     if (listed == 6) {
