@@ -1,0 +1,107 @@
+"""The ``scrn`` command: fit, validate, predict, cost."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+USAGE = """scrn {fit,validate,predict,cost} ...
+
+  scrn fit --config camvid.yaml [--data.root DIR] [--trainer.max_epochs N] ...
+  scrn validate --config camvid.yaml --ckpt_path CHECKPOINT [--model.output DIR] ...
+  scrn predict INPUT... --output DIR [--model PATH]
+  scrn cost --backbone mscan_s --size 1024 2048 [--table]
+
+`scrn COMMAND --help` lists all of a command's options. --config takes a file, or the name of a
+recipe that comes with the package: {recipes}."""
+
+
+def _recipes() -> dict[str, Path]:
+    return {p.name: p for p in sorted((Path(__file__).parent / "configs").glob("*.yaml"))}
+
+
+def _resolve_config(args: list[str]) -> list[str]:
+    recipes = _recipes()
+    resolved = list(args)
+    for i, arg in enumerate(args):
+        name = None
+        if arg == "--config" and i + 1 < len(args):
+            i, prefix, name = i + 1, "", args[i + 1]
+        elif arg.startswith("--config="):
+            prefix, name = "--config=", arg.removeprefix("--config=")
+        if name is not None and not Path(name).exists() and name in recipes:
+            resolved[i] = f"{prefix}{recipes[name]}"
+    return resolved
+
+
+def _train(args: list[str]) -> None:
+    import torch
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.cli import LightningCLI
+
+    from .data.module import SegmentationData
+    from .engine.checkpoint import AtomicCheckpointIO
+    from .engine.task import Segmentation
+
+    class Command(LightningCLI):
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            trainer = super().instantiate_trainer(**kwargs)
+            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
+            return trainer
+
+        def _parse_ckpt_path(self) -> None:
+            # The recipe and the command line decide; Lightning would let the checkpoint's own
+            # settings win over both.
+            pass
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            kept = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+            return {"fit": kept, "validate": kept}
+
+    torch.set_float32_matmul_precision("high")
+    # Lightning reads the command line itself: for the subcommands, and in processes it spawns.
+    sys.argv = [sys.argv[0], *_resolve_config(args)]
+    Command(
+        Segmentation,
+        SegmentationData,
+        # The loaders share the images out among the processes themselves.
+        trainer_defaults={"use_distributed_sampler": False},
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    command = args[0] if args else "--help"
+    if command in ("-h", "--help"):
+        print(USAGE.replace("{recipes}", ", ".join(_recipes())))
+        return 0 if args else 2
+    if command in ("fit", "validate"):
+        _train(args)
+        return 0
+    if command == "predict":
+        from .engine import predict
+
+        parser = argparse.ArgumentParser(prog="scrn predict", description=predict.__doc__)
+        predict.add_arguments(parser)
+        try:
+            predict.run(parser.parse_args(args[1:]))
+        except ValueError as error:
+            print(f"scrn predict: {error}", file=sys.stderr)
+            return 1
+        return 0
+    if command == "cost":
+        from . import cost
+
+        return cost.main(args[1:]) or 0
+    print(f"scrn: unknown command {command!r}\n\n{USAGE}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Reading images and label maps, with errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from .errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def read_image(path: Path) -> Tensor:
+    """An image file as uint8 ``[3, H, W]``."""
+    return torch.from_numpy(_decode(path, "an image", "RGB")).permute(2, 0, 1).contiguous()
+
+
+def read_labels(path: Path) -> Tensor:
+    """A label file as integer class values ``[H, W]``: 8-bit grey, palette (its indices), or
+    16-bit grey."""
+    values = _decode(path, "a single-channel label map", None)
+    if values.ndim != 2:
+        raise DataError(path, "a single-channel label map", f"{values.shape[-1]} channels")
+    return torch.from_numpy(values.astype(np.int32))
+
+
+def _decode(path: Path, expected: str, mode: str | None) -> np.ndarray:
+    if not path.is_file():
+        raise DataError(path, expected, "no such file")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return np.array(image.convert(mode) if mode else image)
+    except UnidentifiedImageError as error:
+        raise DataError(path, expected, "a file in no known image format") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(path, expected, f"a broken file ({error})") from error
+
+
+def list_images(folder: Path, pattern: str = "*") -> list[Path]:
+    """The image files in a folder that match, sorted by name; an error where there are none."""
+    if not folder.is_dir():
+        raise DataError(folder, "a folder of images", "no such folder")
+    found = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise DataError(folder, f"images ({pattern}; {', '.join(IMAGE_SUFFIXES)})", "none")
+    return found
+
+
+def with_any_suffix(stem: Path) -> Path | None:
+    """The label file of a name without its suffix; lossless formats only."""
+    for suffix in (".png", ".bmp", ".tif", ".tiff"):
+        candidate = stem.with_name(stem.name + suffix)
+        if candidate.is_file():
+            return candidate
+    return None

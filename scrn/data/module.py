@@ -1,0 +1,156 @@
+"""The Lightning data module: one class for all data sets, with a resumable order of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Sampler
+
+from .datasets import ADE20K, BDD100K, CamVid, Cityscapes, SegmentationDataset
+from .errors import DataError
+from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
+
+DATASETS: dict[str, type[SegmentationDataset]] = {
+    "ade20k": ADE20K,
+    "bdd100k": BDD100K,
+    "camvid": CamVid,
+    "cityscapes": Cityscapes,
+}
+
+
+class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of ``(epoch, index)`` whose order depends on seed and epoch alone.
+
+    Every rank takes its part of each global batch, so the union over ranks is the batch that one
+    process would draw. ``start`` skips the batches that a resumed epoch has already seen.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, rank: int, world: int) -> None:
+        if length < batch_size * world:
+            raise ValueError(
+                f"batch_size: expected at most the {length} images of the training set, "
+                f"got {batch_size} on each of {world} processes"
+            )
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.length // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        start, self.start = self.start, 0
+        for batch in range(start, len(self)):
+            first = (batch * self.world + self.rank) * self.batch_size
+            yield [(self.epoch, i) for i in order[first : first + self.batch_size]]
+
+    @property
+    def sampler(self) -> EpochBatchSampler:
+        """Where Lightning looks for ``set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+class ResumableLoader(DataLoader):
+    """A loader whose place in the epoch is part of Lightning's checkpoints (it looks for
+    ``state_dict`` and ``load_state_dict``)."""
+
+    def __init__(self, dataset: SegmentationDataset, order: EpochBatchSampler, **kwargs: Any):
+        super().__init__(dataset, batch_sampler=order, **kwargs)
+        self._order = order
+        self._seen = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self._seen = self._order.start
+        for batch in super().__iter__():
+            # Before the batch is handed out: a checkpoint is written after its step.
+            self._seen += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self._seen}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._order.start = state["batches"]
+
+
+class SegmentationData(L.LightningDataModule):
+    """Training and validation loaders of one data set.
+
+    Args:
+        name: camvid, cityscapes, bdd100k or ade20k.
+        root: the data set's folder, in its published layout.
+        batch_size: images per process and step.
+        crop: (height, width) of a training crop.
+        scale: range of the random scale.
+        color_jitter: strength of the colour jitter; 0 switches it off.
+        short_side: short side of a validation image; None keeps its size.
+        mean, std: per channel, of images in [0, 1].
+        workers: loader processes.
+        seed: of the order of images and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str,
+        batch_size: int = 8,
+        crop: tuple[int, int] = (512, 512),
+        scale: tuple[float, float] = (0.5, 2.0),
+        color_jitter: float = 0.0,
+        short_side: int | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if name not in DATASETS:
+            raise ValueError(f"name: expected one of {', '.join(DATASETS)}, got {name!r}")
+        self.save_hyperparameters()
+        self.dataset = DATASETS[name]
+        self.root = Path(root).expanduser()
+
+    def setup(self, stage: str | None = None) -> None:
+        hp = self.hparams
+        if not self.root.is_dir():
+            raise DataError(self.root, f"the folder of {hp.name}", "no such folder")
+        if stage in (None, "fit"):
+            self.train_set = self.dataset(
+                self.root,
+                "train",
+                training_transform(hp.crop, hp.scale, hp.color_jitter, hp.mean, hp.std),
+            )
+            self.train_set.seed = hp.seed
+        if stage in (None, "fit", "validate"):
+            transform = evaluation_transform(hp.short_side, hp.mean, hp.std)
+            self.val_set = self.dataset(self.root, "val", transform)
+
+    def train_dataloader(self) -> DataLoader:
+        hp = self.hparams
+        ready = dist.is_available() and dist.is_initialized()
+        rank, world = (dist.get_rank(), dist.get_world_size()) if ready else (0, 1)
+        order = EpochBatchSampler(len(self.train_set), hp.batch_size, hp.seed, rank, world)
+        return ResumableLoader(
+            self.train_set,
+            order,
+            num_workers=hp.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def batches_per_epoch(self, world: int) -> int:
+        """Training steps of one epoch on ``world`` processes."""
+        return len(self.train_set) // (self.hparams.batch_size * world)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(self.val_set, batch_size=1, num_workers=self.hparams.workers)

@@ -1,0 +1,263 @@
+"""The Lightning module: what a training, a validation and an evaluation step do."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import build_model
+from ..data.datasets import SegmentationDataset
+from ..losses import SegmentationLoss
+from ..metrics import Scores, SegmentationScores
+from . import report
+from .inference import Inference, probabilities
+
+
+class Segmentation(L.LightningModule):
+    """A segmentation network, its loss and its optimiser.
+
+    Args:
+        backbone, upsampler, context, num_classes, pretrained, ops: see :func:`scrn.build_model`.
+        lr: learning rate of everything but the backbone.
+        backbone_lr: learning rate of the backbone; None takes ``lr``.
+        optimizer: "adam" (the paper's) or "adamw".
+        weight_decay: of convolution and linear weights; norms and biases have none.
+        power: of the polynomial decay to zero over all steps.
+        warmup_steps: of linear warm-up.
+        contrast_weight, temperature, max_anchors, min_pixels: of the loss.
+        freeze_norms: keeps all batch norms at their statistics (for data-parallel runs on devices
+            without synchronised batch norm).
+        channels_last: runs the network in that layout.
+        window, stride, scales, flip: of evaluation, see :class:`scrn.engine.inference.Inference`.
+        output: folder for the evaluation's files; None writes none.
+        visualize: number of validation images shown as pictures in it.
+        baseline: folder of another saved model, shown beside this one's predictions.
+        seed: of all that a training step draws (anchors, drop path), with the step's number.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mscan_s",
+        upsampler: Literal["bilinear", "fam", "align_fa", "srm"] = "srm",
+        context: Literal["f4", "none", "ppm", "dappm", "ccam", "dam", "crm"] = "crm",
+        num_classes: int = 19,
+        pretrained: str | None = None,
+        ops: Literal["fused", "eager", "reference"] = "fused",
+        lr: float = 6e-5,
+        backbone_lr: float | None = None,
+        optimizer: Literal["adam", "adamw"] = "adam",
+        weight_decay: float = 0.0,
+        power: float = 0.9,
+        warmup_steps: int = 0,
+        contrast_weight: float = 1.0,
+        temperature: float = 0.1,
+        max_anchors: int = 1024,
+        min_pixels: int = 2,
+        freeze_norms: bool = False,
+        channels_last: bool = True,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+        scales: tuple[float, ...] = (1.0,),
+        flip: bool = False,
+        output: str | None = None,
+        visualize: int = 0,
+        baseline: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        torch.manual_seed(seed)
+        self.model = build_model(
+            backbone,
+            upsampler=upsampler,
+            context=context,
+            num_classes=num_classes,
+            pretrained=pretrained,
+            ops=ops,
+        )
+        self.loss = SegmentationLoss(contrast_weight, temperature, max_anchors, min_pixels)
+        self.inference = Inference(
+            tuple(window) if window else None,
+            tuple(stride) if stride else None,
+            tuple(scales),
+            flip,
+        )
+        self.val_scores = SegmentationScores(num_classes)
+        self.last_scores: Scores | None = None
+        self._baseline: torch.nn.Module | None = None
+        if channels_last:
+            self.model.to(memory_format=torch.channels_last)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        hp = self.hparams
+        groups = parameter_groups(
+            self.model, hp.lr, hp.backbone_lr if hp.backbone_lr is not None else hp.lr,
+            hp.weight_decay,
+        )  # fmt: skip
+        kind = torch.optim.AdamW if hp.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(groups)
+        total = self._total_steps()
+
+        def factor(step: int) -> float:
+            if step < hp.warmup_steps:
+                return (step + 1) / hp.warmup_steps
+            done = (step - hp.warmup_steps) / max(1, total - hp.warmup_steps)
+            return max(0.0, 1.0 - done) ** hp.power
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _total_steps(self) -> int:
+        # Not trainer.estimated_stepping_batches: it builds the loader before the checkpoint is
+        # read, and a resumed run would then start its epoch again.
+        trainer = self.trainer
+        if trainer.max_steps > 0:
+            return trainer.max_steps
+        batches = trainer.datamodule.batches_per_epoch(trainer.world_size)
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+
+    def on_train_epoch_start(self) -> None:
+        if self.hparams.freeze_norms:
+            for module in self.model.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # A function of the step alone: a resumed run draws what the uninterrupted one would.
+        torch.manual_seed(
+            (self.hparams.seed * 1_000_003 + self.global_step) * 4099 + self.global_rank
+        )
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        image, labels = batch
+        if self.hparams.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        if self.hparams.contrast_weight:
+            logits, embedding = self.model(image, return_embedding=True)
+        else:
+            logits, embedding = self.model(image), None
+        terms = self.loss(logits, labels, embedding)
+        self.log_dict(
+            {f"train/{name}": value for name, value in terms.items()},
+            prog_bar=True,
+            batch_size=len(image),
+        )
+        return terms["loss"]
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_scores.reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        image, labels = batch
+        if self.hparams.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        size = tuple(labels.shape[-2:])
+        prediction = probabilities(self.model, image, self.inference, size).argmax(1)
+        self.val_scores.update(prediction, labels)
+        if self._writes() and batch_idx < self.hparams.visualize:
+            self._show(batch_idx, image, labels[0], prediction[0])
+
+    def on_validation_epoch_end(self) -> None:
+        scores = self.val_scores.compute()
+        self.last_scores = scores
+        self.log_dict(
+            {
+                "val/miou": scores.miou,
+                "val/pixel_accuracy": scores.pixel_accuracy,
+                "val/boundary_f": scores.boundary_f,
+            },
+            prog_bar=True,
+            rank_zero_only=True,
+        )
+        if self.trainer.sanity_checking or not self.trainer.is_global_zero:
+            return
+        if self.trainer.state.fn == "validate":
+            report.print_scores(scores, self.class_names, "validation")
+        if self._writes():
+            folder = Path(self.hparams.output)
+            report.write_json(
+                folder / "scores.json", scores, self.class_names, inference=self._inference()
+            )
+            report.bar_chart(folder / "iou.png", {self.hparams.context: scores}, self.class_names)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the validation set's classes."""
+        return self._validation_set().classes
+
+    def _validation_set(self) -> SegmentationDataset:
+        loader = self.trainer.val_dataloaders
+        return (loader[0] if isinstance(loader, list) else loader).dataset
+
+    def _inference(self) -> dict[str, Any]:
+        return {k: getattr(self.inference, k) for k in ("window", "stride", "scales", "flip")}
+
+    def _writes(self) -> bool:
+        return (
+            self.hparams.output is not None
+            and not self.trainer.sanity_checking
+            and self.trainer.is_global_zero
+        )
+
+    def _show(self, index: int, image: Tensor, labels: Tensor, prediction: Tensor) -> None:
+        data = self._validation_set()
+        photo = data.load(index)[0].permute(1, 2, 0).numpy()
+        folder = Path(self.hparams.output) / "pictures"
+        name = data.pairs[index][0].stem
+        classes = data.classes
+        panels = {
+            "input": np.ascontiguousarray(photo),
+            "ground truth": report.colorize(labels.cpu(), classes),
+        }
+        finest = {"input": panels["input"]}
+        other = self._load_baseline()
+        if other is not None:
+            guess = probabilities(other, image, self.inference, tuple(labels.shape)).argmax(1)[0]
+            panels["baseline"] = report.colorize(guess.cpu(), classes)
+            finest["baseline"] = _finest_level(other, image, photo.shape[:2])
+        panels["ours"] = report.colorize(prediction.cpu(), classes)
+        finest["ours"] = _finest_level(self.model, image, photo.shape[:2])
+        report.side_by_side(folder / f"{name}.png", panels)
+        report.side_by_side(folder / f"{name}_features.png", finest)
+
+    def _load_baseline(self) -> torch.nn.Module | None:
+        if self.hparams.baseline is None:
+            return None
+        if self._baseline is None:
+            model = type(self.model).from_pretrained(self.hparams.baseline)
+            self._baseline = model.to(self.device).eval()
+        return self._baseline
+
+
+def _finest_level(model: Any, image: Tensor, size: tuple[int, int]) -> np.ndarray:
+    return report.feature_picture(model.decode(image)[0][0], size)
+
+
+def parameter_groups(
+    model: torch.nn.Module, lr: float, backbone_lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Backbone and rest, each with and without weight decay (vectors have none)."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("backbone."), parameter.dim() > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": backbone_lr if in_backbone else lr,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (in_backbone, decays), parameters in sorted(groups.items())
+    ]

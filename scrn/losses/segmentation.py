@@ -1,0 +1,75 @@
+"""The loss of the network: cross-entropy plus pixel contrast (Eq. 12)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .contrast import PixelContrastLoss
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    """Mean cross-entropy (Eq. 10) over the valid pixels of all processes.
+
+    Data-parallel training averages the gradients of the ranks, so each rank's sum is divided by
+    the mean count of valid pixels: the step then equals that of one process with the whole batch,
+    however the ignored pixels are spread. Zero, with a graph, where every pixel is ignored.
+
+    Args:
+        logits: ``[B, classes, H, W]``.
+        labels: ``[B, H, W]``, integer classes or ``ignore_index``.
+    """
+    total = F.cross_entropy(
+        logits.float(), labels.long(), ignore_index=ignore_index, reduction="sum"
+    )
+    count = (labels != ignore_index).sum().to(total.dtype)
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(count)
+        count = count / dist.get_world_size()
+    # Not clamped to 1: the mean over the ranks may be a fraction.
+    return total / torch.where(count > 0, count, torch.ones_like(count))
+
+
+class SegmentationLoss(nn.Module):
+    """``cross_entropy + contrast_weight * pixel_contrast`` (Eq. 12).
+
+    Args:
+        contrast_weight: lambda; 0 leaves the contrastive term out and needs no embedding.
+        temperature, max_anchors, min_pixels: see :class:`PixelContrastLoss`.
+        ignore_index: the label of pixels without a class.
+    """
+
+    def __init__(
+        self,
+        contrast_weight: float = 1.0,
+        temperature: float = 0.1,
+        max_anchors: int = 1024,
+        min_pixels: int = 2,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__()
+        self.contrast_weight = contrast_weight
+        self.ignore_index = ignore_index
+        self.contrast = PixelContrastLoss(temperature, max_anchors, min_pixels, ignore_index)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, embedding: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The terms ``{"loss", "cross_entropy"[, "contrast"]}`` from logits ``[B,classes,H,W]``
+        at the labels' size, labels ``[B,H,W]`` and embedding ``[B,D,h,w]``."""
+        ce = cross_entropy(logits, labels, self.ignore_index)
+        if self.contrast_weight == 0:
+            return {"loss": ce, "cross_entropy": ce.detach()}
+        if embedding is None:
+            raise ValueError(
+                "embedding: expected [B, D, h, w] for the contrastive term "
+                f"(contrast_weight={self.contrast_weight}), got None"
+            )
+        contrast = self.contrast(embedding, logits, labels)
+        return {
+            "loss": ce + self.contrast_weight * contrast,
+            "cross_entropy": ce.detach(),
+            "contrast": contrast.detach(),
+        }

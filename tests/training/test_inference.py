@@ -1,0 +1,69 @@
+"""Multi-scale, flipped and sliding-window evaluation against averages computed by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from scrn.engine.inference import Inference, probabilities
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.GELU(), nn.Conv2d(8, 4, 3, padding=1))
+
+
+def test_multi_scale_and_flip_is_the_mean_by_hand(model):
+    image = torch.randn(2, 3, 30, 41)
+    parts = []
+    for height, width in ((15, 20), (30, 41), (52, 72)):
+        scaled = F.interpolate(image, size=(height, width), mode="bilinear", align_corners=False)
+        for mirror in (False, True):
+            logits = model(torch.flip(scaled, [3]) if mirror else scaled)
+            logits = torch.flip(logits, [3]) if mirror else logits
+            up = F.interpolate(logits, size=(30, 41), mode="bilinear", align_corners=False)
+            parts.append(up.softmax(1))
+    got = probabilities(model, image, Inference(scales=(0.5, 1.0, 1.75), flip=True))
+    assert torch.allclose(got, torch.stack(parts).mean(0), atol=1e-6)
+    assert torch.allclose(got.sum(1), torch.ones(2, 30, 41), atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [(30, 41), (64, 64)])
+def test_a_window_as_large_as_the_image_is_the_whole_image(model, window):
+    image = torch.randn(1, 3, 30, 41)
+    whole = probabilities(model, image)
+    assert torch.equal(probabilities(model, image, Inference(window=window)), whole)
+
+
+def test_sliding_window_is_the_mean_of_the_overlapping_logits(model):
+    image = torch.randn(1, 3, 20, 33)
+    total, count = torch.zeros(1, 4, 20, 33), torch.zeros(20, 33)
+    for top in (0, 8):
+        for left in (0, 10, 17):
+            area = (slice(None), slice(None), slice(top, top + 12), slice(left, left + 16))
+            total[area] += model(image[area])
+            count[area[2:]] += 1
+    got = probabilities(model, image, Inference(window=(12, 16), stride=(9, 10)))
+    assert count.min() == 1
+    assert count.max() > 1
+    assert torch.allclose(got, (total / count).softmax(1), atol=1e-6)
+
+
+def test_size_of_the_result(model):
+    assert probabilities(model, torch.randn(1, 3, 16, 16), size=(20, 31)).shape == (1, 4, 20, 31)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"scales": ()},
+        {"scales": (0.0,)},
+        {"stride": (4, 4)},
+        {"window": (4, 4), "stride": (5, 4)},
+        {"window": (0, 4)},
+    ],
+)
+def test_bad_settings(arguments):
+    with pytest.raises(ValueError, match=r"scales|stride|window"):
+        Inference(**arguments)
