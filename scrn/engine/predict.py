@@ -53,10 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", nargs="+", help="photos, and folders of photos")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--model",
-        metavar="PATH",
-        help="a saved model's folder or a training checkpoint; default: the street-scene model "
-        "that comes with the package",
+        "--model", required=True, metavar="PATH", help="a saved model's folder or a checkpoint"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(

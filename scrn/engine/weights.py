@@ -18,8 +18,6 @@ from torch import nn
 from .. import SCRN
 from ..data.errors import DataError
 
-# Trained on CamVid; for research, as that set's terms ask.
-SHIPPED = Path(__file__).parent.parent / "weights" / "camvid"
 _CARD = "inference.json"
 
 
@@ -33,10 +31,9 @@ class SavedModel:
     std: tuple[float, ...]
 
 
-def load_model(path: str | Path | None = None, device: str | torch.device = "cpu") -> SavedModel:
-    """A saved folder or a training checkpoint (``.ckpt``); default: the model that comes with
-    the package."""
-    path = Path(path) if path is not None else SHIPPED
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> SavedModel:
+    """A saved folder or a training checkpoint (``.ckpt``)."""
+    path = Path(path)
     if path.is_dir():
         saved = _load_folder(path)
     elif path.is_file():

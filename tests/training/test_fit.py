@@ -147,7 +147,8 @@ def test_commands_that_cannot_work(tmp_path):
     assert main([]) == 2
     assert main(["--help"]) == 0
     assert main(["segment"]) == 2
-    assert main(["predict", str(tmp_path / "none.jpg"), "--output", str(tmp_path)]) == 1
+    none, out = str(tmp_path / "none"), str(tmp_path)
+    assert main(["predict", f"{none}.jpg", "--model", none, "--output", out]) == 1
 
 
 def test_a_kill_while_writing_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
