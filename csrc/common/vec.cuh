@@ -46,22 +46,32 @@ SCRN_DEVICE T narrow(A value) {
   }
 }
 
-// 16 bytes as they lie in memory: half types stay packed in registers until they are used.
-struct __attribute__((__may_alias__, __aligned__(16))) Words {
-  uint32_t word[4];
+// V elements of T as they lie in memory, 8 or 16 bytes in one access: half types stay packed in
+// registers until they are used.
+template <int N>
+struct __attribute__((__may_alias__, __aligned__(4 * N))) Words {
+  uint32_t word[N];
 };
+template <typename T, int V = kVector<T>>
+using Packed = Words<V* static_cast<int>(sizeof(T)) / 4>;
 
-SCRN_DEVICE Words zero_words() { return {{0, 0, 0, 0}}; }
-
-// `source` and `target` are aligned to 16 bytes.
-template <typename T>
-SCRN_DEVICE Words load_words(const T* source) {
-  return *reinterpret_cast<const Words*>(source);
+template <typename T, int V = kVector<T>>
+SCRN_DEVICE Packed<T, V> packed_zeros() {
+  Packed<T, V> words;
+#pragma unroll
+  for (uint32_t& word : words.word) word = 0;
+  return words;
 }
 
-template <typename T>
-SCRN_DEVICE void store_words(T* target, const Words& words) {
-  *reinterpret_cast<Words*>(target) = words;
+// `source` and `target` are aligned to the access.
+template <int V, typename T>
+SCRN_DEVICE Packed<T, V> load_packed(const T* source) {
+  return *reinterpret_cast<const Packed<T, V>*>(source);
+}
+
+template <int V, typename T>
+SCRN_DEVICE void store_packed(T* target, const Packed<T, V>& words) {
+  *reinterpret_cast<Packed<T, V>*>(target) = words;
 }
 
 template <typename To, typename From>
@@ -72,43 +82,45 @@ SCRN_DEVICE To bits(const From& from) {
   return to;
 }
 
-template <typename T>
-SCRN_DEVICE void unpack(const Words& words, Accumulate<T> (&out)[kVector<T>]) {
+template <typename T, int V>
+SCRN_DEVICE void unpack(const Packed<T, V>& words, Accumulate<T> (&out)[V]) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int e = 0; e < V; ++e) {
     if constexpr (std::is_same_v<T, float>) {
-      out[i] = bits<float>(words.word[i]);
+      out[e] = bits<float>(words.word[e]);
     } else if constexpr (std::is_same_v<T, double>) {
-      if (i < 2) {
-        const uint64_t high = words.word[2 * (i & 1) + 1];
-        out[i & 1] = bits<double>(high << 32 | words.word[2 * (i & 1)]);
+      const uint64_t high = words.word[2 * e + 1];
+      out[e] = bits<double>(high << 32 | words.word[2 * e]);
+    } else if (e % 2 == 0) {
+      float2 pair;
+      if constexpr (std::is_same_v<T, __half>) {
+        pair = __half22float2(bits<__half2>(words.word[e / 2]));
+      } else {
+        pair = __bfloat1622float2(bits<__nv_bfloat162>(words.word[e / 2]));
       }
-    } else if constexpr (std::is_same_v<T, __half>) {
-      const float2 pair = __half22float2(bits<__half2>(words.word[i]));
-      out[2 * i] = pair.x;
-      out[2 * i + 1] = pair.y;
-    } else {
-      const float2 pair = __bfloat1622float2(bits<__nv_bfloat162>(words.word[i]));
-      out[2 * i] = pair.x;
-      out[2 * i + 1] = pair.y;
+      out[e] = pair.x;
+      out[e + 1] = pair.y;
     }
   }
 }
 
-template <typename T>
-SCRN_DEVICE Words pack(const Accumulate<T> (&in)[kVector<T>]) {
-  Words words;
+template <typename T, int V>
+SCRN_DEVICE Packed<T, V> pack(const Accumulate<T> (&in)[V]) {
+  Packed<T, V> words;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int e = 0; e < V; ++e) {
     if constexpr (std::is_same_v<T, float>) {
-      words.word[i] = bits<uint32_t>(in[i]);
+      words.word[e] = bits<uint32_t>(in[e]);
     } else if constexpr (std::is_same_v<T, double>) {
-      const uint64_t value = bits<uint64_t>(in[i >> 1]);
-      words.word[i] = static_cast<uint32_t>((i & 1) != 0 ? value >> 32 : value);
-    } else if constexpr (std::is_same_v<T, __half>) {
-      words.word[i] = bits<uint32_t>(__floats2half2_rn(in[2 * i], in[2 * i + 1]));
-    } else {
-      words.word[i] = bits<uint32_t>(__floats2bfloat162_rn(in[2 * i], in[2 * i + 1]));
+      const uint64_t value = bits<uint64_t>(in[e]);
+      words.word[2 * e] = static_cast<uint32_t>(value);
+      words.word[2 * e + 1] = static_cast<uint32_t>(value >> 32);
+    } else if (e % 2 == 0) {
+      if constexpr (std::is_same_v<T, __half>) {
+        words.word[e / 2] = bits<uint32_t>(__floats2half2_rn(in[e], in[e + 1]));
+      } else {
+        words.word[e / 2] = bits<uint32_t>(__floats2bfloat162_rn(in[e], in[e + 1]));
+      }
     }
   }
   return words;

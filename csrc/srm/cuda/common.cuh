@@ -167,14 +167,17 @@ struct alignas(16) TapSlopes {
   int32_t active;
 };
 
+// Tap r goes to place (r + turn) % 3, turn being 0 to 2.
 template <typename A>
-SCRN_DEVICE void keep_taps(const Taps<A>& taps, TapWeights<A>& weights, TapSlopes<A>& slopes) {
+SCRN_DEVICE void keep_taps(const Taps<A>& taps, TapWeights<A>& weights, TapSlopes<A>& slopes,
+                           int turn = 0) {
   int32_t active = 0;
 #pragma unroll
   for (int r = 0; r < 3; ++r) {
-    weights.weight[r] = taps.weight[r];
-    slopes.slope[r] = taps.slope[r];
-    if (taps.weight[r] != A(0) || taps.slope[r] != A(0)) active |= 1 << r;
+    const int place = r + turn < 3 ? r + turn : r + turn - 3;
+    weights.weight[place] = taps.weight[r];
+    slopes.slope[place] = taps.slope[r];
+    if (taps.weight[r] != A(0) || taps.slope[r] != A(0)) active |= 1 << place;
   }
   weights.first = active != 0 ? taps.first : -1;
   slopes.active = active;
@@ -191,5 +194,15 @@ SCRN_DEVICE Taps<A> taps_of(const SampleShape& shape, int dim, int y, int x, A o
 
 SCRN_DEVICE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 SCRN_DEVICE int at_most(int value, int limit) { return value < limit ? value : limit; }
+
+// A window of 3x3 cells that moves with the taps: cell (y, x) lives at [y % 3][x % 3], so that
+// nothing has to be shifted.
+inline constexpr int kEmptyWindow = -3;  // as y and x: shares no cell with any other position
+
+// The one of the cells first, first + 1, first + 2 that lives at `place`.
+SCRN_DEVICE int cell_at(int first, int place) {
+  const int ahead = place - first % 3;
+  return first + (ahead < 0 ? ahead + 3 : ahead);
+}
 
 }  // namespace scrn::cuda

@@ -53,14 +53,14 @@ SCRN_DEVICE void add_rows(const T* const (&rows)[3], const int (&columns)[3], In
                           const Accumulate<T> (&weight_y)[3], const Accumulate<T> (&weight_x)[3],
                           Accumulate<T> (&sum)[kVector<T>]) {
   using A = Accumulate<T>;
-  Words words[End - Begin][3];
+  Packed<T> words[End - Begin][3];
 #pragma unroll
   for (int r = Begin; r < End; ++r) {
 #pragma unroll
     for (int q = 0; q < 3; ++q) {
-      words[r - Begin][q] = zero_words();
+      words[r - Begin][q] = packed_zeros<T>();
       if (weight_y[r] != A(0) && weight_x[q] != A(0)) {
-        words[r - Begin][q] = load_words(rows[r] + columns[q] * channels);
+        words[r - Begin][q] = load_packed<kVector<T>>(rows[r] + columns[q] * channels);
       }
     }
   }
@@ -115,7 +115,7 @@ SCRN_DEVICE void forward_pixels(const SampleShape& s, const T* input, const T* s
         output[out] = narrow<T>(sum);
       } else {
         A sum[V];
-        unpack<T>(skip != nullptr ? load_words(skip + out) : zero_words(), sum);
+        unpack<T>(skip != nullptr ? load_packed<kVector<T>>(skip + out) : packed_zeros<T>(), sum);
         // 64-bit addresses leave fewer registers for loads under way.
         if constexpr (sizeof(Index) == 4) {
           add_rows<T, 0, 2>(rows, columns, channels, ty.weight, tx.weight, sum);
@@ -126,7 +126,7 @@ SCRN_DEVICE void forward_pixels(const SampleShape& s, const T* input, const T* s
         // At an upsampling by two, half the pixels have no third row.
         if (ty.weight[2] != A(0))
           add_rows<T, 2, 3>(rows, columns, channels, ty.weight, tx.weight, sum);
-        store_words(output + out, pack<T>(sum));
+        store_packed<kVector<T>>(output + out, pack<T>(sum));
       }
     }
     pixel += step_pixel;
