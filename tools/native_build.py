@@ -217,11 +217,12 @@ class NinjaFile:
         return quote(self.torch_link / "lib" / name)
 
     def cpu_library(self) -> str:
-        sources = sorted((ROOT / "csrc").glob("srm/cpu/*.cpp"))
+        sources = sorted((ROOT / "csrc").glob("*/cpu/*.cpp"))
         if not self.plan.x86:
             sources = [s for s in sources if not s.name.endswith(tuple(SIMD_FLAGS))]
         objects = [self.host_object(source) for source in sources]
-        bindings = [ROOT / "csrc/schemas.cpp", ROOT / "csrc/srm/srm_torch_cpu.cpp"]
+        bindings = sorted((ROOT / "csrc").glob("*/*_torch_cpu.cpp"))
+        bindings.append(ROOT / "csrc/schemas.cpp")
         objects += [self.torch_object(source) for source in bindings]
         flags = f"-Wl,--no-undefined -Wl,--as-needed {self.torch_library('libtorch_cpu.so')}"
         return self.edge("link", CPU_LIBRARY, objects, flags)
@@ -230,12 +231,10 @@ class NinjaFile:
         plan = self.plan
         assert plan.toolkit is not None
         self.lines.append(f"nvcc = {quote(plan.toolkit.nvcc)}")
-        objects = [self.cuda_object(s) for s in sorted((ROOT / "csrc").glob("srm/cuda/*.cu"))]
-        objects.append(
-            self.torch_object(
-                ROOT / "csrc/srm/srm_torch_cuda.cpp", " ".join(["-DUSE_CUDA", *include_flags(plan)])
-            )
-        )
+        objects = [self.cuda_object(s) for s in sorted((ROOT / "csrc").glob("*/cuda/*.cu"))]
+        headers = " ".join(["-DUSE_CUDA", *include_flags(plan)])
+        bindings = sorted((ROOT / "csrc").glob("*/*_torch_cuda.cpp"))
+        objects += [self.torch_object(source, headers) for source in bindings]
         cudart, linkage = cudart_flags(plan)
         flags = ["-Wl,--as-needed -Wl,--exclude-libs,ALL", *cudart]
         flags.append(self.torch_library("libtorch_cpu.so"))
