@@ -9,12 +9,12 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/MemoryFormat.h>
 #include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,14 +28,19 @@ using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// STD_TORCH_CHECK would put the path of this file into the message.
 template <typename... Parts>
-void check(bool ok, const Parts&... parts) {
-  if (ok) return;
+[[noreturn]] void fail(const Parts&... parts) {
   std::ostringstream message;
   (message << ... << parts);
   throw std::runtime_error(message.str());
 }
+
+// A macro, since the message costs more than the check. (STD_TORCH_CHECK would put the path of
+// this file into it.)
+#define SCRN_CHECK(condition, ...)               \
+  do {                                           \
+    if (!(condition)) ::scrn::fail(__VA_ARGS__); \
+  } while (false)
 
 inline std::string shape_text(const Tensor& tensor) {
   std::string text = "[";
@@ -51,8 +56,8 @@ inline DType dtype_of(std::string_view name, const Tensor& tensor) {
   if (type == ScalarType::Float) return DType::kFloat;
   if (type == ScalarType::Double) return DType::kDouble;
   if (type == ScalarType::Half) return DType::kHalf;
-  check(type == ScalarType::BFloat16, name,
-        ": expected dtype float32, float64, float16 or bfloat16");
+  SCRN_CHECK(type == ScalarType::BFloat16, name,
+             ": expected dtype float32, float64, float16 or bfloat16");
   return DType::kBFloat16;
 }
 
@@ -70,35 +75,37 @@ inline ScalarType scalar_type_of(DType type) {
 }
 
 inline void check_map(std::string_view name, const Tensor& tensor) {
-  check(tensor.layout() == torch::headeronly::Layout::Strided, name, ": expected a dense tensor");
-  check(tensor.dim() == 4, name, ": expected 4 dimensions [B, C, H, W], got ", shape_text(tensor));
+  SCRN_CHECK(tensor.layout() == torch::headeronly::Layout::Strided, name,
+             ": expected a dense tensor");
+  SCRN_CHECK(tensor.dim() == 4, name, ": expected 4 dimensions [B, C, H, W], got ",
+             shape_text(tensor));
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   for (const int64_t d : {2, 3}) {
-    check(tensor.size(d) >= 1 && tensor.size(d) <= kMax, name,
-          ": expected a height and a width of at least 1, got ", shape_text(tensor));
+    SCRN_CHECK(tensor.size(d) >= 1 && tensor.size(d) <= kMax, name,
+               ": expected a height and a width from 1 to ", kMax, ", got ", shape_text(tensor));
   }
 }
 
 inline void check_device(std::string_view name, const Tensor& tensor, const Tensor& like) {
-  check(tensor.is_cuda() == like.is_cuda() && tensor.is_cpu() == like.is_cpu() &&
-            tensor.get_device_index() == like.get_device_index(),
-        name, ": expected all tensors on one device");
+  SCRN_CHECK(tensor.is_cuda() == like.is_cuda() && tensor.is_cpu() == like.is_cpu() &&
+                 tensor.get_device_index() == like.get_device_index(),
+             name, ": expected all tensors on one device");
 }
 
 inline void check_shape(std::string_view name, const Tensor& tensor,
                         const std::array<int64_t, 4>& shape) {
   check_map(name, tensor);
   for (int64_t d = 0; d < 4; ++d) {
-    check(tensor.size(d) == shape[d], name, ": expected [", shape[0], ", ", shape[1], ", ",
-          shape[2], ", ", shape[3], "], got ", shape_text(tensor));
+    SCRN_CHECK(tensor.size(d) == shape[d], name, ": expected [", shape[0], ", ", shape[1], ", ",
+               shape[2], ", ", shape[3], "], got ", shape_text(tensor));
   }
 }
 
 // float32 or the type of the features.
 inline DType coordinate_dtype(std::string_view name, const Tensor& tensor, DType features) {
   const DType type = dtype_of(name, tensor);
-  check(type == DType::kFloat || type == features, name,
-        ": expected dtype float32 or that of the features");
+  SCRN_CHECK(type == DType::kFloat || type == features, name,
+             ": expected dtype float32 or that of the features");
   return type;
 }
 
@@ -154,9 +161,9 @@ inline SampleShape sample_shape(std::string_view name, const Tensor& input, cons
                                 bool upsample, bool align_corners) {
   check_map(name, input);
   check_map("offset", offset);
-  check(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
-  check(offset.size(0) == input.size(0), "offset: expected the batch of ", name, ", ",
-        input.size(0), ", got ", shape_text(offset));
+  SCRN_CHECK(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  SCRN_CHECK(offset.size(0) == input.size(0), "offset: expected the batch of ", name, ", ",
+             input.size(0), ", got ", shape_text(offset));
   check_device("offset", offset, input);
   SampleShape shape;
   shape.batch = input.size(0);
@@ -168,9 +175,9 @@ inline SampleShape sample_shape(std::string_view name, const Tensor& input, cons
   shape.upsample = upsample;
   shape.channels_last = is_channels_last(input);
   shape.dtype = dtype_of(name, input);
-  check(!upsample || (shape.in_h <= shape.out_h && shape.in_w <= shape.out_w), name,
-        ": expected a map no larger than offset's, got ", shape_text(input), " and ",
-        shape_text(offset));
+  SCRN_CHECK(!upsample || (shape.in_h <= shape.out_h && shape.in_w <= shape.out_w), name,
+             ": expected a map no larger than offset's, got ", shape_text(input), " and ",
+             shape_text(offset));
   if (upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w) {
     shape.ratio_y = resize_ratio(shape.in_h, shape.out_h, align_corners);
     shape.ratio_x = resize_ratio(shape.in_w, shape.out_w, align_corners);

@@ -18,7 +18,7 @@ struct AggregateInputs {
 
 inline AggregateInputs aggregate_inputs(const Tensor& offset, const Tensor& mask) {
   check_map("offset", offset);
-  check(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  SCRN_CHECK(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
   check_shape("mask", mask, {offset.size(0), 9, offset.size(2), offset.size(3)});
   check_device("mask", mask, offset);
   return {dense(offset),
@@ -94,7 +94,7 @@ std::tuple<Tensor, Tensor> aggregate_offsets_backward(const Tensor& grad, const 
   check_shape("grad", grad, shape_of(offset));
   check_device("grad", grad, offset);
   const DType type = aggregate_params<AggregateBackwardParams>(inputs, false).aggregated_dtype;
-  check(dtype_of("grad", grad) == type, "grad: expected the dtype of the aggregated offsets");
+  SCRN_CHECK(dtype_of("grad", grad) == type, "grad: expected the dtype of the aggregated offsets");
   const Backend backend(offset);
   return launch_aggregate_backward(backend, inputs, mask_is_logits, type, dense(grad), need_offset,
                                    need_mask);
@@ -126,7 +126,7 @@ std::tuple<Tensor, Tensor> launch_sample_backward(const Backend& backend, const 
                                                   bool need_offset, bool deterministic) {
   check_shape("grad", grad, output_shape(shape));
   check_device("grad", grad, input);
-  check(dtype_of("grad", grad) == shape.dtype, "grad: expected the dtype of the features");
+  SCRN_CHECK(dtype_of("grad", grad) == shape.dtype, "grad: expected the dtype of the features");
   Tensor grad_input = gradient_of(input, input_shape(shape), need_input, shape.channels_last);
   Tensor grad_offset = gradient_of(offset, shape_of(offset), need_offset);
   if (is_empty(shape)) {
@@ -181,7 +181,7 @@ std::tuple<Tensor, Tensor> semantic_refine(const Tensor& low, const Tensor& offs
   if (skip.has_value()) {
     check_shape("skip", *skip, output_shape(shape));
     check_device("skip", *skip, low);
-    check(dtype_of("skip", *skip) == shape.dtype, "skip: expected the dtype of low");
+    SCRN_CHECK(dtype_of("skip", *skip) == shape.dtype, "skip: expected the dtype of low");
     dense_skip = dense(*skip, shape.channels_last);
   }
   const Tensor dense_low = dense(low, shape.channels_last);
@@ -212,8 +212,8 @@ std::tuple<Tensor, Tensor, Tensor> semantic_refine_backward(
   const DType type = accumulate_type(shape.dtype);
   check_shape("aggregated", aggregated, shape_of(offset));
   check_device("aggregated", aggregated, low);
-  check(dtype_of("aggregated", aggregated) == type,
-        "aggregated: expected float64 for float64 features, else float32");
+  SCRN_CHECK(dtype_of("aggregated", aggregated) == type,
+             "aggregated: expected float64 for float64 features, else float32");
   const Backend backend(low);
   const AggregateInputs inputs = aggregate_inputs(offset, mask);
   const auto [grad_low, grad_aggregated] = launch_sample_backward(

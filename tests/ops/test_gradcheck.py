@@ -66,4 +66,4 @@ def test_the_reference_is_twice_differentiable(device, function):
     }[function]
     op = partial(getattr(scrn_ops, function), backend="reference")
     assert gradcheck(op, arguments, check_forward_ad=True)
-    assert gradgradcheck(op, arguments)
+    assert gradgradcheck(op, arguments, fast_mode=True)

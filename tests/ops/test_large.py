@@ -1,0 +1,44 @@
+"""More than 2**31 elements: 15 GiB, so only where SCRN_OPS_LARGE is set."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+import scrn_ops
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB: set SCRN_OPS_LARGE=1"
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """Filling the memory would double the time; what is compared here is finite everywhere."""
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_more_than_2_31_elements(device, layout):
+    """The last channels of the large problem are those of the small one with them alone."""
+    h, w, height, width, channels, last = 2050, 2048, 4100, 4096, 128, 2
+    assert channels * height * width > 2**31
+    format = torch.contiguous_format if layout == "nchw" else torch.channels_last
+    low = torch.empty(1, channels, h, w, device=device, dtype=torch.float16, memory_format=format)
+    low.normal_().requires_grad_()
+    offset = torch.randn(1, 2, height, width, device=device).requires_grad_()
+    output = scrn_ops.offset_sample(low, offset, align_corners=False)
+    small_low = low.detach()[:, -last:].contiguous(memory_format=format).requires_grad_()
+    small = scrn_ops.offset_sample(small_low, offset.detach(), align_corners=False)
+    torch.testing.assert_close(output[:, -last:], small)
+    # The same incoming gradient for every channel, with no memory of its own.
+    grad = torch.randn(1, 1, height, width, device=device, dtype=torch.float16)
+    (small_grad,) = torch.autograd.grad(small, small_low, grad.expand_as(small))
+    grad = grad.expand_as(output)
+    grad_low, grad_offset = torch.autograd.grad(output, (low, offset), grad)
+    torch.testing.assert_close(grad_low[:, -last:], small_grad, rtol=1e-2, atol=1e-2)
+    assert grad_offset.isfinite().all()
