@@ -56,8 +56,8 @@ def cuda_absence() -> str | None:
     if not CUDA_LIBRARY.is_file():
         reason = build_info().get("cuda", {}).get("reason", "nothing was built")
         return (
-            f"scrn_ops was built without CUDA kernels ({reason}); install a CUDA toolkit, set "
-            f"SCRN_OPS_CUDA=1 and {REBUILD}"
+            f"built without CUDA kernels ({reason}); install a CUDA toolkit, set SCRN_OPS_CUDA=1 "
+            f"and {REBUILD}"
         )
     return "the libraries were not loaded"
 

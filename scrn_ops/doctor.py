@@ -112,7 +112,7 @@ def device_absence() -> str:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as problem:
-        return str(problem).splitlines()[0]
+        return str(problem).splitlines()[0].split(". ")[0]
     return "no CUDA device is visible"
 
 
@@ -168,7 +168,7 @@ def largest_error(device: str) -> float:
         output = scrn_ops.semantic_refine(
             low, offset, mask, skip, mask_is_logits=True, backend=backend
         )
-        results.append([output, *torch.autograd.grad(output, leaves, grad)])
+        results.append([output.detach(), *torch.autograd.grad(output, leaves, grad)])
     pairs = zip(*results, strict=True)
     return max(float((ours - theirs).norm() / theirs.norm()) for ours, theirs in pairs)
 

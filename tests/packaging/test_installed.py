@@ -96,7 +96,7 @@ def test_missing_library(copy: Path) -> None:
 
 def test_damaged_library(copy: Path) -> None:
     library = copy / "scrn_ops" / "libscrn_ops.so"
-    library.write_bytes(library.read_bytes()[:4096])
+    library.write_bytes(b"not a library")
     run = run_python(copy, "-c", "import scrn_ops")
     assert "ImportError: scrn_ops cannot load libscrn_ops.so" in run.stderr
     assert f"torch {torch.__version__}" in run.stderr
@@ -157,7 +157,7 @@ def test_build_without_cuda_says_so(copy: Path) -> None:
     script = f"import torch; torch.version.cuda = '13.0'; import scrn_ops; {check}"
     run = run_python(copy, "-c", script)
     assert run.returncode == 0, run.stderr
-    assert "scrn_ops was built without CUDA kernels" in run.stdout
+    assert run.stdout.startswith("built without CUDA kernels")
     assert "SCRN_OPS_CUDA=1" in run.stdout
 
 
