@@ -38,7 +38,7 @@ def print_results(console: Console, results: Results) -> None:
 
 
 def _print_groups(console: Console, results: Results, groups: list[tuple[Case, int]]) -> None:
-    columns = "".join(f"{text:>9}" for text in ("best", "median", "x", "add"))
+    columns = f"{'best':>10}{'median':>10}{'x':>8}{'add':>8}"
     console.print(" " * NAME_WIDTH + "".join(f"{layout:>36}" for layout in LAYOUTS), style="dim")
     console.print(" " * NAME_WIDTH + columns * len(LAYOUTS), style="dim")
     for case, threads in groups:
@@ -61,16 +61,16 @@ def _cells(results: Results, row: Row | None) -> str:
     if row is None:
         return " " * 36
     if row.timing is None:
-        return f"{row.status.upper() if row.status in BAD else '-':>9}" + " " * 27
+        return f"{row.status.upper() if row.status in BAD else '-':>10}" + " " * 26
     layout = (row.case.layout,)
     lead = results.ratio(row.case, row.threads, row.implementation, OURS, layout)
     floor = results.ratio(row.case, row.threads, row.implementation, FLOOR, layout)
-    text = f"{1e3 * row.timing.best:9.3f}{1e3 * row.timing.median:9.3f}"
+    text = f"{1e3 * row.timing.best:10.3f}{1e3 * row.timing.median:10.3f}"
     if lead is None or row.implementation in (OURS, FLOOR):
-        text += " " * 9
+        text += " " * 8
     else:
-        text += f"[{'red' if lead < 1 else 'green'}]{lead:9.1f}[/]"
-    return text + (" " * 9 if floor is None or row.implementation == FLOOR else f"{floor:9.1f}")
+        text += f"[{'red' if lead < 1 else 'green'}]{lead:8.1f}[/]"
+    return text + (" " * 8 if floor is None or row.implementation == FLOOR else f"{floor:8.1f}")
 
 
 def print_bars(console: Console, judgements: list[Judgement]) -> None:

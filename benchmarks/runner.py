@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
+from torch._functorch import config as functorch_config
 
 from . import gate, timing
 from .cases import Case
@@ -57,12 +58,14 @@ class Runner:
             timing.keep_freed_memory()
         threads_before = torch.get_num_threads()
         try:
-            for number, case in enumerate(cases, 1):
-                report(f"[{number}/{len(cases)}] {case.name}")
-                drawn = arguments(case, self.options.device)
-                for threads in self.options.threads:
-                    torch.set_num_threads(threads)
-                    rows += self._measure(case, drawn, threads)
+            # A compiled backward that gave its buffers away could not be called again.
+            with functorch_config.patch(donated_buffer=False):
+                for number, case in enumerate(cases, 1):
+                    report(f"[{number}/{len(cases)}] {case.name}")
+                    drawn = arguments(case, self.options.device)
+                    for threads in self.options.threads:
+                        torch.set_num_threads(threads)
+                        rows += self._measure(case, drawn, threads)
         finally:
             torch.set_num_threads(threads_before)
         return rows
@@ -98,9 +101,7 @@ class Runner:
             OPS[row.case.op].implementations[BASELINE], fullgraph=True, dynamic=False
         )
         start = time.perf_counter()
-        # Buffers given to the backward could not be used by a second call of it.
-        with torch._functorch.config.patch(donated_buffer=False):
-            self._admit(row, compiled, drawn, calls)
+        self._admit(row, compiled, drawn, calls)
         row.compile_seconds = time.perf_counter() - start
         self.compile_seconds += row.compile_seconds
 

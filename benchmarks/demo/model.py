@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scrn_ops import SemanticRefinement, aggregate_offsets, offset_sample
+from scrn_ops import SemanticRefinement, aggregate_offsets, semantic_refine
 
 STRIDE = 8
 KEPT = STRIDE // 2  # the kept pixel lies, to half a pixel, in the middle of its cell
@@ -15,7 +15,7 @@ def thin_out(labels: Tensor, classes: int) -> Tensor:
     """Every 8th pixel in x and y of ``labels`` [B, H, W], as one map per class
     [B, classes, H/8, W/8]; a void pixel is zero in all of them."""
     kept = labels[:, KEPT::STRIDE, KEPT::STRIDE].long().clamp(max=classes)
-    return F.one_hot(kept, classes + 1)[..., :classes].movedim(-1, 1).float()
+    return F.one_hot(kept, classes + 1)[..., :classes].movedim(-1, 1).float().contiguous()
 
 
 def bilinear(maps: Tensor) -> Tensor:
@@ -39,6 +39,7 @@ class LabelRefiner(nn.Module):
 
     def __init__(self, classes: int, width: int = 16, backend: str | None = None) -> None:
         super().__init__()
+        self.backend = backend
         self.stem = nn.ModuleList(
             convolution(width if stride > 1 else 3, width, stride) for stride in (1, 2, 2)
         )
@@ -65,15 +66,14 @@ class LabelRefiner(nn.Module):
     def displacement(self, photo: Tensor, maps: Tensor) -> Tensor:
         """How far from itself every pixel fetches its label: [B, 2, H, W] in pixels of the photo,
         the offsets of the three steps followed one after the other."""
-        total: Tensor | None = None
+        total = maps.new_zeros(maps.shape[0], 2, *maps.shape[2:])
         for step, guide in zip(self.steps, self.guides(photo), strict=True):
             offset, logits = step.predict(maps, guide)
-            here = aggregate_offsets(offset, logits, mask_is_logits=True)
-            if total is not None:
-                # The coarser step's displacement, found where this step points to.
-                total = here + 2 * offset_sample(total, here, align_corners=False)
-            else:
-                total = here
+            here = aggregate_offsets(offset, logits, mask_is_logits=True, backend=self.backend)
+            # What the coarser steps did is found where this step points to, in its own pixels.
+            before = semantic_refine(
+                2 * total, offset, logits, mask_is_logits=True, backend=self.backend
+            )
+            total = here + before
             maps = step(maps, guide)
-        assert total is not None
         return total

@@ -1,0 +1,251 @@
+"""The registry is sound, the figures are formed as they are said to be."""
+
+import io
+import itertools
+import json
+import resource
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from benchmarks import __main__ as command
+from benchmarks import bars, cases, environment, report, timing
+from benchmarks.cases import LAYOUTS
+from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
+from benchmarks.results import Results
+from benchmarks.runner import LEFT_OUT, OK, PAST_BUDGET, WRONG, Row, floor
+
+EVERY_CASE = list({case: None for device in ("cpu", "cuda") for case in cases.full(device)})
+
+
+def test_cases_are_named_once():
+    for chosen in (list(cases.full("cpu")), list(cases.full("cuda")), list(cases.quick())):
+        names = [case.name for case in chosen]
+        assert len(set(names)) == len(names)
+    assert set(cases.quick()) <= set(cases.full("cpu"))
+
+
+def test_every_op_occurs_with_everything_asked_for():
+    by_op = {op: [case for case in EVERY_CASE if case.op == op] for op in OPS}
+    assert sum(map(len, by_op.values())) == len(EVERY_CASE)
+    assert all(by_op.values())
+    refine = by_op["semantic_refine"]
+    assert {case.layout for case in refine} == set(LAYOUTS)
+    assert {case.direction for case in refine} == {"forward", "backward", "both"}
+    assert {case.dtype for case in refine} == {torch.float32, torch.bfloat16, torch.float16}
+    assert {case.field for case in refine} == {"smooth", "zero", "random"}
+    sizes = {(case.low, case.size) for case in refine}
+    assert {((23, 40), (45, 80)), ((45, 80), (90, 160)), ((90, 160), (180, 320))} <= sizes
+    assert {((128, 256), (256, 512)), ((64, 64), (128, 128)), ((16, 16), (32, 32))} <= sizes
+    batches = {case.batch for case in cases.full("cuda") if case.direction == "both"}
+    assert batches == {16, 32}
+
+
+@pytest.mark.parametrize("case", [case for case in EVERY_CASE if case.pixels < 40_000], ids=str)
+def test_arguments_have_the_shapes_types_and_layout_of_the_case(case):
+    drawn = arguments(case, "cpu")
+    format = torch.channels_last if case.layout == "channels_last" else torch.contiguous_format
+    features = [drawn[name] for name in ("low", "input", "skip") if name in drawn]
+    for tensor in (*features, *([drawn["grad"]] if features else [])):
+        assert tensor.is_contiguous(memory_format=format)
+        assert tensor.dtype == case.dtype
+    if features:
+        assert features[0].shape == (case.batch, case.channels, *case.low)
+    assert drawn["offset"].shape == (case.batch, 2, *case.size)
+    assert drawn["offset"].dtype == torch.float32
+    out = floor(case, drawn)()
+    assert out.shape == (case.batch, case.channels or 2, *case.size)
+    assert out.stride() == drawn["grad"].stride()
+
+
+def test_numbers_do_not_depend_on_the_layout():
+    case = next(cases.quick())
+    first = arguments(case, "cpu")
+    second = arguments(replace(case, layout="channels_last", direction="backward"), "cpu")
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name])
+
+
+def test_fields_are_as_described():
+    case = next(cases.quick())
+    lengths = {
+        field: arguments(replace(case, field=field), "cpu")["offset"].norm(dim=1)
+        for field in ("smooth", "zero", "random")
+    }
+    assert lengths["zero"].max() == 0
+    assert lengths["smooth"].square().mean().sqrt() == pytest.approx(1.5, rel=1e-4)
+    offset = arguments(case, "cpu")["offset"]
+    assert (offset[..., 1:] - offset[..., :-1]).abs().max() < 1
+    assert lengths["random"].square().mean().sqrt() == pytest.approx(2 * 2**0.5, rel=0.05)
+
+
+def measured(seconds, threads=2, statuses=()):
+    """Rows of the quick cases: ``seconds`` maps (implementation, layout, direction) to times."""
+    rows = []
+    for case in cases.quick():
+        for implementation in (OURS, BASELINE, COMPILED, FLOOR):
+            key = (implementation, case.layout, case.direction)
+            status = dict(statuses).get(key, OK)
+            row = Row(case, threads, implementation, status, "planted" if status == WRONG else "")
+            if status == OK and key in seconds:
+                best = seconds[key]
+                row.timing = timing.Timing(best, 1.5 * best, best, 10)
+            elif implementation == COMPILED:
+                row.status, row.note = LEFT_OUT, PAST_BUDGET
+            rows.append(row)
+    return Results(rows)
+
+
+TIMES = {
+    (OURS, "nchw", "forward"): 1.0,
+    (OURS, "channels_last", "forward"): 0.5,
+    (BASELINE, "nchw", "forward"): 10.0,
+    (BASELINE, "channels_last", "forward"): 5.0,
+    (FLOOR, "nchw", "forward"): 0.4,
+    (FLOOR, "channels_last", "forward"): 0.4,
+    (OURS, "nchw", "backward"): 2.0,
+    (OURS, "channels_last", "backward"): 2.0,
+    (BASELINE, "nchw", "backward"): 40.0,
+    (BASELINE, "channels_last", "backward"): 19.0,
+    (FLOOR, "nchw", "backward"): 0.5,
+    (FLOOR, "channels_last", "backward"): 0.5,
+}
+
+
+def test_bars_by_hand():
+    verdicts = {
+        (each.bar.direction, each.bar.layout, len(each.bar.layouts)): each
+        for each in bars.judge(measured(TIMES))
+        if each.case.low == (64, 128)
+    }
+    expected = {
+        ("forward", "nchw", 1): (10.0, "met", 2.5),
+        ("forward", "channels_last", 1): (10.0, "MISSED", 1.25),
+        ("forward", "nchw", 2): (5.0, "MISSED", 2.5),  # over channels_last, the faster one
+        ("forward", "channels_last", 2): (10.0, "met", 1.25),
+        ("backward", "nchw", 1): (20.0, "met, moonshot too", 4.0),
+        ("backward", "channels_last", 1): (9.5, "MISSED", 4.0),
+    }
+    assert verdicts.keys() == expected.keys()
+    for key, (speedup, verdict, additions) in expected.items():
+        assert verdicts[key].speedup == pytest.approx(speedup)
+        assert verdicts[key].verdict == verdict
+        assert verdicts[key].additions == pytest.approx(additions)
+
+
+def test_bars_are_those_asked_for():
+    asked = {
+        (bar.direction, bar.layout, len(bar.layouts)): (bar.required, bar.moonshot, bar.aim)
+        for bar in bars.BARS
+    }
+    assert asked == {
+        ("forward", "nchw", 1): (9, 16, 2),
+        ("forward", "channels_last", 1): (14, 22, 2),
+        ("forward", "nchw", 2): (6, None, None),
+        ("forward", "channels_last", 2): (6, None, None),
+        ("backward", "nchw", 1): (10, 20, 5),
+        ("backward", "channels_last", 1): (10, 20, 5),
+    }
+    assert len(bars.judge(measured(TIMES))) == 12
+    assert bars.judge(measured(TIMES, threads=1)) == []
+
+
+def test_refused_row_meets_no_bar():
+    refused = (((OURS, "nchw", "forward"), WRONG),)
+    for each in bars.judge(measured(TIMES, statuses=refused)):
+        ours = (each.bar.direction, each.bar.layout) == ("forward", "nchw")
+        assert (each.speedup is None) == ours
+        assert (each.verdict == "not measured") == ours
+
+
+def printed(results):
+    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
+    report.print_results(console, results)
+    return console.file.getvalue()
+
+
+def test_losing_shapes_come_first():
+    slow = {**TIMES, (BASELINE, "nchw", "backward"): 1.0}
+    lines = printed(measured(slow)).splitlines()
+    first = next(n for n, line in enumerate(lines) if "Slower than a baseline" in line)
+    second = next(n for n, line in enumerate(lines) if "Faster than every baseline" in line)
+    assert first < second
+    assert all("backward" in line for line in lines[first:second] if "semantic_refine" in line)
+    assert all("forward" in line for line in lines[second:] if "semantic_refine" in line)
+    assert "Slower" not in printed(measured(TIMES))
+
+
+def test_slower_than_the_compiled_chain_is_losing():
+    compiled = {**TIMES, (COMPILED, "channels_last", "forward"): 0.4}
+    results = measured(compiled)
+    case = replace(next(cases.quick()), direction="forward")
+    assert results.lead(case, 2) == pytest.approx(0.8)
+    assert results.groups()[0][0].direction == "forward"
+
+
+def test_table_shows_times_leads_and_the_floor():
+    text = printed(measured(TIMES))
+    (line, _) = (
+        each for each in text.splitlines() if each.startswith("  eager") and "10000" in each
+    )
+    assert line.split() == [
+        BASELINE, "10000.000", "15000.000", "10.0", "25.0", "5000.000", "7500.000", "10.0", "12.5",
+    ]  # fmt: skip
+    assert COMPILED not in text
+
+
+def test_json_holds_everything(tmp_path):
+    results = measured(TIMES)
+    path = tmp_path / "new" / "results.json"
+    facts = environment.describe("cpu")
+    report.write_json(path, facts, results, bars.judge(results))
+    document = json.loads(path.read_text())
+    assert document["environment"]["torch"] == torch.__version__
+    assert document["environment"]["instruction_set"] in ("avx512", "avx2", "portable")
+    assert {"commit", "cpu", "cores", "device", "scrn_ops", "python"} <= set(facts)
+    assert len(document["rows"]) == len(results.rows)
+    assert len(document["bars"]) == 12
+    row = document["rows"][0]
+    assert row["seconds"] == 1.0
+    assert row["seconds_median"] == 1.5
+    assert (row["op"], row["low"], row["size"]) == ("semantic_refine", [64, 128], [128, 256])
+
+
+def test_list_and_filter(capsys):
+    assert command.main(["--list", "--filter", "offset_sample", "backward", "nchw"]) == 0
+    names = capsys.readouterr().out.splitlines()
+    assert len(names) == 4
+    assert all("offset_sample" in name and "backward" in name for name in names)
+    assert command.main(["--filter", "no such case"]) == 2
+    assert "no such case" in capsys.readouterr().err
+
+
+def test_timings_take_turns_and_count():
+    calls = []
+    found = timing.time_all(
+        {name: (lambda name=name: calls.append(name)) for name in ("a", "b")}, "cpu", 1, 0.002
+    )
+    assert set(found) == {"a", "b"}
+    assert all(0 < each.minimum <= each.median for each in found.values())
+    assert all(each.best == each.minimum for each in found.values())
+    changes = sum(one != two for one, two in itertools.pairwise(calls))
+    assert changes == 2 * timing.ROUNDS - 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="steers glibc's malloc")
+def test_freed_memory_is_kept():
+    """Otherwise every page of a large result is a fault again, in every call."""
+    timing.keep_freed_memory()
+    size = 64 << 20
+
+    def faults(times):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(times):
+            torch.empty(size, dtype=torch.uint8).fill_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    faults(10)
+    assert faults(10) < size / resource.getpagesize()
