@@ -42,9 +42,7 @@ class ChannelLayerNorm(nn.LayerNorm):
         output = F.layer_norm(
             input.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps
         ).permute(0, 3, 1, 2)
-        if input.is_contiguous(memory_format=torch.channels_last):
-            return output
-        return output.contiguous()
+        return in_layout_of(output, input)
 
 
 class DropPath(nn.Module):
@@ -66,6 +64,12 @@ class DropPath(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
+
+
+def in_layout_of(map: Tensor, reference: Tensor) -> Tensor:
+    """``map`` in channels_last if ``reference`` is, else in NCHW."""
+    last = reference.is_contiguous(memory_format=torch.channels_last)
+    return map.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def upsample(input: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:

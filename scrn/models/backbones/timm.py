@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import in_layout_of
+
 STRIDES = (4, 8, 16, 32)
 _ODD_SIZE, _EVEN_SIZE = (65, 97), (96, 128)
 
@@ -73,9 +75,7 @@ class TimmBackbone(nn.Module):
                 f[:, :, : -(-height // stride), : -(-width // stride)]
                 for f, stride in zip(features, STRIDES, strict=True)
             ]
-        last = x.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if last else torch.contiguous_format
-        return [f.contiguous(memory_format=layout) for f in features]
+        return [in_layout_of(f, x) for f in features]
 
     def classifier_names(self) -> set[str]:
         """Parameters and buffers of the whole timm model that this backbone leaves out."""

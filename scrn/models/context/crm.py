@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..layers import in_layout_of
 from .attention import whitened_attention
 from .projection import pool_stages
 
@@ -82,10 +83,7 @@ class SpatialAttention(nn.Module):
         )
         unary = self.unary(x).flatten(1)
         y = whitened_attention(query, key, unary, value, scale=self.scale)
-        y = y.transpose(1, 2).unflatten(2, x.shape[2:])
-        if x.is_contiguous(memory_format=torch.channels_last):
-            return y
-        return y.contiguous()
+        return in_layout_of(y.transpose(1, 2).unflatten(2, x.shape[2:]), x)
 
 
 class FeedForward(nn.Module):

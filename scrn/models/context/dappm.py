@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import upsample
+from ..layers import in_layout_of, upsample
 from .projection import pool_stages
 
 
@@ -56,5 +56,7 @@ class DAPPM(nn.Module):
         pooled.append(F.adaptive_avg_pool2d(x, 1))
         results = [self.scales[0](x)]
         for scale, process, y in zip(self.scales[1:], self.process, pooled, strict=True):
-            results.append(process(upsample(scale(y), x.shape[2:]) + results[-1]))
+            # The layout of a map of one pixel is lost.
+            up = in_layout_of(upsample(scale(y), x.shape[2:]), x)
+            results.append(process(up + results[-1]))
         return self.compression(torch.cat(results, dim=1)) + self.shortcut(x)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import ConvNormAct, upsample
+from ..layers import ConvNormAct, in_layout_of, upsample
 from .projection import pool_stages
 
 
@@ -36,8 +36,11 @@ class PyramidPooling(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = pool_stages(features)
         size = x.shape[2:]
+        # The layout of a map of one pixel is lost.
         pyramid = [
-            upsample(branch(F.adaptive_avg_pool2d(x, grid)), size, align_corners=True)
+            in_layout_of(
+                upsample(branch(F.adaptive_avg_pool2d(x, grid)), size, align_corners=True), x
+            )
             for grid, branch in zip(self.grids, self.branches, strict=True)
         ]
         return self.bottleneck(torch.cat([x, *pyramid], dim=1))

@@ -1,0 +1,55 @@
+"""What the tests of the network share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scrn import SCRN, build_model
+
+
+def relative(got: Tensor, expected: Tensor) -> float:
+    """Relative L2 error; infinite where anything is not finite."""
+    error = (got.double() - expected.double()).norm() / expected.double().norm()
+    return error.item() if torch.isfinite(error) else float("inf")
+
+
+@torch.no_grad()
+def randomise(module: nn.Module, seed: int = 1) -> nn.Module:
+    """Values at which every parameter matters: fresh norms, scales, weights that are learned
+    from zero (offsets, attention) hide what is wrong with them."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.normal_(0, 0.3, generator=generator)
+            part.running_var.uniform_(0.5, 2, generator=generator)
+            part.weight.uniform_(0.5, 1.5, generator=generator)
+            part.bias.normal_(0, 0.3, generator=generator)
+    for name, parameter in module.named_parameters():
+        if "layer_scale" in name or name.endswith("gamma"):
+            parameter.uniform_(0.2, 0.6, generator=generator)
+        elif not parameter.any() and parameter.dim() == 4:
+            # A pixel or two of offset at the most.
+            scale = 0.5 / parameter[0].numel() ** 0.5
+            parameter.normal_(0, scale, generator=generator)
+    return module
+
+
+def build(
+    backbone: str = "mscan_t",
+    upsampler: str = "srm",
+    context: str = "crm",
+    *,
+    num_classes: int = 5,
+    ops: str = "fused",
+) -> SCRN:
+    """A model whose every weight matters, the same for the same arguments."""
+    torch.manual_seed(0)
+    model = build_model(
+        backbone, upsampler=upsampler, context=context, num_classes=num_classes, ops=ops
+    )
+    return randomise(model)
+
+
+def image(height: int, width: int, batch: int = 2, seed: int = 0) -> Tensor:
+    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
