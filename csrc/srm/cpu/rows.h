@@ -1,0 +1,180 @@
+#pragma once
+
+// Rows of offsets and masks: conversion to the accumulate type, Eq. 3 over a chunk of a row.
+
+#include "plan.h"
+#include "vec.h"
+
+namespace scrn::cpu::SCRN_CPU_ISA {
+namespace {
+
+template <typename S, typename A>
+SCRN_INLINE void widen_row(const S* source, int count, A* target) {
+  for (int i = 0; i < count; ++i) target[i] = static_cast<A>(widen(source[i]));
+}
+template <typename S>
+SCRN_INLINE void widen_row(const S* source, int count, float* target) {
+  int i = 0;
+  for (; i + kLanes<float> <= count; i += kLanes<float>) store(target + i, load(source + i));
+  for (; i < count; ++i) target[i] = widen(source[i]);
+}
+SCRN_INLINE void widen_row(const double* source, int count, float* target) {
+  for (int i = 0; i < count; ++i) target[i] = static_cast<float>(source[i]);
+}
+
+template <typename A>
+void load_row(DType dtype, const void* base, int64_t index, int count, A* target) {
+  switch (dtype) {
+    case DType::kFloat:
+      return widen_row(static_cast<const float*>(base) + index, count, target);
+    case DType::kDouble:
+      return widen_row(static_cast<const double*>(base) + index, count, target);
+    case DType::kHalf:
+      return widen_row(static_cast<const Half*>(base) + index, count, target);
+    case DType::kBFloat16:
+      return widen_row(static_cast<const BFloat16*>(base) + index, count, target);
+  }
+}
+
+template <typename T, typename A>
+SCRN_INLINE void narrow_row(const A* source, int count, T* target) {
+  for (int i = 0; i < count; ++i) narrow(source[i], target[i]);
+}
+template <typename T>
+SCRN_INLINE void narrow_row(const float* source, int count, T* target) {
+  int i = 0;
+  for (; i + kLanes<float> <= count; i += kLanes<float>) store(target + i, load(source + i));
+  for (; i < count; ++i) narrow(source[i], target[i]);
+}
+SCRN_INLINE void narrow_row(const float* source, int count, double* target) {
+  for (int i = 0; i < count; ++i) target[i] = source[i];
+}
+
+template <typename A>
+void store_row(DType dtype, const A* source, int count, void* base, int64_t index) {
+  switch (dtype) {
+    case DType::kFloat:
+      return narrow_row(source, count, static_cast<float*>(base) + index);
+    case DType::kDouble:
+      return narrow_row(source, count, static_cast<double*>(base) + index);
+    case DType::kHalf:
+      return narrow_row(source, count, static_cast<Half*>(base) + index);
+    case DType::kBFloat16:
+      return narrow_row(source, count, static_cast<BFloat16*>(base) + index);
+  }
+}
+
+// target = source + skip, rounded once. Meanwhile the cache lines that the same call for the
+// next plane will need, `next` elements further, are requested.
+template <typename S, typename A>
+SCRN_INLINE void add_row(const A* source, const S* skip, int count, S* target, int64_t next) {
+  constexpr int kLine = 64 / sizeof(S);
+  int i = 0;
+  for (; i + kLine <= count; i += kLine) {
+    __builtin_prefetch(skip + next + i);
+    __builtin_prefetch(target + next + i, 1);
+    for (int j = 0; j < kLine; j += kLanes<A>) {
+      store(target + i + j, load(source + i + j) + load(skip + i + j));
+    }
+  }
+  for (; i < count; ++i) narrow(source[i] + widen(skip[i]), target[i]);
+}
+
+// exp(x) for x <= 0; below the smallest normal result it is 0.
+SCRN_INLINE Value<float> exp_negative(Value<float> x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  const Value<float> n = fma(x, broadcast<float>(1.44269504f), broadcast<float>(kRound)) - kRound;
+  Value<float> r = fma(n, broadcast<float>(-0.693359375f), x);
+  r = fma(n, broadcast<float>(2.12194440e-4f), r);
+  Value<float> p = broadcast<float>(1.9875691500e-4f);
+  p = fma(p, r, broadcast<float>(1.3981999507e-3f));
+  p = fma(p, r, broadcast<float>(8.3334519073e-3f));
+  p = fma(p, r, broadcast<float>(4.1665795894e-2f));
+  p = fma(p, r, broadcast<float>(1.6666665459e-1f));
+  p = fma(p, r, broadcast<float>(5.0000001201e-1f));
+  p = fma(p, r * r, r + 1.0f);
+  const auto representable = x >= -87.0f;
+  const Value<float> exponent = representable ? n : Value<float>{};
+  const auto scale = (truncate<float>(exponent) + 127) << 23;
+  const Value<float> result = p * reinterpret_cast<Value<float>>(scale);
+  return x < -87.0f ? Value<float>{} : result;
+}
+SCRN_INLINE Value<double> exp_negative(Value<double> x) {
+  Value<double> result;
+  for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_exp(x[i]);
+  return result;
+}
+
+// Softmax over nine values `stride` elements apart, in place, for `count` columns, a whole
+// number of registers.
+template <typename A>
+void softmax9(A* logits, int stride, int count) {
+  for (int i = 0; i < count; i += kLanes<A>) {
+    Value<A> v[9];
+    Value<A> top = v[0] = load(logits + i);
+    for (int k = 1; k < 9; ++k) {
+      v[k] = load(logits + k * stride + i);
+      top = v[k] > top ? v[k] : top;
+    }
+    Value<A> sum = {};
+    for (int k = 0; k < 9; ++k) {
+      v[k] = exp_negative(v[k] - top);
+      sum += v[k];
+    }
+    const Value<A> inverse = A(1) / sum;
+    for (int k = 0; k < 9; ++k) store(logits + k * stride + i, v[k] * inverse);
+  }
+}
+
+// Columns x0 - 1 .. x0 + count of a row of a [.., height, width] plane, zero outside the plane.
+template <typename A>
+void load_bordered_row(DType dtype, const void* base, int64_t plane, int32_t height,
+                       int32_t width, int64_t y, int64_t x0, int count, A* target) {
+  if (y < 0 || y >= height) {
+    memset(target, 0, sizeof(A) * (count + 2));
+    return;
+  }
+  const int64_t left = x0 > 0 ? x0 - 1 : 0;
+  const int64_t right = x0 + count < width ? x0 + count : width - 1;
+  A* first = target + (left - (x0 - 1));
+  const int loaded = static_cast<int>(right - left + 1);
+  if (first != target) target[0] = 0;
+  load_row(dtype, base, (plane * height + y) * width + left, loaded, first);
+  if (first + loaded != target + count + 2) first[loaded] = 0;
+}
+
+// Eq. 3 at pixels x0 .. x0 + count - 1 of row y, count <= kChunk; the results may be written up
+// to a whole register further.
+template <typename A>
+void aggregate_chunk(const AggregateForwardParams& p, int64_t b, int64_t y, int64_t x0, int count,
+                     A* result_x, A* result_y) {
+  A mask[9][kChunk + kPadding];
+  A offset[3][2][kChunk + 2 + kPadding];
+  const int whole = (count + kLanes<A> - 1) / kLanes<A> * kLanes<A>;
+  for (int k = 0; k < 9; ++k) {
+    load_row(p.mask_dtype, p.mask, ((b * 9 + k) * p.height + y) * p.width + x0, count, mask[k]);
+    for (int i = count; i < whole; ++i) mask[k][i] = 0;
+  }
+  for (int dy = 0; dy < 3; ++dy) {
+    for (int axis = 0; axis < 2; ++axis) {
+      A* row = offset[dy][axis];
+      load_bordered_row(p.offset_dtype, p.offset, b * 2 + axis, p.height, p.width, y + dy - 1, x0,
+                        count, row);
+      for (int i = count; i < whole; ++i) row[i + 2] = 0;
+    }
+  }
+  if (p.mask_is_logits) softmax9(mask[0], kChunk + kPadding, whole);
+  for (int i = 0; i < whole; i += kLanes<A>) {
+    Value<A> sum_x = {}, sum_y = {};
+    for (int k = 0; k < 9; ++k) {
+      const Value<A> m = load(mask[k] + i);
+      sum_x = fma(m, load(offset[k / 3][0] + i + k % 3), sum_x);
+      sum_y = fma(m, load(offset[k / 3][1] + i + k % 3), sum_y);
+    }
+    store(result_x + i, sum_x);
+    store(result_y + i, sum_y);
+  }
+}
+
+}  // namespace
+}  // namespace scrn::cpu::SCRN_CPU_ISA
