@@ -2,8 +2,7 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(scrn_ops, m) {
-  m.def(
-      "aggregate_offsets(Tensor offset, Tensor mask, bool mask_is_logits=False) -> Tensor");
+  m.def("aggregate_offsets(Tensor offset, Tensor mask, bool mask_is_logits=False) -> Tensor");
   m.def(
       "aggregate_offsets_backward(Tensor grad, Tensor offset, Tensor mask, bool mask_is_logits, "
       "bool need_offset, bool need_mask) -> (Tensor grad_offset, Tensor grad_mask)");

@@ -15,7 +15,7 @@
 
 #if defined(__CUDACC__)
 #define SCRN_SHARED(type, name, extents) __shared__ type name extents
-#define SCRN_DYNAMIC_SHARED(type, name)                   \
+#define SCRN_DYNAMIC_SHARED(type, name)                                \
   extern __shared__ __align__(16) unsigned char scrn_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(scrn_dynamic_shared)
 #define SCRN_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \

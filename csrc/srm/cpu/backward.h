@@ -211,7 +211,8 @@ void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
     const int64_t b = task / chunks, first = task % chunks * kChunk;
     const int64_t left = 2 * out_pixels - first;
     const int count = static_cast<int>(left < kChunk ? left : kChunk);
-    const A* part = static_cast<const A*>(plan.grad_offset) + b * plan.slabs * 2 * out_pixels + first;
+    const A* part =
+        static_cast<const A*>(plan.grad_offset) + b * plan.slabs * 2 * out_pixels + first;
     A sum[kChunk];
     memcpy(sum, part, sizeof(A) * count);
     for (int64_t slab = 1; slab < plan.slabs; ++slab) {

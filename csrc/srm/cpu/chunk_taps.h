@@ -19,8 +19,8 @@ struct VecTaps {
 template <typename A>
 SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, Value<A> offset) {
   const Value<A> zero = {}, one = broadcast<A>(1);
-  const auto inside = (offset >= to_value<A>(-1 - index)) &
-                      (offset < to_value<A>(table.out_size - index));
+  const auto inside =
+      (offset >= to_value<A>(-1 - index)) & (offset < to_value<A>(table.out_size - index));
   const Value<A> safe = inside ? offset : zero;
   Index<A> whole = truncate<A>(safe);
   whole += to_value<A>(whole) > safe;
@@ -59,8 +59,8 @@ SCRN_INLINE VecTaps<A> direct_taps(const AxisTable& table, Index<A> base, Value<
   const Value<A> zero = {}, one = broadcast<A>(1);
   const Value<A> scale = broadcast<A>(static_cast<A>(table.scale));
   const Value<A> shift = fma(offset, scale, start);
-  const auto inside = (shift >= to_value<A>(-1 - base)) &
-                      (shift < to_value<A>(table.in_size - base));
+  const auto inside =
+      (shift >= to_value<A>(-1 - base)) & (shift < to_value<A>(table.in_size - base));
   const Value<A> safe = inside ? shift : zero;
   Index<A> whole = truncate<A>(safe);
   whole += to_value<A>(whole) > safe;

@@ -1,12 +1,13 @@
 // Chooses the instruction set.
 
+#include "dispatch.h"
+
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
 #include "../srm_cpu.h"
-#include "dispatch.h"
 
 namespace scrn::cpu {
 namespace {
@@ -54,7 +55,8 @@ const InstructionSet& current() {
   }
   throw std::runtime_error(std::string(kVariable) + "=" + forced +
                            " names no instruction set that this build and machine have; "
-                           "available: " + available);
+                           "available: " +
+                           available);
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ template <typename A>
 struct Tile {
   int64_t b, y0, x0;
   int rows, columns, chunks;  // chunks per row
-  ForwardTaps<A>* taps;  // [rows][chunks]
+  ForwardTaps<A>* taps;       // [rows][chunks]
   PatternOrder* orders;
   int group;  // rows whose results are written together
 
@@ -197,16 +197,16 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
                       int64_t c0, int channels, const TileMemory<A>& memory) {
   const SampleShape& shape = plan.params.shape;
   const int64_t in_plane = static_cast<int64_t>(shape.in_h) * shape.in_w;
-  const S* input = static_cast<const S*>(plan.params.input) +
-                   (tile.b * shape.channels + c0) * in_plane;
+  const S* input =
+      static_cast<const S*>(plan.params.input) + (tile.b * shape.channels + c0) * in_plane;
   const int64_t columns = window.x.end - window.x.begin;
   if (columns == shape.in_w) {
     planes_to_pixels<kSlab>(input + window.y.begin * columns, in_plane, channels,
                             (window.y.end - window.y.begin) * columns, memory.window);
   } else {
     for (int64_t y = window.y.begin; y < window.y.end; ++y) {
-      planes_to_pixels<kSlab>(input + y * shape.in_w + window.x.begin, in_plane, channels,
-                              columns, memory.window + (y - window.y.begin) * columns * kSlab);
+      planes_to_pixels<kSlab>(input + y * shape.in_w + window.x.begin, in_plane, channels, columns,
+                              memory.window + (y - window.y.begin) * columns * kSlab);
     }
   }
   const int64_t plane = tile.group * tile.columns + kPlanePadding;
@@ -253,10 +253,10 @@ void sample_tiles_planes(const ForwardPlan& plan, int64_t begin, int64_t end) {
     tile.b = task / (tiles_y * tiles_x);
     tile.y0 = task / tiles_x % tiles_y * plan.tile_h;
     tile.x0 = task % tiles_x * plan.tile_w;
-    tile.rows = static_cast<int>(shape.out_h - tile.y0 < plan.tile_h ? shape.out_h - tile.y0
-                                                                     : plan.tile_h);
-    tile.columns = static_cast<int>(shape.out_w - tile.x0 < plan.tile_w ? shape.out_w - tile.x0
-                                                                        : plan.tile_w);
+    tile.rows =
+        static_cast<int>(shape.out_h - tile.y0 < plan.tile_h ? shape.out_h - tile.y0 : plan.tile_h);
+    tile.columns =
+        static_cast<int>(shape.out_w - tile.x0 < plan.tile_w ? shape.out_w - tile.x0 : plan.tile_w);
     tile.chunks = (tile.columns + kChunk - 1) / kChunk;
     for (int t = 0; t < tile.rows * tile.chunks; ++t) {
       const int chunk = t % tile.chunks;
@@ -269,8 +269,8 @@ void sample_tiles_planes(const ForwardPlan& plan, int64_t begin, int64_t end) {
     }
     int64_t c0 = 0;
     while (c0 < shape.channels) {
-      const int left = static_cast<int>(shape.channels - c0 < kForwardSlab ? shape.channels - c0
-                                                                           : kForwardSlab);
+      const int left =
+          static_cast<int>(shape.channels - c0 < kForwardSlab ? shape.channels - c0 : kForwardSlab);
       if (left > 16) {
         sample_tile_slab<32, S>(plan, tile, window, c0, left, memory);
       } else {

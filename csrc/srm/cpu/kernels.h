@@ -20,10 +20,14 @@ void sample_forward_as(const ForwardPlan& plan, int64_t begin, int64_t end) {
 
 void sample_forward(const ForwardPlan& plan, int64_t begin, int64_t end) {
   switch (plan.params.shape.dtype) {
-    case DType::kFloat: return sample_forward_as<float, float>(plan, begin, end);
-    case DType::kDouble: return sample_forward_as<double, double>(plan, begin, end);
-    case DType::kHalf: return sample_forward_as<Half, float>(plan, begin, end);
-    case DType::kBFloat16: return sample_forward_as<BFloat16, float>(plan, begin, end);
+    case DType::kFloat:
+      return sample_forward_as<float, float>(plan, begin, end);
+    case DType::kDouble:
+      return sample_forward_as<double, double>(plan, begin, end);
+    case DType::kHalf:
+      return sample_forward_as<Half, float>(plan, begin, end);
+    case DType::kBFloat16:
+      return sample_forward_as<BFloat16, float>(plan, begin, end);
   }
 }
 
@@ -53,10 +57,14 @@ void backward_locate(const BackwardPlan& plan, int64_t begin, int64_t end) {
 
 void backward_scatter(const BackwardPlan& plan, int64_t begin, int64_t end) {
   switch (plan.params.shape.dtype) {
-    case DType::kFloat: return scatter_tasks<float, float>(plan, begin, end);
-    case DType::kDouble: return scatter_tasks<double, double>(plan, begin, end);
-    case DType::kHalf: return scatter_tasks<Half, float>(plan, begin, end);
-    case DType::kBFloat16: return scatter_tasks<BFloat16, float>(plan, begin, end);
+    case DType::kFloat:
+      return scatter_tasks<float, float>(plan, begin, end);
+    case DType::kDouble:
+      return scatter_tasks<double, double>(plan, begin, end);
+    case DType::kHalf:
+      return scatter_tasks<Half, float>(plan, begin, end);
+    case DType::kBFloat16:
+      return scatter_tasks<BFloat16, float>(plan, begin, end);
   }
 }
 

@@ -32,15 +32,24 @@ struct Constant {
 template <typename Body>
 SCRN_INLINE void for_pattern(int pattern, const Body& body) {
   switch (pattern) {
-    case 1 * 4 + 1: return body(Constant<1>(), Constant<1>());
-    case 1 * 4 + 2: return body(Constant<1>(), Constant<2>());
-    case 1 * 4 + 3: return body(Constant<1>(), Constant<3>());
-    case 2 * 4 + 1: return body(Constant<2>(), Constant<1>());
-    case 2 * 4 + 2: return body(Constant<2>(), Constant<2>());
-    case 2 * 4 + 3: return body(Constant<2>(), Constant<3>());
-    case 3 * 4 + 1: return body(Constant<3>(), Constant<1>());
-    case 3 * 4 + 2: return body(Constant<3>(), Constant<2>());
-    case 3 * 4 + 3: return body(Constant<3>(), Constant<3>());
+    case 1 * 4 + 1:
+      return body(Constant<1>(), Constant<1>());
+    case 1 * 4 + 2:
+      return body(Constant<1>(), Constant<2>());
+    case 1 * 4 + 3:
+      return body(Constant<1>(), Constant<3>());
+    case 2 * 4 + 1:
+      return body(Constant<2>(), Constant<1>());
+    case 2 * 4 + 2:
+      return body(Constant<2>(), Constant<2>());
+    case 2 * 4 + 3:
+      return body(Constant<2>(), Constant<3>());
+    case 3 * 4 + 1:
+      return body(Constant<3>(), Constant<1>());
+    case 3 * 4 + 2:
+      return body(Constant<3>(), Constant<2>());
+    case 3 * 4 + 3:
+      return body(Constant<3>(), Constant<3>());
   }
 }
 

@@ -128,8 +128,8 @@ void softmax9(A* logits, int stride, int count) {
 
 // Columns x0 - 1 .. x0 + count of a row of a [.., height, width] plane, zero outside the plane.
 template <typename A>
-void load_bordered_row(DType dtype, const void* base, int64_t plane, int32_t height,
-                       int32_t width, int64_t y, int64_t x0, int count, A* target) {
+void load_bordered_row(DType dtype, const void* base, int64_t plane, int32_t height, int32_t width,
+                       int64_t y, int64_t x0, int count, A* target) {
   if (y < 0 || y >= height) {
     memset(target, 0, sizeof(A) * (count + 2));
     return;

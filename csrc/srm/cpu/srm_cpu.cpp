@@ -21,7 +21,9 @@ void run(const Threads& threads, int64_t count, const Body& body) {
   if (count <= 0) return;
   threads.parallel_for(
       threads.context, count,
-      [](void* state, int64_t begin, int64_t end) { (*static_cast<const Body*>(state))(begin, end); },
+      [](void* state, int64_t begin, int64_t end) {
+        (*static_cast<const Body*>(state))(begin, end);
+      },
       const_cast<Body*>(&body));
 }
 

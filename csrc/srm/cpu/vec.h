@@ -199,7 +199,8 @@ SCRN_INLINE void store(BFloat16* p, Value<float> x) {
 // The masked forms of AVX-512 intrinsics: gcc 12 warns about its own headers for the plain ones.
 SCRN_INLINE Value<float> load(const Half* p) {
 #if defined(__AVX512F__)
-  return Value<float>(_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+  return Value<float>(
+      _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
 #elif defined(__AVX2__)
   return Value<float>(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #else
@@ -208,8 +209,8 @@ SCRN_INLINE Value<float> load(const Half* p) {
   const auto half = read_as<RegisterOf<uint16_t, kRegisterBytes / 2>>(p);
   const Bits bits = __builtin_convertvector(half, Bits);
   const Bits sign = (bits & 0x8000u) << 16, rest = (bits & 0x7fffu) << 13;
-  const Bits scaled = reinterpret_cast<Bits>(reinterpret_cast<Value<float>>(rest) *
-                                             from_bits(0x77800000u));
+  const Bits scaled =
+      reinterpret_cast<Bits>(reinterpret_cast<Value<float>>(rest) * from_bits(0x77800000u));
   return reinterpret_cast<Value<float>>(sign | (rest >= 0x0f800000u ? rest | 0x70000000u : scaled));
 #endif
 }
@@ -227,16 +228,16 @@ SCRN_INLINE void store(Half* p, Value<float> x) {
   const Bits subnormal =
       reinterpret_cast<Bits>(reinterpret_cast<Value<float>>(rest) + 0.5f) - 0x3f000000u;
   const Bits normal = (rest - 0x38000000u + 0xfffu + ((rest >> 13) & 1u)) >> 13;
-  const Bits half =
-      rest >= 0x47800000u ? special : (rest < 0x38800000u ? subnormal : normal);
-  write_as(p, __builtin_convertvector(half | (sign >> 16),
-                                      RegisterOf<uint16_t, kRegisterBytes / 2>));
+  const Bits half = rest >= 0x47800000u ? special : (rest < 0x38800000u ? subnormal : normal);
+  write_as(p,
+           __builtin_convertvector(half | (sign >> 16), RegisterOf<uint16_t, kRegisterBytes / 2>));
 #endif
 }
 
 SCRN_INLINE Value<float> gather(const float* base, Index<float> index) {
 #if defined(__AVX512F__)
-  return Value<float>(_mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, __m512i(index), base, 4));
+  return Value<float>(
+      _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, __m512i(index), base, 4));
 #elif defined(__AVX2__)
   return Value<float>(_mm256_i32gather_ps(base, __m256i(index), 4));
 #else
@@ -247,7 +248,8 @@ SCRN_INLINE Value<float> gather(const float* base, Index<float> index) {
 }
 SCRN_INLINE Index<float> gather(const int32_t* base, Index<float> index) {
 #if defined(__AVX512F__)
-  return Index<float>(_mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, __m512i(index), base, 4));
+  return Index<float>(
+      _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, __m512i(index), base, 4));
 #elif defined(__AVX2__)
   return Index<float>(_mm256_i32gather_epi32(base, __m256i(index), 4));
 #else
