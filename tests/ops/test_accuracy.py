@@ -76,10 +76,11 @@ def test_semantic_refine_strides(kernels, layout, dtype):
 
 
 @pytest.mark.parametrize("layout", DENSE_LAYOUTS)
-@pytest.mark.parametrize("spread", [0.3, 40.0], ids=["subpixel", "far"])
+@pytest.mark.parametrize("spread", [0.3, 20.0], ids=["subpixel", "far"])
 def test_semantic_refine_offsets(kernels, spread, layout):
-    """Fields that stay within their cells, and fields of 40 pixels that mostly leave the map or
-    meet in the same cells."""
+    """Fields that stay within their cells, and fields of up to 60 pixels that mostly leave the
+    map or meet in the same cells. Beyond that the rounding of fp32 coordinates alone, 4e-6 of a
+    pixel from 64 pixels on, takes the gradient of low past the bound of 1e-6."""
     check_refine(kernels, Size(1, 12, (32, 40), (64, 80)), F32, False, layout=layout, spread=spread)
 
 
