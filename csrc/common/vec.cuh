@@ -63,7 +63,7 @@ SCRN_DEVICE Packed<T, V> packed_zeros() {
   return words;
 }
 
-// `source` and `target` are aligned to the access.
+// `source` and `target` are aligned to the access; `target` lies in global memory.
 template <int V, typename T>
 SCRN_DEVICE Packed<T, V> load_packed(const T* source) {
   return *reinterpret_cast<const Packed<T, V>*>(source);
@@ -71,6 +71,17 @@ SCRN_DEVICE Packed<T, V> load_packed(const T* source) {
 
 template <int V, typename T>
 SCRN_DEVICE void store_packed(T* target, const Packed<T, V>& words) {
+#if defined(__CUDA_ARCH__)
+  // A plain store is torn into 4-byte ones where indices have 64 bits (nvcc 13, sm_80 and sm_90).
+  if constexpr (sizeof(words) == 16) {
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(__cvta_generic_to_global(target)), "r"(words.word[0]), "r"(words.word[1]),
+                   "r"(words.word[2]), "r"(words.word[3])
+                 : "memory");
+    return;
+  }
+#endif
   *reinterpret_cast<Packed<T, V>*>(target) = words;
 }
 

@@ -1,0 +1,104 @@
+"""What the kernels may cost: rules in a JSON file, all of which hold for the kernels they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .kernels import Kernel
+
+DEFAULT = Path(__file__).with_name("budgets.json")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Limits of the kernels that match; what is None is not limited."""
+
+    kernels: tuple[str, ...]  # names, with * as a wildcard
+    types: tuple[str, ...] | None = None
+    architectures: tuple[int, ...] | None = None
+    why: str = ""
+    max_registers: int | None = None
+    max_stack_bytes: int | None = None
+    max_spills: int | None = None
+    max_local_accesses: int | None = None
+    max_generic_accesses: int | None = None
+    min_blocks: int | None = None
+    min_load_bits: int | None = None
+    min_store_bits: int | None = None
+    reductions: tuple[str, ...] = ()  # types that there must be
+    no_reductions: bool = False
+
+    def matches(self, kernel: Kernel) -> bool:
+        return (
+            any(fnmatchcase(kernel.name, pattern) for pattern in self.kernels)
+            and (self.types is None or kernel.feature_type in self.types)
+            and (self.architectures is None or kernel.architecture in self.architectures)
+        )
+
+    def violations(self, kernel: Kernel) -> Iterator[str]:
+        limits = [
+            ("registers", kernel.registers, self.max_registers, 1),
+            ("bytes of stack", kernel.stack_bytes, self.max_stack_bytes, 1),
+            ("spills", kernel.spills, self.max_spills, 1),
+            (
+                "accesses to local memory",
+                kernel.local_loads + kernel.local_stores,
+                self.max_local_accesses,
+                1,
+            ),
+            ("generic accesses", kernel.generic_accesses, self.max_generic_accesses, 1),
+            ("blocks to a multiprocessor", kernel.occupancy.blocks, self.min_blocks, -1),
+            ("bits in the widest load", max(kernel.loads, default=0), self.min_load_bits, -1),
+            ("bits in the widest store", max(kernel.stores, default=0), self.min_store_bits, -1),
+        ]
+        for what, value, limit, sign in limits:
+            if limit is not None and sign * value > sign * limit:
+                yield f"{value} {what}, {'at most' if sign > 0 else 'at least'} {limit} allowed"
+        for kind in self.reductions:
+            if kind not in kernel.reductions:
+                yield f"no {kind} reductions"
+        if self.no_reductions and (kernel.reductions or kernel.shared_atomics):
+            yield "atomics or reductions where there may be none"
+
+
+def load(path: Path = DEFAULT) -> list[Rule]:
+    """The rules of a budget file.
+
+    Raises:
+        ValueError: a rule has a key that is not one of Rule's.
+    """
+    known = {each.name for each in fields(Rule)}
+    rules = []
+    for entry in json.loads(path.read_text()):
+        unknown = set(entry) - known
+        if unknown or "kernels" not in entry:
+            raise ValueError(
+                f"{path}: expected rules with kernels and any of {sorted(known)}, got {entry}"
+            )
+        lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
+        rules.append(Rule(**{**entry, **lists}))
+    return rules
+
+
+def violations(kernels: Sequence[Kernel], rules: Sequence[Rule]) -> list[str]:
+    """A line for each broken limit, and for each rule that is about no kernel."""
+    found = []
+    for rule in rules:
+        matching = [kernel for kernel in kernels if rule.matches(kernel)]
+        asked = rule.architectures is None or any(
+            kernel.architecture in rule.architectures for kernel in kernels
+        )
+        names = {kernel.name for kernel in matching}
+        for pattern in rule.kernels:
+            if asked and not any(fnmatchcase(name, pattern) for name in names):
+                found.append(f"budget for {pattern}: there is no such kernel")
+        for kernel in matching:
+            found += [
+                f"{kernel.title} on sm_{kernel.architecture}: {line}"
+                for line in rule.violations(kernel)
+            ]
+    return found

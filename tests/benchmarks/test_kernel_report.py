@@ -1,0 +1,223 @@
+"""The report on compiled kernels: its reading, its arithmetic, and the budgets that hold in CI."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kernel_report import CannotReport, Kernel, budgets, library, occupancy, read
+from benchmarks.kernel_report import __main__ as command
+from benchmarks.kernel_report.kernels import count_opcodes, parse_name
+from benchmarks.kernel_report.occupancy import LIMITS
+
+sys.path.insert(0, str(library.ROOT / "tools"))
+import toolkit
+
+SASS = """
+        /*0000*/                   LDC R1, c[0x0][0x28] ;      /* 0x00000a00ff017b8 */
+        /*0070*/              @!P0 LDG.E.128 R4, [R2.64] ;     /* 0x00000000 */
+        /*0080*/              @UP1 LDG.E R4, [R2.64] ;         /* 0x00000000 */
+        /*0090*/                   STG.E.U16 [R2.64], R4 ;
+        /*00a0*/               @P3 STL.64 [R1], R4 ;
+        /*00b0*/                   REDG.E.ADD.F32x4.FTZ.RN.STRONG.GPU desc[UR12][R10.64], R4 ;
+        /*10c0*/                   RED.E.ADD.F64.RN.STRONG.GPU [R10.64], R4 ;
+        /*10d0*/                   SHFL.IDX PT, R5, R4, RZ, 0x1f ;
+        /*10e0*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*10f0*/                   EXIT ;
+"""
+
+PLAIN = Kernel("backward_window", "fp32", 32, 90, 128, 150, 0, 17472, 0, Counter())
+
+
+def test_instructions_are_counted() -> None:
+    kernel = replace(PLAIN, opcodes=count_opcodes(SASS.splitlines()))
+    assert kernel.loads == {128: 1, 32: 1}
+    assert kernel.stores == {16: 1}
+    assert (kernel.local_loads, kernel.local_stores) == (0, 1)
+    assert kernel.reductions == {"F32x4": 1, "F64": 1}
+    assert (kernel.shuffles, kernel.barriers, kernel.shared_atomics) == (1, 1, 0)
+    assert kernel.facts()["instructions"] == 10
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        (
+            "void scrn::cuda::narrow_kernel<__nv_bfloat16>(float const*, __nv_bfloat16*, long)",
+            ("narrow", "bf16", 0),
+        ),
+        (
+            "void scrn::cuda::list_spans_kernel<long>(long const*, scrn::cuda::Span<long>*, long)",
+            ("list_spans", "", 64),
+        ),
+        ("scrn::cuda::zero_kernel(void*, long)", ("zero", "", 0)),
+        (
+            "void scrn::cuda::unit_sums_kernel<__half, int>(scrn::P, scrn::Lists<std::c<(is<d, f>)"
+            "(0), double, float>::type, int>, int const*)",
+            ("unit_sums", "fp16", 32),
+        ),
+    ],
+)
+def test_names(signature: str, expected: tuple[str, str, int]) -> None:
+    assert parse_name(signature) == expected
+
+
+CASES = [
+    (architecture, threads, registers, shared)
+    for architecture in sorted(LIMITS)
+    for threads in (32, 96, 128, 160, 256, 512, 1024)
+    for registers in (16, 32, 33, 64, 80, 81, 128, 168, 169, 255)
+    for shared in (0, 1, 4096, 17472, 46784, 48 << 10)
+    if registers * threads <= 65536
+]
+
+PROGRAM = """
+#include <cstdio>
+#include <cstdlib>
+#include "cuda_occupancy.h"
+int main() {
+  int major, minor, threads, warps, registers; size_t per_sm, shared;
+  while (scanf("%d %d %d %zu %d %d %zu", &major, &minor, &warps, &per_sm, &threads, &registers,
+               &shared) == 7) {
+    cudaOccDeviceProp device;
+    device.computeMajor = major; device.computeMinor = minor;
+    device.maxThreadsPerBlock = 1024; device.maxThreadsPerMultiprocessor = warps * 32;
+    device.regsPerBlock = device.regsPerMultiprocessor = 65536;
+    device.warpSize = 32; device.numSms = 1;
+    device.sharedMemPerBlock = 48 << 10; device.sharedMemPerMultiprocessor = per_sm;
+    device.sharedMemPerBlockOptin = per_sm - 1024; device.reservedSharedMemPerBlock = 1024;
+    cudaOccFuncAttributes kernel;
+    kernel.maxThreadsPerBlock = 1024; kernel.numRegs = registers; kernel.sharedSizeBytes = shared;
+    kernel.partitionedGCConfig = PARTITIONED_GC_OFF;
+    kernel.shmemLimitConfig = FUNC_SHMEM_LIMIT_OPTIN;
+    kernel.maxDynamicSharedSizeBytes = per_sm - 1024 - shared; kernel.numBlockBarriers = 1;
+    cudaOccDeviceState state; state.carveoutConfig = SHAREDMEM_CARVEOUT_MAX_SHARED;
+    cudaOccResult result;
+    if (cudaOccMaxActiveBlocksPerMultiprocessor(&result, &device, &kernel, &state, threads, 0))
+      return 1;
+    printf("%d\\n", result.activeBlocksPerMultiprocessor);
+  }
+}
+"""
+
+
+def nvidia_header() -> Path:
+    for _, root in toolkit.candidate_roots({}, sorted(Path(sys.prefix).glob("**/nvidia/cu*"))):
+        if (root / "include" / "cuda_occupancy.h").is_file():
+            return root / "include"
+    pytest.skip("no cuda_occupancy.h: no CUDA toolkit and no nvidia-cuda-runtime package")
+
+
+def test_occupancy_is_what_nvidia_computes(tmp_path: Path) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("no g++")
+    source, program = tmp_path / "occupancy.cpp", tmp_path / "occupancy"
+    source.write_text(PROGRAM)
+    include = f"-I{nvidia_header()}"
+    subprocess.run(["g++", "-w", include, "-o", str(program), str(source)], check=True)
+    lines = [
+        f"{arch // 10} {arch % 10} {LIMITS[arch].warps} {LIMITS[arch].shared_bytes} "
+        f"{threads} {registers} {shared}"
+        for arch, threads, registers, shared in CASES
+    ]
+    run = subprocess.run(
+        [program], input="\n".join(lines), capture_output=True, text=True, check=True
+    )
+    expected = list(map(int, run.stdout.split()))
+    assert len(expected) == len(CASES)
+    assert max(expected) == 32
+    for case, blocks in zip(CASES, expected, strict=True):
+        if blocks == 0:
+            with pytest.raises(ValueError, match="does not fit"):
+                occupancy(*case)
+        else:
+            assert occupancy(*case).blocks == blocks, case
+
+
+def test_unknown_architecture() -> None:
+    with pytest.raises(ValueError, match="architecture: expected one of"):
+        occupancy(70, 128, 32, 0)
+
+
+@pytest.fixture(scope="module")
+def kernels() -> list[Kernel]:
+    try:
+        return read()
+    except CannotReport as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_budgets_hold(kernels: list[Kernel]) -> None:
+    assert len({kernel.architecture for kernel in kernels}) == len(library.ARCHITECTURES)
+    assert budgets.violations(kernels, budgets.load()) == []
+
+
+@pytest.mark.slow
+def test_every_kernel_is_read(kernels: list[Kernel]) -> None:
+    """Names from the sources; what the compiler made of them is there for each architecture."""
+    sources = library.ROOT.glob("csrc/**/*.cuh")
+    text = "\n".join(path.read_text() for path in sources)
+    names = set(re.findall(r"__global__[^{;]*?(\w+)_kernel\(", text))
+    assert len(names) >= 10
+    for architecture in library.ARCHITECTURES:
+        assert {each.name for each in kernels if each.architecture == architecture} == names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"registers": 169}, "169 registers, at most 168 allowed"),
+        ({"registers": 255}, "2 blocks to a multiprocessor, at least 3 allowed"),
+        ({"stack_bytes": 8}, "8 bytes of stack, at most 0 allowed"),
+        ({"spills": 2}, "2 spills, at most 0 allowed"),
+        ({"opcodes": {"STL.64": 3}}, "3 accesses to local memory, at most 0 allowed"),
+        ({"opcodes": {"LD.E": 1}}, "1 generic accesses, at most 0 allowed"),
+        ({"opcodes": {"LDG.E.64": 3}}, "64 bits in the widest load, at least 128 allowed"),
+        ({"opcodes": {"REDG.E.ADD.F32.FTZ": 3}}, "no F32x4 reductions"),
+    ],
+)
+def test_what_exceeds_a_budget_is_named(change: dict[str, object], message: str) -> None:
+    if "opcodes" in change:
+        change = {"opcodes": Counter(change["opcodes"])}
+    found = budgets.violations([replace(PLAIN, **change)], budgets.load())
+    assert f"backward_window fp32 int32 on sm_90: {message}" in found
+
+
+def test_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "read", lambda library, architectures: [PLAIN])
+    rules = tmp_path / "budgets.json"
+    table, figures = tmp_path / "table.md", tmp_path / "figures.json"
+    rules.write_text(json.dumps([{"kernels": ["backward_*"], "max_registers": 150}]))
+    files = ["--budgets", str(rules), "--markdown", str(table), "--json", str(figures)]
+    assert command.main(files) == 0
+    assert "| backward_window | fp32 | 32 | 150 |" in table.read_text()
+    assert json.loads(figures.read_text())[0]["blocks_per_multiprocessor"] == 3
+    rules.write_text(json.dumps([{"kernels": ["backward_*", "gone"], "max_registers": 149}]))
+    assert command.main(files) == 1
+    output = capsys.readouterr().out
+    assert "150 registers, at most 149 allowed" in output
+    assert "budget for gone: there is no such kernel" in output
+    assert command.main(["--library", "nowhere.so", "--filter", "no such name"]) == 2
+
+
+def test_a_budget_file_with_an_unknown_key(tmp_path: Path) -> None:
+    path = tmp_path / "budgets.json"
+    path.write_text(json.dumps([{"kernels": ["*"], "max_register": 150}]))
+    with pytest.raises(ValueError, match="max_register"):
+        budgets.load(path)
+
+
+def test_without_a_library() -> None:
+    with pytest.raises(CannotReport, match=r"nowhere\.so is not there"):
+        read(Path("nowhere.so"))
