@@ -65,9 +65,11 @@ format: $(INSTALLED) ## Rewrites the sources in the project's style
 bench: build ## Measures on this machine, in minutes, and draws the demonstration
 	$(PYTHON) -m benchmarks --quick $(BENCH_ARGS)
 	$(PYTHON) -m benchmarks.demo
+	$(PYTHON) -m benchmarks.network --quick
 
 bench-full: build ## Measures every case
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
+	$(PYTHON) -m benchmarks.network
 
 wheel: $(INSTALLED) ## Builds a wheel into dist/
 	rm -rf build/lib build/bdist.* dist/scrn-*.whl

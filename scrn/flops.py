@@ -150,11 +150,11 @@ def operator_counts(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             output = func(*args, **(kwargs or {}))
-            operations = _operations(func, args, kwargs or {}, output)
-            if operations is None:
+            count = operations(func, args, kwargs or {}, output)
+            if count is None:
                 unknown.add(str(func))
             else:
-                counts[running[-1]] += operations
+                counts[running[-1]] += count
             return output
 
     with _hooked(model, enter, leave), torch.no_grad(), Count():
@@ -162,7 +162,8 @@ def operator_counts(
     return dict(counts), unknown
 
 
-def _operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
+def operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
+    """The full count of one call of an operator; None where it is not known."""
     packet = func.overloadpacket
     outputs = output if isinstance(output, tuple | list) else (output,)
     if not outputs or not isinstance(outputs[0], Tensor):

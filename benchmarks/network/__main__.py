@@ -1,0 +1,72 @@
+"""``python -m benchmarks.network``: the whole network on a real image, with eager and with fused
+ops, as it is and rewritten for inference.
+
+Times are those of the system's memory allocator, as users have it. A variant whose logits differ
+from the definition in float64 stops the run before anything is timed, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .. import environment
+from . import images, measure, report
+from .run import LARGE, run
+
+CAMVID_SIZE = (360, 480)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
+    parser.add_argument("--backbone", default="mscan_s", help="see scrn.build_model")
+    parser.add_argument(
+        "--size", type=_size, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
+    )
+    parser.add_argument("--quick", action="store_true", help="the first size alone, fewer rounds")
+    parser.add_argument("--rounds", type=int, help="of timing (default 5, quick 3)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    torch.set_num_threads(options.threads)
+    source, path = images.find()
+    facts = environment.describe(options.device)
+    facts |= {"backbone": options.backbone, "image": source, "threads": options.threads}
+    print(environment.headline(facts))
+    speed = measure.matrix_product_speed(options.device)
+    outcomes = []
+    for size in options.size[:1] if options.quick else options.size:
+        print(f"\n{options.backbone}, {source} at {size[0]}x{size[1]}, {options.threads} threads")
+        outcome = run(
+            options.backbone,
+            images.load(path, size).to(options.device),
+            rounds=options.rounds or (3 if options.quick else 5),
+            report=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+        )
+        outcomes.append(outcome)
+        print(report.text(outcome, speed))
+    if options.json:
+        report.write_json(options.json, facts, outcomes)
+        print(f"\nwritten: {options.json}")
+    return int(any(outcome.wrong for outcome in outcomes))
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = map(int, text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, got {text!r}") from None
+    return height, width
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The network in the variants that are compared, with weights at which every part matters."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scrn import SCRN, build_model
+from scrn_ops import SemanticRefinement
+
+OFFSET_PIXELS = 1.5  # root mean square of the offsets' lengths, as after training
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to run one set of weights; ``fuse`` is SCRN.fuse()."""
+
+    ops: str
+    fuse: bool = False
+    channels_last: bool = False
+
+    @property
+    def name(self) -> str:
+        fuse = " + fuse()" if self.fuse else ""
+        layout = " + channels_last" if self.channels_last else ""
+        return f"{self.ops} ops{fuse}{layout}"
+
+    @property
+    def layout(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def model(self, original: SCRN) -> SCRN:
+        """The variant of a model, in evaluation mode; the original stays as it is."""
+        made = with_ops(original, self.ops).eval()
+        return (made.fuse() if self.fuse else made).to(memory_format=self.layout)
+
+    def image(self, image: Tensor) -> Tensor:
+        return image.contiguous(memory_format=self.layout)
+
+
+PLAIN = Variant("eager")
+EAGER_FUSED = Variant("eager", fuse=True, channels_last=True)
+OURS = Variant("fused", fuse=True, channels_last=True)
+VARIANTS = (PLAIN, Variant("fused"), Variant("eager", channels_last=True), EAGER_FUSED, OURS)
+
+
+def with_ops(model: SCRN, ops: str) -> SCRN:
+    """A copy that calls the ops of :mod:`scrn_ops` with another backend."""
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        if hasattr(module, "backend"):
+            module.backend = ops
+    return made
+
+
+@torch.no_grad()
+def calibrated(backbone: str, num_classes: int, image: Tensor) -> SCRN:
+    """An untrained model that behaves as a trained one does: its batch norms hold the statistics
+    of the image, and its offsets are a pixel or two instead of zero."""
+    torch.manual_seed(0)
+    model = build_model(backbone, num_classes=num_classes)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain average over all batches
+    model.train()(torch.cat((image, image.flip(3))))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    handles = [module.register_forward_pre_hook(_scale_offsets) for module in model.upsamplers]
+    model.eval()(image)
+    for handle in handles:
+        handle.remove()
+    return model
+
+
+def _scale_offsets(module: nn.Module, inputs: Any) -> None:
+    if not isinstance(module, SemanticRefinement):
+        raise TypeError(f"upsampler: expected SemanticRefinement, got {type(module).__name__}")
+    last = module.offset[-1]
+    last.weight.normal_()
+    length = module.predict(*inputs)[0].square().sum(1).mean().sqrt()
+    last.weight.mul_(OFFSET_PIXELS / length)

@@ -1,0 +1,259 @@
+"""The benchmark of the whole network: its clock, its gate, its figures."""
+
+import json
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.network import __main__ as command
+from benchmarks.network import images, measure, memory, report, run, variants
+from benchmarks.network.clock import Clock, sections
+from benchmarks.network.variants import EAGER_FUSED, OURS, PLAIN, VARIANTS
+from scrn import build_model
+from scrn.losses import SegmentationLoss
+
+FORWARD, BACKWARD = 0.02, 0.05
+
+
+class Sleep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        time.sleep(FORWARD)
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        time.sleep(BACKWARD)
+        return grad * 2
+
+
+class Sleeper(nn.Module):
+    def __init__(self, inner=None):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        x = Sleep.apply(x)
+        return x if self.inner is None else Sleep.apply(self.inner(x))
+
+
+def test_the_clock_gives_every_section_its_own_time():
+    clock = Clock()
+    with clock.within("outer"):
+        time.sleep(FORWARD)
+        with clock.within("inner"):
+            time.sleep(BACKWARD)
+            clock.enter("left open")
+            time.sleep(FORWARD)
+        time.sleep(FORWARD)
+    time.sleep(0.5)
+    seconds = clock.seconds()
+    assert seconds["outer",] == pytest.approx(2 * FORWARD, abs=0.015)
+    assert seconds["outer", "inner"] == pytest.approx(BACKWARD, abs=0.015)
+    assert seconds["outer", "inner", "left open"] == pytest.approx(FORWARD, abs=0.015)
+    assert sum(seconds.values()) < 0.25
+
+
+def test_sections_are_timed_forward_and_backward():
+    inner = Sleeper()
+    outer = Sleeper(inner)
+    x = torch.ones(3, requires_grad=True)
+    clock = Clock()
+    with sections(clock, {inner: "inner", outer: "outer"}):
+        with clock.within("forward"):
+            y = outer(x)
+        with clock.within("backward"):
+            (y.sum() * 3).backward()
+    assert torch.equal(x.grad, torch.full((3,), 24.0))
+    seconds = clock.seconds()
+    assert seconds["forward", "outer"] == pytest.approx(2 * FORWARD, abs=0.015)
+    assert seconds["forward", "outer", "inner"] == pytest.approx(FORWARD, abs=0.015)
+    assert seconds["backward", "outer"] == pytest.approx(2 * BACKWARD, abs=0.025)
+    assert seconds["backward", "outer", "inner"] == pytest.approx(BACKWARD, abs=0.025)
+    # The hooks are gone.
+    outer(x)
+    assert clock.seconds() == seconds
+
+
+def test_the_backward_pass_of_the_network_goes_to_its_parts():
+    """Also with a backbone whose image needs no gradient, and shared feature maps."""
+    torch.manual_seed(0)
+    model = build_model("mscan_t", num_classes=3)
+    image = torch.randn(2, 3, 64, 64)
+    labels = torch.randint(0, 3, (2, 64, 64))
+    before = [parameter.clone() for parameter in model.parameters()]
+    seconds = measure.training_step_by_part(
+        model, image, labels, SegmentationLoss(), torch.optim.SGD(model.parameters(), 0.1), 1
+    )
+    for phase in ("forward", "backward"):
+        for part in measure.PARTS:
+            assert seconds[phase, part] > 0
+    assert seconds["loss", ""] > 0
+    assert seconds["optimizer", ""] > 0
+    assert seconds["backward", "backbone"] > seconds["backward", "head"]
+    changed = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert sum(changed) / len(changed) > 0.9
+
+
+def test_marks_do_not_change_the_gradients():
+    torch.manual_seed(0)
+    model = build_model("mscan_t", num_classes=3).eval()
+    image = torch.randn(1, 3, 64, 64)
+    gradients = []
+    for names in ({}, measure.parts(model)):
+        model.zero_grad()
+        with sections(Clock(), names):
+            model(image).square().mean().backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    plain, marked = gradients
+    assert plain.keys() == marked.keys()
+    for name, gradient in plain.items():
+        # Sums over the uses of a map may be formed in another order.
+        assert torch.allclose(marked[name], gradient, rtol=1e-3, atol=1e-6 * gradient.norm())
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    image = images.load(images.find()[1], (64, 96))
+    return run.run("mscan_t", image, rounds=2, report=lambda text: None)
+
+
+def test_a_run_measures_every_variant(outcome):
+    assert outcome.size == (64, 96)
+    assert not outcome.wrong
+    assert set(outcome.errors) == set(outcome.seconds) == set(outcome.peak_bytes) == set(VARIANTS)
+    assert all(0 < error < run.ALLOWED for error in outcome.errors.values())
+    assert all(len(each) == 2 and min(each) > 0 for each in outcome.seconds.values())
+    for parts in outcome.parts.values():
+        assert set(parts) == set(measure.PARTS) - {"embedding"}
+        assert max(parts, key=parts.get) == "backbone"
+    kinds = {"convolution 1x1", "depthwise strips", "gelu", "scrn_ops.semantic_refine"}
+    assert kinds <= set(outcome.operators)
+    seconds, operations = outcome.operators["convolution 1x1"]
+    assert seconds > 0
+    assert operations > 1e7
+    lines = report.text(outcome, 1e11).splitlines()
+    assert all(any(line.startswith(variant.name) for line in lines) for variant in VARIANTS)
+
+
+def test_judgements_are_of_the_best_times():
+    outcome = run.Outcome(run.LARGE)
+    outcome.seconds = {PLAIN: [2.5, 2.3], EAGER_FUSED: [1.9, 2.1], OURS: [2.0, 3.0]}
+    (over_fused, better), (over_eager, enough) = outcome.judgements
+    assert "x0.95" in over_fused
+    assert not better
+    assert "x1.15" in over_eager
+    assert not enough
+    outcome.seconds[OURS].append(1.8)
+    assert all(met for _, met in outcome.judgements)
+    outcome.size = (360, 480)
+    assert len(outcome.judgements) == 1
+
+
+@pytest.mark.parametrize("spoilt", [PLAIN, OURS], ids=lambda variant: variant.name)
+def test_a_wrong_variant_is_not_timed(spoilt, monkeypatch, capsys):
+    made = variants.Variant.model
+
+    def spoil(variant, original):
+        model = made(variant, original)
+        if variant == spoilt:
+            offset = model.upsamplers[0].offset
+            last = offset if isinstance(offset, nn.Conv2d) else offset[-1]
+            last.bias.data.add_(0.1)
+        return model
+
+    monkeypatch.setattr(variants.Variant, "model", spoil)
+    monkeypatch.setattr(run, "_time", None)
+    assert command.main(["--backbone", "mscan_t", "--size", "64x64", "--device", "cpu"]) == 1
+    printed = capsys.readouterr().out
+    assert f"WRONG: {spoilt.name} is off by" in printed
+    assert printed.count("WRONG") == 1
+    assert "nothing was timed" in printed
+
+
+def test_the_calibrated_model_has_offsets_and_statistics():
+    image = images.load(images.find()[1], (96, 128))
+    model = variants.calibrated("mscan_t", 5, image)
+    lengths = []
+
+    def keep(module, inputs, output):
+        lengths.append(module.predict(*inputs)[0].square().sum(1).mean().sqrt().item())
+
+    for module in model.upsamplers:
+        module.register_forward_hook(keep)
+    with torch.no_grad():
+        model(image)
+    assert lengths == pytest.approx([variants.OFFSET_PIXELS] * 3, rel=1e-3)
+    norm = model.backbone.block1[0].norm1
+    assert not torch.equal(norm.running_var, torch.ones_like(norm.running_var))
+    assert norm.momentum == 0.1
+    assert not model.training
+
+
+def test_variants_share_their_weights_but_not_their_ops():
+    original = build_model("mscan_t")
+    for variant in VARIANTS:
+        model = variant.model(original)
+        assert {module.backend for module in model.upsamplers} == {variant.ops}
+        assert model.head[0].weight.is_contiguous(memory_format=variant.layout)
+    assert {module.backend for module in original.upsamplers} == {"fused"}
+    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the resident memory of a CPU's process")
+def test_peak_memory_is_that_of_the_largest_moment(monkeypatch):
+    class Model(nn.Module):
+        def forward(self, x):
+            rows = 1 if x.shape[2] == 64 else 25_000_000
+            first = torch.ones(rows)  # 100 MB
+            second = first + 1
+            del first
+            return second.mul_(2)
+
+    monkeypatch.setattr(memory, "build_model", lambda *args, **kwargs: None)
+    monkeypatch.setattr(variants.Variant, "model", lambda variant, original: Model())
+    peak = memory._measure(PLAIN, "", 1, (65, 64), "cpu")
+    assert 195e6 < peak < 230e6
+
+
+def test_peak_memory_failures_are_told():
+    with pytest.raises(RuntimeError, match=r"eager ops: .*backbone: expected one of"):
+        memory.peak_bytes(PLAIN, "mscan_x", 19, (64, 64), "cpu")
+
+
+def test_images(monkeypatch, tmp_path):
+    monkeypatch.delenv("SCRN_CAMVID", raising=False)
+    monkeypatch.setattr("benchmarks.demo.data.ROOT", tmp_path / "repository")
+    source, path = images.find()
+    assert source == "scikit-image's motorcycle_left.png"
+    image = images.load(path, (70, 50))
+    assert image.shape == (1, 3, 70, 50)
+    assert image.mean().abs() < 1.5
+    assert 0.3 < image.std() < 2
+    for folder in ("val", "valannot"):
+        (tmp_path / "shared" / "camvid" / folder).mkdir(parents=True)
+    (tmp_path / "shared" / "camvid" / "val" / "b.jpg").touch()
+    (tmp_path / "shared" / "camvid" / "val" / "a.jpg").touch()
+    assert images.find()[0] == "CamVid's a"
+
+
+def test_the_command_writes_everything(outcome, monkeypatch, tmp_path):
+    path = tmp_path / "new" / "network.json"
+    monkeypatch.setattr(command, "run", lambda *args, **kwargs: outcome)
+    arguments = ["--quick", "--size", "64x96", "32x32", "--json", str(path), "--device", "cpu"]
+    assert command.main(arguments) == 0
+    content = json.loads(path.read_text())
+    assert content["environment"]["backbone"] == "mscan_s"
+    (size,) = content["sizes"]
+    assert size["size"] == [64, 96]
+    assert [each["name"] for each in size["variants"]] == [each.name for each in VARIANTS]
+    assert all(each["peak_bytes"] is not None for each in size["variants"])
+    assert size["operators"]["gelu"]["seconds"] > 0
+
+
+def test_sizes_are_checked(capsys):
+    with pytest.raises(SystemExit):
+        command.parse(["--size", "360"])
+    assert "expected HEIGHTxWIDTH, got '360'" in capsys.readouterr().err
