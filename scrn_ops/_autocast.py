@@ -1,7 +1,8 @@
-"""Autocast: features are cast, coordinates never.
+"""Autocast: features are cast, coordinates and the embeddings that attention whitens never.
 
 torch's generic rule for an operator would cast the offsets, too: a half type would round an
-offset of 40 pixels to a multiple of 1/32 or 1/4.
+offset of 40 pixels to a multiple of 1/32 or 1/4. Queries and keys in float32 are cast by the
+kernels, after their means were taken off.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from ._checks import AUTOCAST_DEVICES, autocast_features
 
 # Which arguments of the operator are features.
-_FEATURES = {"offset_sample": (0,), "semantic_refine": (0, 3)}
+_FEATURES = {"offset_sample": (0,), "semantic_refine": (0, 3), "whitened_attention": (3,)}
 
 _library = torch.library.Library("scrn_ops", "IMPL")
 

@@ -32,17 +32,17 @@ def check_offset_sample(input: Tensor, offset: Tensor) -> None:
     _check_map("input", input)
     _check_map("offset", offset)
     _check_channels("offset", offset, 2)
-    _check_companion("offset", offset, "input", input)
-    _check_coordinate_dtype("offset", offset, "input", input)
+    check_companion("offset", offset, "input", input)
+    check_coordinate_dtype("offset", offset, "input", input)
 
 
 def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor | None) -> None:
     _check_map("low", low)
     _check_map("offset", offset)
     _check_offset_and_mask(offset, mask)
-    _check_companion("offset", offset, "low", low)
-    _check_coordinate_dtype("offset", offset, "low", low)
-    _check_coordinate_dtype("mask", mask, "low", low)
+    check_companion("offset", offset, "low", low)
+    check_coordinate_dtype("offset", offset, "low", low)
+    check_coordinate_dtype("mask", mask, "low", low)
     h, w = low.shape[2:]
     height, width = offset.shape[2:]
     if h > height or w > width:
@@ -54,18 +54,33 @@ def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tenso
         _check_map("skip", skip)
         if skip.shape[1] != low.shape[1]:
             raise ValueError(f"skip: expected low's {low.shape[1]} channels, got {skip.shape[1]}")
-        _check_companion("skip", skip, "low", low)
+        check_companion("skip", skip, "low", low)
         _check_same_size("skip", skip, "offset", offset)
         if autocast_dtype(skip) != autocast_dtype(low):
             raise TypeError(f"skip: expected low's dtype {low.dtype}, got {skip.dtype}")
+
+
+def check_widths(widths: dict[str, int]) -> None:
+    """Of a module."""
+    for name, width in widths.items():
+        if width < 1:
+            raise ValueError(f"{name}: expected at least 1, got {width}")
+
+
+def check_map_channels(name: str, map: Tensor, channels: int) -> None:
+    """Of a module's input."""
+    if map.dim() != 4 or map.shape[1] != channels:
+        raise ValueError(f"{name}: expected [B, {channels}, H, W], got {_shape(map)}")
 
 
 def check_gradient(
     name: str, grad: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
 ) -> None:
     """Of a gradient that comes in, or of what the forward saved."""
-    _check_map(name, grad)
-    if any(got != expected for got, expected in zip(grad.shape, shape, strict=True)):
+    check_dense(name, grad)
+    if grad.dim() != len(shape) or any(
+        got != expected for got, expected in zip(grad.shape, shape, strict=True)
+    ):
         raise ValueError(f"{name}: expected {list(shape)}, got {_shape(grad)}")
     if grad.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {grad.dtype}")
@@ -91,7 +106,7 @@ def autocast_features(features: Tensor) -> Tensor:
     return features if features.dtype == dtype else features.to(dtype)
 
 
-def _check_map(name: str, tensor: Tensor) -> None:
+def check_dense(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
     if tensor.dtype not in FEATURE_DTYPES:
@@ -100,6 +115,10 @@ def _check_map(name: str, tensor: Tensor) -> None:
         )
     if tensor.layout != torch.strided:
         raise NotImplementedError(f"{name}: expected a dense tensor, got layout {tensor.layout}")
+
+
+def _check_map(name: str, tensor: Tensor) -> None:
+    check_dense(name, tensor)
     if tensor.dim() != 4:
         raise ValueError(
             f"{name}: expected 4 dimensions [B, C, H, W], got {tensor.dim()}: {_shape(tensor)}"
@@ -114,7 +133,7 @@ def _check_offset_and_mask(offset: Tensor, mask: Tensor) -> None:
     _check_channels("offset", offset, 2)
     _check_map("mask", mask)
     _check_channels("mask", mask, 9)
-    _check_companion("mask", mask, "offset", offset)
+    check_companion("mask", mask, "offset", offset)
     _check_same_size("mask", mask, "offset", offset)
 
 
@@ -123,7 +142,7 @@ def _check_channels(name: str, tensor: Tensor, channels: int) -> None:
         raise ValueError(f"{name}: expected {channels} channels, got {_shape(tensor)}")
 
 
-def _check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.device != other.device:
         raise ValueError(
             f"{name}: expected {other_name}'s device {other.device}, got {tensor.device}"
@@ -142,7 +161,7 @@ def _check_same_size(name: str, tensor: Tensor, other_name: str, other: Tensor) 
         )
 
 
-def _check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: Tensor) -> None:
+def check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: Tensor) -> None:
     expected = autocast_dtype(map)
     if tensor.dtype != torch.float32 and tensor.dtype != expected:
         raise TypeError(

@@ -15,6 +15,8 @@ OPERATORS = (
     "offset_sample_backward",
     "semantic_refine",
     "semantic_refine_backward",
+    "whitened_attention",
+    "whitened_attention_backward",
 )
 
 
@@ -24,7 +26,7 @@ def fold_batch_dims(
     in_dims: tuple[int | None, ...],
     args: tuple[Any, ...],
 ) -> tuple[Any, Any]:
-    """``call`` on maps [size * B, ...]: its results as [size, B, ...], and their dims."""
+    """``call`` on tensors [size * B, ...]: its results as [size, B, ...], and their dims."""
 
     def fold(arg: Any, dim: int | None) -> Any:
         if not isinstance(arg, Tensor):
@@ -33,7 +35,7 @@ def fold_batch_dims(
         return mapped.flatten(0, 1)
 
     def unfold(result: Tensor) -> tuple[Tensor, int | None]:
-        if result.dim() != 4:  # what stands for a gradient that was not asked for
+        if result.dim() == 1:  # what stands for a result that was not asked for
             return result, None
         return result.unflatten(0, (size, result.shape[0] // size)), 0
 

@@ -28,21 +28,21 @@ __all__ = ["AggregateOffsets", "OffsetSample", "SemanticRefine"]
 _ops = torch.ops.scrn_ops
 
 
-def _refuse_forward_mode(name: str) -> NoReturn:
+def refuse_forward_mode(name: str) -> NoReturn:
     raise NotImplementedError(
         f"scrn_ops.{name}: forward-mode differentiation (torch.func.jvp, jacfwd, dual numbers) "
         'is not implemented by the fused kernels; backend="reference" supports it'
     )
 
 
-def _refuse_second_derivative(name: str) -> NoReturn:
+def refuse_second_derivative(name: str) -> NoReturn:
     raise NotImplementedError(
         f"scrn_ops.{name}: the backward of the fused kernels cannot be differentiated again; "
         'backend="reference" is twice differentiable'
     )
 
 
-def _wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
+def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
     return [g if need else None for g, need in zip(gradients, needs, strict=True)]
 
 
@@ -68,11 +68,11 @@ class AggregateOffsetsBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
-        _refuse_second_derivative("aggregate_offsets")
+        refuse_second_derivative("aggregate_offsets")
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("aggregate_offsets")
+        refuse_forward_mode("aggregate_offsets")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -100,11 +100,11 @@ class AggregateOffsets(Function):
         offset, mask = ctx.saved_tensors
         needs = ctx.needs_input_grad[:2]
         gradients = AggregateOffsetsBackward.apply(grad, offset, mask, ctx.mask_is_logits, *needs)
-        return (*_wanted(gradients, needs), None)
+        return (*wanted(gradients, needs), None)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("aggregate_offsets")
+        refuse_forward_mode("aggregate_offsets")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -135,11 +135,11 @@ class OffsetSampleBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
-        _refuse_second_derivative("offset_sample")
+        refuse_second_derivative("offset_sample")
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("offset_sample")
+        refuse_forward_mode("offset_sample")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -174,11 +174,11 @@ class OffsetSample(Function):
             *needs,
             torch.are_deterministic_algorithms_enabled(),
         )
-        return (*_wanted(gradients, needs), None)
+        return (*wanted(gradients, needs), None)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("offset_sample")
+        refuse_forward_mode("offset_sample")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -223,11 +223,11 @@ class SemanticRefineBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
-        _refuse_second_derivative("semantic_refine")
+        refuse_second_derivative("semantic_refine")
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("semantic_refine")
+        refuse_forward_mode("semantic_refine")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -280,11 +280,11 @@ class SemanticRefine(Function):
             *needs,
             torch.are_deterministic_algorithms_enabled(),
         )
-        return (*_wanted(gradients, needs), grad_skip, None, None)
+        return (*wanted(gradients, needs), grad_skip, None, None)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        _refuse_forward_mode("semantic_refine")
+        refuse_forward_mode("semantic_refine")
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
@@ -313,7 +313,7 @@ class _Registrations(torch.library.Library):
 
             def kernel(keyset: Any, *args: Any) -> Any:
                 if any(isinstance(arg, Tensor) and _has_tangent(arg) for arg in args):
-                    _refuse_forward_mode(op_name.removesuffix("_backward"))
+                    refuse_forward_mode(op_name.removesuffix("_backward"))
                 return fn(keyset, *args)
 
         return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
@@ -324,10 +324,17 @@ def _has_tangent(tensor: Tensor) -> bool:
 
 
 _library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]
-for _name, _function in _FUNCTIONS.items():
-    torch.library.register_autograd(
-        f"scrn_ops::{_name}",
-        _function.backward,
-        setup_context=_function.setup_context,
-        lib=_library,
-    )
+
+
+def register_autograd(functions: dict[str, type[Function]]) -> None:
+    """Gives the operators of these names the functions' derivatives."""
+    for name, function in functions.items():
+        torch.library.register_autograd(
+            f"scrn_ops::{name}",
+            function.backward,
+            setup_context=function.setup_context,
+            lib=_library,
+        )
+
+
+register_autograd(_FUNCTIONS)

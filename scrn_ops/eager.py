@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks
+from .reference import whitened_attention  # the chain of users is the definition
 
-__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine"]
+__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine", "whitened_attention"]
 
 
 def aggregate_offsets(offset: Tensor, mask: Tensor, *, mask_is_logits: bool = False) -> Tensor:

@@ -49,8 +49,8 @@ def aggregate_offsets(
     if backend == "eager":
         return eager.aggregate_offsets(offset, mask, mask_is_logits=mask_is_logits)
     _checks.check_aggregate_offsets(offset, mask)
-    _check_device(offset)
-    result: Tensor = _apply(
+    check_device(offset)
+    result: Tensor = apply_operator(
         autograd.AggregateOffsets, _ops.aggregate_offsets.default, offset, mask, mask_is_logits
     )
     return result
@@ -104,8 +104,8 @@ def offset_sample(
     if backend == "eager":
         return eager.offset_sample(input, offset, align_corners=align_corners)
     _checks.check_offset_sample(input, offset)
-    _check_device(input)
-    result: Tensor = _apply(
+    check_device(input)
+    result: Tensor = apply_operator(
         autograd.OffsetSample,
         _ops.offset_sample.default,
         _checks.autocast_features(input),
@@ -165,8 +165,8 @@ def semantic_refine(
             low, offset, mask, skip, mask_is_logits=mask_is_logits, align_corners=align_corners
         )
     _checks.check_semantic_refine(low, offset, mask, skip)
-    _check_device(low)
-    output: Tensor = _apply(
+    check_device(low)
+    output: Tensor = apply_operator(
         autograd.SemanticRefine,
         _ops.semantic_refine.default,
         _checks.autocast_features(low),
@@ -179,7 +179,7 @@ def semantic_refine(
     return output
 
 
-def _check_device(tensor: Tensor) -> None:
+def check_device(tensor: Tensor) -> None:
     device = tensor.device.type
     if device == "cpu" or device == "meta":
         return
@@ -194,7 +194,7 @@ def _check_device(tensor: Tensor) -> None:
     )
 
 
-def _apply(function: type[Function], operator: Any, *args: Any) -> Any:
+def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
     # torch.func can transform a function's autograd, but not an operator's; everything else
     # takes the operator, which costs less to call and is one node of a traced graph.
     if torch._C._are_functorch_transforms_active():

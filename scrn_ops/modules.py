@@ -63,9 +63,7 @@ class SemanticRefinement(nn.Module):
             "compress": compress,
             "hidden": hidden,
         }
-        for name, width in widths.items():
-            if width < 1:
-                raise ValueError(f"{name}: expected at least 1, got {width}")
+        _checks.check_widths(widths)
         if add_skip and low_channels != high_channels:
             raise ValueError(
                 "add_skip: expected low_channels == high_channels, got "
@@ -95,8 +93,8 @@ class SemanticRefinement(nn.Module):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """``low`` upsampled to the size of ``high`` and aligned to it, plus ``high`` if
         ``add_skip``."""
-        _check_channels("low", low, self.low_channels)
-        _check_channels("high", high, self.high_channels)
+        _checks.check_map_channels("low", low, self.low_channels)
+        _checks.check_map_channels("high", high, self.high_channels)
         offset, logits = self.predict(low, high)
         return semantic_refine(
             low,
@@ -141,8 +139,3 @@ class _Float32Conv2d(nn.Conv2d):
         bias = None if self.bias is None else self.bias.to(dtype)
         with torch.autocast(input.device.type, enabled=False):
             return self._conv_forward(input.to(dtype), self.weight.to(dtype), bias)
-
-
-def _check_channels(name: str, map: Tensor, channels: int) -> None:
-    if map.dim() != 4 or map.shape[1] != channels:
-        raise ValueError(f"{name}: expected [B, {channels}, H, W], got {list(map.shape)}")

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _checks
+from .attention.checks import check_whitened_attention, compute_dtype
 
-__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine"]
+__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine", "whitened_attention"]
 
 
 class _Points(NamedTuple):
@@ -77,6 +78,22 @@ def semantic_refine(
     if skip is not None:
         output = output + _checks.autocast_features(skip).to(dtype)
     return output.to(low.dtype)
+
+
+def whitened_attention(
+    query: Tensor, key: Tensor, unary: Tensor, value: Tensor, *, scale: float = 1.0
+) -> Tensor:
+    """Eqs. 8 and 9 as they stand; see :func:`scrn_ops.whitened_attention`."""
+    check_whitened_attention(query, key, unary, value)
+    value = _checks.autocast_features(value)
+    dtype = compute_dtype(value)
+    with torch.autocast(value.device.type, enabled=False):
+        q, k, m, v = (tensor.to(dtype) for tensor in (query, key, unary, value))
+        q = q - q.mean(dim=1, keepdim=True)
+        k = k - k.mean(dim=1, keepdim=True)
+        pairwise = (scale * q @ k.transpose(1, 2)).softmax(dim=2)
+        shared = m.softmax(dim=1).unsqueeze(1)
+        return torch.baddbmm(shared @ v, pairwise, v).to(value.dtype)
 
 
 def _compute_dtype(features: Tensor) -> torch.dtype:

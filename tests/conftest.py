@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -19,3 +21,12 @@ def seed() -> None:
 def device(request: pytest.FixtureRequest) -> str:
     """The CPU, and CUDA where there is a device."""
     return request.param
+
+
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Fills what torch allocates with NaN, so that an output left unwritten is seen."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)

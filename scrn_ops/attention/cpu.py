@@ -1,0 +1,151 @@
+"""The attention on the CPU: matrix products into one reused buffer of scores.
+
+Scores are made for as many queries at a time as the buffer has rows, turned into probabilities
+in place, and multiplied with the values. Larger buffers make better matrix products, smaller ones
+use less memory; beyond some millions of scores the products gain nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from .checks import compute_dtype
+from .layout import empty_gradient, empty_output
+
+CHUNK_SCORES = 1 << 22
+# Beyond this they are computed again for the backward.
+KEPT_BYTES = 256 << 20
+# Up to this width torch's flash attention is faster than two matrix products and a softmax.
+FLASH_WIDTH = 128
+
+
+def keeps_probabilities(query: Tensor, value: Tensor) -> bool:
+    """Whether a forward that will be differentiated hands its probabilities to the backward."""
+    scores = query.shape[0] * query.shape[1] * value.shape[1]
+    return scores * compute_dtype(value).itemsize <= KEPT_BYTES
+
+
+def forward(
+    query: Tensor, key: Tensor, unary: Tensor, value: Tensor, scale: float, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, the unary term's share of it [B, Dv], and the probabilities [B, N, M] if
+    ``keep``."""
+    dtype = compute_dtype(value)
+    q, k, v = centred(query, dtype), centred(key, dtype), value.to(dtype)
+    shared = unary.to(dtype).softmax(dim=1).unsqueeze(1) @ v
+    output = empty_output(value, query.shape[1])
+    if not keep and q.shape[2] == v.shape[2] <= FLASH_WIDTH and q.shape[0] > 0:
+        pairwise = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            *(t.contiguous().unsqueeze(1) for t in (q, k, v)), scale=scale
+        )[0].squeeze(1)
+        # It makes zeros of rows of NaN. A NaN or an infinity is in every row, by the means.
+        rows = q[:, :1] + k[:, :1]
+        pairwise += shared + (rows - rows).sum(dim=2, keepdim=True)
+        return output.copy_(pairwise), shared.squeeze(1), value.new_empty(0, dtype=dtype)
+    batch, n, m = q.shape[0], q.shape[1], k.shape[1]
+    probabilities = q.new_empty((batch, n, m) if keep else 0)
+    for part, buffers in _chunks(batch, n, m, CHUNK_SCORES, 0 if keep else 1, q):
+        images, _ = part
+        scores = probabilities[part] if keep else buffers[0]
+        _softmax_scores(q[part], k[images], scale, scores)
+        if dtype == value.dtype:
+            torch.baddbmm(shared[images], scores, v[images], out=output[part])
+        else:
+            output[part] = torch.baddbmm(shared[images], scores, v[images])
+    return output, shared.squeeze(1), probabilities
+
+
+def backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    shared: Tensor,
+    probabilities: Tensor,
+    scale: float,
+    needs: tuple[bool, ...],
+) -> tuple[Tensor, ...]:
+    """The gradients of query, key, unary and value."""
+    need_query, need_key, need_unary, need_value = needs
+    dtype = compute_dtype(value)
+    inputs = (query, key, unary, value)
+    gradients = tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
+    u = grad.to(dtype)
+    v = value.to(dtype)
+    total = u.sum(dim=1)
+    weights = unary.to(dtype).softmax(dim=1)
+    if need_unary:
+        # The mean of value . total under the weights is the shared term's product with it.
+        slopes = (v @ total.unsqueeze(2)).squeeze(2) - (shared * total).sum(dim=1, keepdim=True)
+        gradients[2].copy_(weights * slopes)
+    if not (need_query or need_key or need_value):
+        return gradients
+    q, k = centred(query, dtype), centred(key, dtype)
+    batch, n, m = q.shape[0], q.shape[1], k.shape[1]
+    grad_q = torch.empty_like(q) if need_query else None
+    grad_k = torch.zeros_like(k) if need_key else None
+    grad_v = weights.unsqueeze(2) * total.unsqueeze(1) if need_value else None
+    kept = probabilities.dim() == 3
+    # Beside kept probabilities there is a buffer of half their size, without them there are two
+    # buffers of a quarter each: never more than half of what the formula holds.
+    limit = min(CHUNK_SCORES, -(-batch * n * m // (2 if kept else 4)))
+    for part, (slopes, *rest) in _chunks(batch, n, m, limit, 1 if kept else 2, q):
+        images, _ = part
+        if kept:
+            p = probabilities[part]
+        else:
+            (p,) = rest
+            _softmax_scores(q[part], k[images], scale, p)
+        if grad_v is not None:
+            grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
+        if grad_q is None and grad_k is None:
+            continue
+        torch.bmm(u[part], v[images].transpose(1, 2), out=slopes)
+        torch.ops.aten._softmax_backward_data.out(slopes, p, 2, dtype, grad_input=slopes)
+        if grad_q is not None:
+            _scaled_product(slopes, k[images], scale, grad_q[part])
+        if grad_k is not None:
+            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], alpha=scale)
+    if grad_q is not None:
+        torch.sub(grad_q, grad_q.mean(dim=1, keepdim=True), out=grad_q)
+        gradients[0].copy_(grad_q)
+    if grad_k is not None:
+        gradients[1].copy_(grad_k)
+    if grad_v is not None:
+        gradients[3].copy_(grad_v)
+    return gradients
+
+
+def centred(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
+    embeddings = embeddings.to(dtype)
+    return embeddings - embeddings.mean(dim=1, keepdim=True)
+
+
+def _scaled_product(a: Tensor, b: Tensor, scale: float, out: Tensor) -> None:
+    torch.baddbmm(out, a, b, beta=0, alpha=scale, out=out)
+
+
+def _softmax_scores(q: Tensor, k: Tensor, scale: float, out: Tensor) -> None:
+    _scaled_product(q, k.transpose(1, 2), scale, out)
+    torch.softmax(out, dim=2, out=out)
+
+
+def _chunks(
+    batch: int, rows: int, columns: int, limit: int, buffers: int, like: Tensor
+) -> Iterator[tuple[tuple[slice, slice], list[Tensor]]]:
+    """Slices of images and rows with at most ``limit`` scores (but a row at least), and as many
+    buffers for scores, always in the same memory."""
+    images = min(max(1, limit // (rows * columns)), batch)
+    step = rows if images > 1 else min(max(1, limit // columns), rows)
+    memory = like.new_empty(buffers, images * step * columns)
+    for image in range(0, batch, max(images, 1)):
+        many = min(images, batch - image)
+        for row in range(0, rows, step):
+            tall = min(step, rows - row)
+            part = (slice(image, image + many), slice(row, row + tall))
+            used = memory[:, : many * tall * columns].view(buffers, many, tall, columns)
+            yield part, list(used)

@@ -1,0 +1,75 @@
+"""The attention as a function: checks, choice of the backend, and nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .. import _checks, eager, reference
+from ..functional import apply_operator, check_device
+from . import autograd, cpu
+from .checks import check_whitened_attention
+
+_ops = torch.ops.scrn_ops
+
+
+def whitened_attention(
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    *,
+    scale: float = 1.0,
+    backend: str | None = None,
+) -> Tensor:
+    r"""Attention by whitened embeddings plus attention that all queries share (Eqs. 8 and 9).
+
+    .. math:: y_i = \sum_j \left( \mathrm{softmax}_j\, s\, (q_i - \bar q)^T (k_j - \bar k)
+        + \mathrm{softmax}_j\, m_j \right) g_j
+
+    with the means over all N queries and all M keys of an image. Means, scores, softmax and sums
+    are computed in float32 at least; products of float16 and bfloat16 values have operands of
+    that type where the device has units for them, cast after the means were taken off.
+
+    Args:
+        query: ``q`` [B, N, Dk].
+        key: ``k`` [B, M, Dk].
+        unary: ``m`` [B, M].
+        value: ``g`` [B, M, Dv] in float32, float64, float16 or bfloat16. The others are in
+            float32 or in value's dtype.
+        scale: ``s``, for example 1 / sqrt(Dk).
+        backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` or
+            ``"reference"``, which are both the formula as it stands (twice differentiable).
+
+    Returns:
+        [B, N, Dv] in value's dtype, channel-major (as of a flattened NCHW map) where value is,
+        else contiguous. Autocast casts ``value``.
+
+    Raises:
+        ValueError: a rank, size, device or backend that does not fit.
+        TypeError: not tensors, or dtypes that do not fit each other.
+        NotImplementedError: no fused kernels for the device or the tensor layout; and, from
+            autograd, second derivatives and forward mode with the fused kernels.
+    """
+    backend = _checks.check_backend(backend)
+    if backend != "fused":
+        formula = reference if backend == "reference" else eager
+        return formula.whitened_attention(query, key, unary, value, scale=scale)
+    check_whitened_attention(query, key, unary, value)
+    check_device(value)
+    value = _checks.autocast_features(value)
+    output: Tensor = apply_operator(
+        autograd.WhitenedAttention,
+        _ops.whitened_attention.default,
+        query,
+        key,
+        unary,
+        value,
+        scale,
+        _differentiated(query, key, unary, value) and cpu.keeps_probabilities(query, value),
+    )[0]
+    return output
+
+
+def _differentiated(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

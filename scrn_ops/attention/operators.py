@@ -1,0 +1,139 @@
+"""The operators ``torch.ops.scrn_ops.whitened_attention*``: schemas, kernels, fakes, FLOPs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import _checks
+from .._flops import register_flop_formula
+from . import cpu
+from .checks import check_whitened_attention, compute_dtype
+from .layout import empty_gradient, empty_output
+
+# Exported programs store these.
+_SCHEMAS = (
+    "whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, float scale=1.0, "
+    "bool keep_probabilities=False) -> (Tensor output, Tensor shared, Tensor probabilities)",
+    "whitened_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor unary, "
+    "Tensor value, Tensor shared, Tensor probabilities, float scale, bool need_query, "
+    "bool need_key, bool need_unary, bool need_value) "
+    "-> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, Tensor grad_value)",
+)
+
+_library = torch.library.Library("scrn_ops", "FRAGMENT")
+for _schema in _SCHEMAS:
+    _library.define(_schema)
+_ops = torch.ops.scrn_ops
+
+
+@torch.library.impl(_library, "whitened_attention", "CPU")
+def _(
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    scale: float = 1.0,
+    keep_probabilities: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    check_whitened_attention(query, key, unary, value)
+    return cpu.forward(query, key, unary, value, scale, keep_probabilities)
+
+
+@torch.library.impl(_library, "whitened_attention_backward", "CPU")
+def _(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    shared: Tensor,
+    probabilities: Tensor,
+    scale: float,
+    *needs: bool,
+) -> tuple[Tensor, ...]:
+    _check_backward(grad, query, key, unary, value, shared)
+    return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
+
+
+@torch.library.register_fake("scrn_ops::whitened_attention", lib=_library)
+def _(
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    scale: float = 1.0,
+    keep_probabilities: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    check_whitened_attention(query, key, unary, value)
+    batch, n, _ = query.shape
+    _, m, channels = value.shape
+    dtype = compute_dtype(value)
+    probabilities = (batch, n, m) if keep_probabilities else (0,)
+    return (
+        empty_output(value, n),
+        value.new_empty(batch, channels, dtype=dtype),
+        value.new_empty(probabilities, dtype=dtype),
+    )
+
+
+@torch.library.register_fake("scrn_ops::whitened_attention_backward", lib=_library)
+def _(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    shared: Tensor,
+    probabilities: Tensor,
+    scale: float,
+    *needs: bool,
+) -> tuple[Tensor, ...]:
+    _check_backward(grad, query, key, unary, value, shared)
+    inputs = (query, key, unary, value)
+    return tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
+
+
+def _check_backward(
+    grad: Tensor, query: Tensor, key: Tensor, unary: Tensor, value: Tensor, shared: Tensor
+) -> None:
+    check_whitened_attention(query, key, unary, value)
+    (batch, n, _), channels = query.shape, value.shape[2]
+    device = value.device
+    _checks.check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
+    _checks.check_gradient("shared", shared, (batch, channels), compute_dtype(value), device)
+
+
+# As torch counts: the multiplications and additions of matrix products, two each.
+@register_flop_formula(_ops.whitened_attention)
+def _(query: Any, key: Any, unary: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
+    (batch, n, embedding), (_, m, channels) = query, value
+    return int(2 * batch * m * (n * (embedding + channels) + channels))
+
+
+@register_flop_formula(_ops.whitened_attention_backward)
+def _(
+    grad: Any,
+    query: Any,
+    key: Any,
+    unary: Any,
+    value: Any,
+    shared: Any,
+    probabilities: Any,
+    scale: float,
+    need_query: bool,
+    need_key: bool,
+    need_unary: bool,
+    need_value: bool,
+    **_kwargs: Any,
+) -> int:
+    (batch, n, embedding), (_, m, channels) = query, value
+    pairwise = need_query or need_key or need_value
+    recomputed = pairwise and len(probabilities) != 3
+    embeddings = need_query + need_key + recomputed
+    values = (need_query or need_key) + need_value
+    per_key = n * (embedding * embeddings + channels * values)
+    per_key += channels * (need_unary + need_value)
+    return int(2 * batch * m * per_key)

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _poisoned(poisoned_memory: None) -> None: ...

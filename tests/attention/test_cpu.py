@@ -1,0 +1,155 @@
+"""The attention on the CPU against the formula in float64."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+import scrn_ops
+from scrn_ops import reference
+from scrn_ops.attention import cpu
+
+from .cases import (
+    BF16,
+    DTYPES,
+    F16,
+    F32,
+    F64,
+    LAYOUTS,
+    Shape,
+    assert_matches_formula,
+    inputs,
+    values_and_gradients,
+)
+
+SHAPES = (
+    Shape(1, 1, 1, 16, 16),
+    Shape(2, 7, 5, 16, 24),
+    Shape(3, 65, 300, 48, 130),
+    Shape(1, 300, 33, 256, 16),
+    Shape(2, 40, 40, 64, 64),
+    Shape(0, 5, 6, 16, 16),
+    Shape(1, 9, 12, 3, 2),
+)
+VALUES = ("normal", "far_mean", "huge", "one_key", "equal", "tiny")
+
+
+def bound(dtype):
+    # Half types are computed in float32: the last rounding is all there is.
+    return {F64: 1e-12, F32: 2e-5, F16: 2**-11, BF16: 2**-8}[dtype]
+
+
+@pytest.fixture(params=["whole", "chunked"])
+def chunks(request, monkeypatch):
+    """All scores at once, or a few rows of a single image at a time."""
+    if request.param == "chunked":
+        monkeypatch.setattr(cpu, "CHUNK_SCORES", 100)
+
+
+@pytest.fixture(params=["kept", "recomputed"])
+def probabilities(request, monkeypatch):
+    if request.param == "recomputed":
+        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+
+
+@pytest.mark.usefixtures("chunks", "probabilities")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_against_the_formula(shape, dtype):
+    op = partial(scrn_ops.whitened_attention, scale=0.7)
+    assert_matches_formula(op, inputs(shape, dtype, "cpu"), 0.7, bound=bound)
+
+
+@pytest.mark.usefixtures("probabilities")
+@pytest.mark.parametrize("values", VALUES)
+@pytest.mark.parametrize("dtype", [F32, F64, BF16], ids=str)
+def test_values(values, dtype):
+    op = partial(scrn_ops.whitened_attention, scale=1.3)
+    tensors = inputs(Shape(2, 50, 61, 32, 32), dtype, "cpu", values=values)
+    loose = 1e-3 if values == "huge" else 0  # float32 scores of 1e4 are exact to 1e-3
+    assert_matches_formula(op, tensors, 1.3, bound=lambda d: bound(d) + loose * (d != F64))
+
+
+@pytest.mark.parametrize("shape", [SHAPES[2], SHAPES[4]], ids=str)
+@pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
+def test_inference(shape, dtype):
+    """No probabilities are kept; equal widths take torch's flash attention."""
+    tensors = [t.detach() for t in inputs(shape, dtype, "cpu")]
+    expected = reference.whitened_attention(*tensors, scale=0.5)
+    output = scrn_ops.whitened_attention(*tensors, scale=0.5)
+    torch.testing.assert_close(output, expected)
+
+
+@pytest.mark.parametrize("grad_layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, grad_layout):
+    tensors = inputs(Shape(2, 19, 23, 16, 40), F32, "cpu", layout=layout)
+    op = partial(scrn_ops.whitened_attention, scale=0.7)
+    assert_matches_formula(op, tensors, 0.7, grad_layout=grad_layout, bound=bound)
+
+
+@pytest.mark.parametrize("dtype", [F64, F16, BF16], ids=str)
+def test_embeddings_in_float32(dtype):
+    tensors = inputs(Shape(2, 19, 23, 16, 40), dtype, "cpu", embedding_dtype=F32)
+    op = partial(scrn_ops.whitened_attention, scale=0.7)
+    assert_matches_formula(op, tensors, 0.7, bound=lambda d: bound(d) + 2 * bound(dtype))
+
+
+@pytest.mark.parametrize("name", range(4))
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
+@pytest.mark.parametrize("width", [24, 16])
+def test_not_finite(name, value, width):
+    tensors = inputs(Shape(2, 9, 11, 16, width), F32, "cpu")
+    with torch.no_grad():
+        tensors[name][0, 3] = value
+    results = []
+    for backend in ("fused", "reference"):
+        op = partial(scrn_ops.whitened_attention, backend=backend)
+        with torch.no_grad():
+            inference = op(*tensors)
+        results.append([inference, *values_and_gradients(op, tensors)[0]])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-4, atol=1e-4)
+        assert not got[1].isnan().any()
+
+
+@pytest.mark.usefixtures("chunks", "probabilities")
+@pytest.mark.parametrize("layout", ["contiguous", "channel_major"])
+def test_gradcheck(layout):
+    tensors = inputs(Shape(2, 6, 5, 4, 3), F64, "cpu", layout=layout)
+    assert gradcheck(partial(scrn_ops.whitened_attention, scale=1.5), tensors)
+
+
+def test_the_formula_is_twice_differentiable():
+    tensors = inputs(Shape(1, 3, 4, 2, 2), F64, "cpu")
+    for backend in ("reference", "eager"):
+        op = partial(scrn_ops.whitened_attention, scale=1.5, backend=backend)
+        assert gradcheck(op, tensors, check_forward_ad=True)
+        assert gradgradcheck(op, tensors, fast_mode=True)
+
+
+def test_the_formula_by_loops():
+    """Eqs. 8 and 9, one number at a time."""
+    q, k, m, v = (t.detach() for t in inputs(Shape(1, 3, 4, 2, 5), F64, "cpu"))
+    output = reference.whitened_attention(q, k, m, v, scale=1.5)
+    q, k, m, v = q[0], k[0], m[0], v[0]
+    for i in range(3):
+        scores = [1.5 * sum((q[i] - q.mean(0)) * (k[j] - k.mean(0))) for j in range(4)]
+        pairwise = [s.exp() / sum(t.exp() for t in scores) for s in scores]
+        unary = [x.exp() / sum(y.exp() for y in m) for x in m]
+        expected = sum((pairwise[j] + unary[j]) * v[j] for j in range(4))
+        torch.testing.assert_close(output[0, i], expected)
+
+
+@pytest.mark.parametrize("wanted", range(4))
+def test_single_gradients(wanted):
+    shape = Shape(2, 9, 11, 16, 24)
+    everything, grad = values_and_gradients(scrn_ops.whitened_attention, inputs(shape, F64, "cpu"))
+    tensors = [t.detach() for t in inputs(shape, F64, "cpu")]
+    tensors[wanted].requires_grad_()
+    output = scrn_ops.whitened_attention(*tensors)
+    (gradient,) = torch.autograd.grad(output, tensors[wanted], grad)
+    torch.testing.assert_close(gradient, everything[1 + wanted])
