@@ -78,7 +78,8 @@ class ResumableLoader(DataLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"batches": self._seen}
+        # A checkpoint of an epoch's last batch goes on with the next epoch, from its start.
+        return {"batches": self._seen % len(self._order)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._order.start = state["batches"]

@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,3 +29,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt``, rewritten every so many steps, and when the training has ended.
+
+    Args:
+        every_n_train_steps: optimiser steps from one checkpoint to the next.
+        dirpath: the folder; None takes ``checkpoints`` in that of the first logger.
+    """
+
+    def __init__(self, every_n_train_steps: int, dirpath: str | None = None) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename="last",
+            every_n_train_steps=every_n_train_steps,
+            enable_version_counter=False,
+        )
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        # Not in on_train_end: there the averaged weights have already replaced the others.
+        if _ends(trainer) and not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def _ends(trainer: L.Trainer) -> bool:
+    epochs = trainer.fit_loop.epoch_progress.current.processed
+    return (
+        trainer.should_stop
+        or 0 <= trainer.max_steps <= trainer.global_step
+        or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs)
+    )

@@ -42,12 +42,10 @@ trainer:
     - class_path: lightning.pytorch.callbacks.EMAWeightAveraging
       init_args:
         decay: 0.9
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+    - class_path: scrn.engine.checkpoint.LastCheckpoint
       init_args:
         dirpath: {root}/{run}
-        filename: last
-        every_n_train_steps: 2
-        enable_version_counter: false
+        every_n_train_steps: {every}
 """
 
 
@@ -65,9 +63,9 @@ def scrn(*args, expect=0):
     return done.stdout
 
 
-def recipe(root, run):
+def recipe(root, run, every=4):
     path = root / f"{run}.yaml"
-    path.write_text(RECIPE.format(root=root, run=run))
+    path.write_text(RECIPE.format(root=root, run=run, every=every))
     return path
 
 
@@ -92,18 +90,25 @@ def weights(path):
     return content["state_dict"], content["global_step"]
 
 
+# An epoch has 3 steps: the checkpoint is of the middle of an epoch, or of its last batch, whose
+# epoch then still has to end.
 @pytest.mark.slow
-def test_killed_and_resumed_equals_never_stopped(trained):
-    config = recipe(trained, "killed")
-    common = ("fit", "--config", config, "--trainer.default_root_dir", trained)
-    killer = ("--trainer.callbacks+=tests.training.callbacks.KillAt", "--trainer.callbacks.step=5")
-    # Step 5 is the second of the second epoch; the last checkpoint is of step 4.
+@pytest.mark.parametrize(("every", "kill", "kept"), [(2, 5, 4), (3, 4, 3)])
+def test_killed_and_resumed_equals_never_stopped(trained, every, kill, kept):
+    run = f"killed{kill}"
+    common = ("fit", "--config", recipe(trained, run, every), "--trainer.default_root_dir", trained)
+    killer = (
+        "--trainer.callbacks+=tests.training.callbacks.KillAt",
+        f"--trainer.callbacks.step={kill}",
+    )
+    checkpoint = trained / run / "last.ckpt"
     scrn(*common, *killer, expect=-signal.SIGKILL)
-    state, step = weights(trained / "killed/last.ckpt")
-    assert step == 4
-    scrn(*common, "--ckpt_path", trained / "killed/last.ckpt")
+    state, step = weights(checkpoint)
+    assert step == kept
+    scrn(*common, "--ckpt_path", checkpoint)
+    # Its last checkpoint before the end was that of step 4.
     whole, whole_step = weights(trained / "whole/last.ckpt")
-    resumed, resumed_step = weights(trained / "killed/last.ckpt")
+    resumed, resumed_step = weights(checkpoint)
     assert whole_step == resumed_step == 6
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
