@@ -1,17 +1,19 @@
-"""The ``scrn`` command: fit, validate, predict, cost."""
+"""The ``scrn`` command: fit, validate, predict, export, cost."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-USAGE = """scrn {fit,validate,predict,cost} ...
+USAGE = """scrn {fit,validate,predict,export,cost} ...
 
   scrn fit --config camvid.yaml [--data.root DIR] [--trainer.max_epochs N] ...
   scrn validate --config camvid.yaml --ckpt_path CHECKPOINT [--model.output DIR] ...
-  scrn predict INPUT... --model PATH --output DIR
+  scrn predict INPUT... [--output DIR] [--model PATH]
+  scrn export --checkpoint CHECKPOINT --output DIR
   scrn cost --backbone mscan_s --size 1024 2048 [--table]
 
 `scrn COMMAND --help` lists all of a command's options. --config takes a file, or the name of a
@@ -36,11 +38,12 @@ def _resolve_config(args: list[str]) -> list[str]:
     return resolved
 
 
-def _train(args: list[str]) -> None:
+def _train(args: list[str]) -> int:
     import torch
     from lightning.pytorch import Trainer
     from lightning.pytorch.cli import LightningCLI
 
+    from .data.errors import DataError
     from .data.module import SegmentationData
     from .engine.checkpoint import AtomicCheckpointIO
     from .engine.task import Segmentation
@@ -64,14 +67,31 @@ def _train(args: list[str]) -> None:
     torch.set_float32_matmul_precision("high")
     # Lightning reads the command line itself: for the subcommands, and in processes it spawns.
     sys.argv = [sys.argv[0], *_resolve_config(args)]
-    Command(
-        Segmentation,
-        SegmentationData,
-        # The loaders share the images out among the processes themselves.
-        trainer_defaults={"use_distributed_sampler": False},
-        save_config_kwargs={"overwrite": True},
-        seed_everything_default=0,
-    )
+    try:
+        Command(
+            Segmentation,
+            SegmentationData,
+            # The loaders share the images out among the processes themselves.
+            trainer_defaults={"use_distributed_sampler": False},
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+        )
+    except DataError as error:
+        print(f"scrn {args[0]}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(module: ModuleType, args: list[str]) -> int:
+    name = f"scrn {args[0]}"
+    parser = argparse.ArgumentParser(prog=name, description=module.__doc__)
+    module.add_arguments(parser)
+    try:
+        module.run(parser.parse_args(args[1:]))
+    except ValueError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -82,19 +102,15 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE.replace("{recipes}", ", ".join(_recipes())))
         return 0 if args else 2
     if command in ("fit", "validate"):
-        _train(args)
-        return 0
+        return _train(args)
     if command == "predict":
         from .engine import predict
 
-        parser = argparse.ArgumentParser(prog="scrn predict", description=predict.__doc__)
-        predict.add_arguments(parser)
-        try:
-            predict.run(parser.parse_args(args[1:]))
-        except ValueError as error:
-            print(f"scrn predict: {error}", file=sys.stderr)
-            return 1
-        return 0
+        return _run(predict, args)
+    if command == "export":
+        from .engine import export
+
+        return _run(export, args)
     if command == "cost":
         from . import cost
 

@@ -6,8 +6,15 @@ from pathlib import Path
 
 
 class DataError(ValueError):
-    """A file or folder of a data set that cannot be used: which, what was expected, what came."""
+    """A file or folder of a data set that cannot be used: which, what was expected, what came.
 
-    def __init__(self, path: Path | str, expected: str, found: str) -> None:
-        super().__init__(f"{path}: expected {expected}, found {found}")
-        self.path = Path(path)
+    With ``path`` alone that is the whole message: a loader's process hands the error on so.
+    """
+
+    def __init__(
+        self, path: Path | str, expected: str | None = None, found: str | None = None
+    ) -> None:
+        if expected is None:
+            super().__init__(str(path))
+        else:
+            super().__init__(f"{path}: expected {expected}, found {found}")

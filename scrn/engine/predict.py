@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision import tv_tensors
 
 from ..data.errors import DataError
 from ..data.files import IMAGE_SUFFIXES, list_images, read_image
+from ..data.transforms import evaluation_transform
 from . import report
 from .inference import Inference, probabilities
-from .weights import SavedModel, load_model
+from .weights import PACKAGED, SavedModel, load_model
 
 
 def collect(inputs: list[str]) -> list[Path]:
@@ -38,22 +40,38 @@ def collect(inputs: list[str]) -> list[Path]:
     return list(stems.values())
 
 
-def segment(saved: SavedModel, image: Tensor, inference: Inference | None = None) -> Tensor:
-    """Class probabilities ``[classes, H, W]`` of a uint8 image ``[3, H, W]``."""
+def segment(
+    saved: SavedModel,
+    image: Tensor,
+    inference: Inference | None = None,
+    short_side: int | None = None,
+) -> Tensor:
+    """Class probabilities ``[classes, H, W]`` of a uint8 image ``[3, H, W]``.
+
+    The network sees the image with its short side at ``short_side`` pixels; None takes what the
+    model was saved with, 0 leaves the image as it is.
+    """
     device = next(saved.model.parameters()).device
-    mean = torch.tensor(saved.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(saved.std, device=device).view(3, 1, 1)
-    normalised = (image.to(device).float() / 255 - mean) / std
-    batch = normalised[None].contiguous(memory_format=torch.channels_last)
+    short_side = saved.short_side if short_side is None else short_side
+    prepare = evaluation_transform(short_side or None, saved.mean, saved.std)
+    batch = prepare(tv_tensors.Image(image))[None].to(device)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    size = (image.shape[1], image.shape[2])
     with torch.inference_mode():
-        return probabilities(saved.model, batch, inference)[0].cpu()
+        return probabilities(saved.model, batch, inference, size)[0].cpu()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", nargs="+", help="photos, and folders of photos")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--model", required=True, metavar="PATH", help="a saved model's folder or a checkpoint"
+        "--output", default="segmented", metavar="DIR", help="folder for the results (%(default)s)"
+    )
+    parser.add_argument(
+        "--model",
+        default=PACKAGED,
+        metavar="PATH",
+        help="a saved model's folder or a checkpoint; by default the weights that come with the "
+        "package, trained on CamVid's street scenes",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
@@ -62,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument(
         "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of this size"
+    )
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        metavar="N",
+        help="pixels to which the network's input is brought; 0 keeps the photo's size, and "
+        "without it the model's own setting holds",
     )
     parser.add_argument(
         "--probabilities",
@@ -84,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         (output / folder).mkdir(parents=True, exist_ok=True)
     for path in files:
         image = read_image(path)
-        scores = segment(saved, image, inference)
+        scores = segment(saved, image, inference, args.short_side)
         labels = scores.argmax(0).byte().numpy()
         Image.fromarray(labels).save(output / "labels" / f"{path.stem}.png")
         laid_over = report.overlay(image.permute(1, 2, 0).numpy(), labels, saved.classes)

@@ -17,6 +17,7 @@ from ..losses import SegmentationLoss
 from ..metrics import Scores, SegmentationScores
 from . import report
 from .inference import Inference, probabilities
+from .weights import load_model
 
 
 class Segmentation(L.LightningModule):
@@ -35,9 +36,11 @@ class Segmentation(L.LightningModule):
             without synchronised batch norm).
         channels_last: runs the network in that layout.
         window, stride, scales, flip: of evaluation, see :class:`scrn.engine.inference.Inference`.
+        weights: a saved model's folder (see ``scrn export``) or a checkpoint, whose weights the
+            whole network starts from; "packaged" takes those that come with the package.
         output: folder for the evaluation's files; None writes none.
         visualize: number of validation images shown as pictures in it.
-        baseline: folder of another saved model, shown beside this one's predictions.
+        baseline: folder or checkpoint of another model, shown beside this one's predictions.
         seed: of all that a training step draws (anchors, drop path), with the step's number.
     """
 
@@ -65,6 +68,7 @@ class Segmentation(L.LightningModule):
         stride: tuple[int, int] | None = None,
         scales: tuple[float, ...] = (1.0,),
         flip: bool = False,
+        weights: str | None = None,
         output: str | None = None,
         visualize: int = 0,
         baseline: str | None = None,
@@ -81,6 +85,8 @@ class Segmentation(L.LightningModule):
             pretrained=pretrained,
             ops=ops,
         )
+        if weights is not None:
+            self._start_from(weights)
         self.loss = SegmentationLoss(contrast_weight, temperature, max_anchors, min_pixels)
         self.inference = Inference(
             tuple(window) if window else None,
@@ -93,6 +99,12 @@ class Segmentation(L.LightningModule):
         self._baseline: torch.nn.Module | None = None
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
+
+    def _start_from(self, weights: str) -> None:
+        try:
+            self.model.load_state_dict(load_model(weights).model.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"weights: {weights} is of another network: {error}") from error
 
     def configure_optimizers(self) -> dict[str, Any]:
         hp = self.hparams
@@ -235,8 +247,7 @@ class Segmentation(L.LightningModule):
         if self.hparams.baseline is None:
             return None
         if self._baseline is None:
-            model = type(self.model).from_pretrained(self.hparams.baseline)
-            self._baseline = model.to(self.device).eval()
+            self._baseline = load_model(self.hparams.baseline, self.device).model
         return self._baseline
 
 

@@ -1,43 +1,59 @@
-"""Models with all that prediction needs: network, classes, and the normalisation of its input.
-
-``python -m scrn.engine.weights CHECKPOINT FOLDER`` turns a training checkpoint into such a folder.
-"""
+"""Models with all that prediction needs: network, classes, and the normalisation of its input."""
 
 from __future__ import annotations
 
-import argparse
 import copy
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from .. import SCRN
 from ..data.errors import DataError
 
-_CARD = "inference.json"
+PACKAGED = "packaged"
+"""The name under which :func:`load_model` finds the weights that come with the package."""
+
+PACKAGED_FOLDER = Path(__file__).resolve().parents[1] / "weights" / "camvid"
+WEIGHTS, _CARD = "model.safetensors", "inference.json"
+# Paths and what does not bear on the result.
+_NOT_OF_THE_RECIPE = {
+    "root", "workers", "weights", "output", "visualize", "baseline", "_instantiator",
+}  # fmt: skip
 
 
 @dataclass
 class SavedModel:
-    """A network in evaluation mode, its class names, and mean and std of images in [0, 1]."""
+    """A network in evaluation mode, with what belongs to it.
+
+    Attributes:
+        classes: names of the network's outputs.
+        mean, std: of images in [0, 1], per channel.
+        short_side: pixels to which the short side of a photo is brought; None keeps its size.
+        about: where the weights come from.
+    """
 
     model: nn.Module
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    short_side: int | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> SavedModel:
-    """A saved folder or a training checkpoint (``.ckpt``)."""
-    path = Path(path)
+    """A saved folder, a training checkpoint (``.ckpt``), or ``"packaged"``: the weights that come
+    with the package."""
+    path = PACKAGED_FOLDER if str(path) == PACKAGED else Path(path)
     if path.is_dir():
         saved = _load_folder(path)
     elif path.is_file():
-        saved = _load_checkpoint(path)
+        saved = load_checkpoint(path)
     else:
         raise DataError(path, "a saved model's folder or a training checkpoint", "no such file")
     saved.model = saved.model.to(device=device, memory_format=torch.channels_last).eval()
@@ -45,31 +61,37 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> SavedMod
 
 
 def save_model(saved: SavedModel, folder: str | Path, half: bool = True) -> None:
-    """Writes the folder that :func:`load_model` reads; in half precision by default."""
+    """Writes the folder that :func:`load_model` reads; in half precision by default.
+
+    Raises:
+        ValueError: a weight is beyond the range of half precision.
+    """
     folder = Path(folder)
     model = saved.model
     if half:
         model = copy.deepcopy(model).half()
+        for name, value in model.state_dict().items():
+            if not value.isfinite().all():
+                raise ValueError(f"model: expected weights within half precision's range: {name}")
     model.save_pretrained(folder)
-    card = {"classes": saved.classes, "mean": saved.mean, "std": saved.std}
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
+    card = {
+        "classes": saved.classes,
+        "mean": saved.mean,
+        "std": saved.std,
+        "short_side": saved.short_side,
+        "about": saved.about,
+    }
     (folder / _CARD).write_text(json.dumps(card, indent=1) + "\n")
 
 
-def _load_folder(folder: Path) -> SavedModel:
-    card_file = folder / _CARD
-    if not card_file.is_file():
-        raise DataError(card_file, "the classes and the normalisation of a model", "no such file")
-    card = json.loads(card_file.read_text())
-    model = SCRN.from_pretrained(folder)
-    return SavedModel(
-        model.float(), tuple(card["classes"]), tuple(card["mean"]), tuple(card["std"])
-    )
-
-
-def _load_checkpoint(path: Path) -> SavedModel:
+def load_checkpoint(path: Path) -> SavedModel:
+    """A training checkpoint's network, with the averaged weights where the run averaged them."""
     from ..data.module import DATASETS
     from .task import Segmentation
 
+    if not path.is_file():
+        raise DataError(path, "a training checkpoint", "no such file")
     content = torch.load(path, map_location="cpu", weights_only=True)
     data = content["datamodule_hyper_parameters"]
     arguments = {
@@ -77,22 +99,41 @@ def _load_checkpoint(path: Path) -> SavedModel:
         for name, value in content["hyper_parameters"].items()
         if name in inspect.signature(Segmentation).parameters
     }
-    task = Segmentation(**(arguments | {"pretrained": None, "baseline": None}))
+    elsewhere = {"pretrained": None, "weights": None, "baseline": None}
+    task = Segmentation(**(arguments | elsewhere))
     task.load_state_dict(content["state_dict"])
-    classes = DATASETS[data["name"]].classes
-    return SavedModel(task.model, classes, tuple(data["mean"]), tuple(data["std"]))
+    about = {
+        "data": data["name"],
+        "steps": content["global_step"],
+        "averaged": "averaging_state" in content,
+        "recipe": {
+            name: value
+            for name, value in (arguments | data).items()
+            if name not in _NOT_OF_THE_RECIPE
+        },
+    }
+    return SavedModel(
+        task.model,
+        DATASETS[data["name"]].classes,
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        data["short_side"],
+        about,
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--full-precision", action="store_true")
-    args = parser.parse_args()
-    save_model(load_model(args.checkpoint), args.folder, half=not args.full_precision)
-    size = sum(f.stat().st_size for f in args.folder.iterdir())
-    print(f"{args.folder}: {size / 1e6:.1f} MB")
-
-
-if __name__ == "__main__":
-    main()
+def _load_folder(folder: Path) -> SavedModel:
+    card_file = folder / _CARD
+    if not card_file.is_file():
+        raise DataError(card_file, "the classes and the normalisation of a model", "no such file")
+    card = json.loads(card_file.read_text())
+    model = SCRN(**json.loads((folder / "config.json").read_text()))
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return SavedModel(
+        model.float(),
+        tuple(card["classes"]),
+        tuple(card["mean"]),
+        tuple(card["std"]),
+        card["short_side"],
+        card["about"],
+    )

@@ -239,3 +239,11 @@ def test_loader_resumes_at_the_next_batch(tmp_path):
         assert torch.equal(mask, expected_mask)
     assert other.state_dict() == {"batches": 0}
     assert len(list(other)) == 3
+
+
+def test_an_error_keeps_its_name_in_the_loaders_process(tmp_path):
+    camvid(tmp_path, split="val", values=[0, 12])
+    module = SegmentationData("camvid", str(tmp_path), workers=1)
+    module.setup("validate")
+    with pytest.raises(DataError, match=r"valannot.*0001TP_006690.png: expected .*, found 12"):
+        next(iter(module.val_dataloader()))

@@ -154,6 +154,18 @@ def test_commands_that_cannot_work(tmp_path):
     assert main(["segment"]) == 2
     none, out = str(tmp_path / "none"), str(tmp_path)
     assert main(["predict", f"{none}.jpg", "--model", none, "--output", out]) == 1
+    assert main(["export", "--checkpoint", none, "--output", out]) == 1
+
+
+def test_training_on_a_missing_folder_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    from scrn.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["scrn"])
+    small = ("--model.pretrained=null", "--trainer.logger=false", "--trainer.accelerator=cpu")
+    assert main(["fit", "--config", "camvid.yaml", "--data.root", "nowhere", *small]) == 1
+    message = "scrn fit: nowhere: expected the folder of camvid, found no such folder"
+    assert message in capsys.readouterr().err
 
 
 def test_a_kill_while_writing_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):

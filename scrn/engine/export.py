@@ -1,0 +1,56 @@
+"""``scrn export``: a training checkpoint as a small folder for prediction."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .weights import load_checkpoint, save_model
+
+TERMS = (
+    "For research use: they were learned from ImageNet and from the images named here, whose own "
+    "terms apply to them."
+)
+_README = """---
+library_name: scrn
+tags: [image-segmentation]
+---
+Weights of `{backbone}` with `{context}` and `{upsampler}` for the {classes} classes of {data}
+(step {steps} of the training{averaged}). `scrn predict --model` and
+`scrn.engine.weights.load_model` read this folder; `inference.json` holds the recipe.
+
+{terms}
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="PATH")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        metavar="N",
+        help="pixels to which prediction brings a photo's short side (default: as in validation)",
+    )
+    parser.add_argument("--terms", default=TERMS, help="on which the weights may be used")
+    parser.add_argument(
+        "--full-precision", action="store_true", help="fp32 instead of half precision"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the folder; its size in bytes."""
+    saved = load_checkpoint(args.checkpoint)
+    if args.short_side is not None:
+        saved.short_side = args.short_side
+    saved.about["terms"] = args.terms
+    save_model(saved, args.output, half=not args.full_precision)
+    about = saved.about
+    averaged = ", averaged" * about["averaged"]
+    recipe = {name: about["recipe"][name] for name in ("backbone", "context", "upsampler")}
+    facts = {"data": about["data"], "steps": about["steps"], "averaged": averaged}
+    text = _README.format(classes=len(saved.classes), terms=args.terms, **recipe, **facts)
+    (args.output / "README.md").write_text(text)
+    size = sum(f.stat().st_size for f in args.output.iterdir())
+    print(f"{args.output}: {size / 1e6:.1f} MB, weights of step {about['steps']}{averaged}")
+    return size

@@ -1,0 +1,172 @@
+"""Saved models: from a checkpoint to a folder and back, prediction without a network, and the
+weights that come with the package."""
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scrn.cli import main
+from scrn.data import DataError
+from scrn.data.classes import CAMVID_CLASSES
+from scrn.data.module import SegmentationData
+from scrn.engine.predict import segment
+from scrn.engine.task import Segmentation
+from scrn.engine.weights import PACKAGED_FOLDER, load_model, save_model
+from scrn.metrics import SegmentationScores
+
+packaged = pytest.mark.skipif(
+    not PACKAGED_FOLDER.is_dir(), reason="no weights come with the package yet"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """As training writes it, but for what belongs to the optimiser and the loops."""
+    torch.manual_seed(0)
+    task = Segmentation("timm:tf_efficientnet_lite0", num_classes=11, output="elsewhere")
+    for module in task.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    data = SegmentationData("camvid", "nowhere", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    path = tmp_path_factory.mktemp("weights") / "last.ckpt"
+    content = {
+        "state_dict": task.state_dict(),
+        "hyper_parameters": dict(task.hparams),
+        "datamodule_hyper_parameters": dict(data.hparams),
+        "averaging_state": {},
+        "global_step": 12,
+    }
+    torch.save(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(checkpoint):
+    folder = checkpoint.parent / "exported"
+    arguments = ["export", "--checkpoint", checkpoint, "--output", folder, "--short-side", 48]
+    assert main([str(a) for a in arguments]) == 0
+    return folder
+
+
+def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
+    trained, saved = load_model(checkpoint), load_model(folder)
+    assert saved.classes == trained.classes == CAMVID_CLASSES
+    assert (saved.mean, saved.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert (trained.short_side, saved.short_side) == (None, 48)
+    assert saved.about["steps"] == 12
+    assert saved.about["averaged"] is True
+    assert "elsewhere" not in json.dumps(saved.about)
+    assert "research" in saved.about["terms"]
+    assert "research" in (folder / "README.md").read_text()
+    expected = trained.model.state_dict()
+    for name, value in saved.model.state_dict().items():
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value, expected[name].to(value.dtype).half().to(value.dtype)), name
+    assert sum(f.stat().st_size for f in folder.iterdir()) <= 12e6
+
+
+def test_full_precision_keeps_every_bit(checkpoint, tmp_path):
+    save_model(load_model(checkpoint), tmp_path, half=False)
+    expected = load_model(checkpoint).model.state_dict()
+    for name, value in load_model(tmp_path).model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_weights_beyond_half_precision_are_refused(checkpoint, tmp_path):
+    saved = load_model(checkpoint)
+    with torch.no_grad():
+        saved.model.head[0].weight[0, 0] = 1e5
+    with pytest.raises(ValueError, match="half precision's range: head.0.weight"):
+        save_model(saved, tmp_path)
+
+
+def test_prediction_sees_the_photo_at_the_models_size(folder):
+    saved = load_model(folder)
+    seen = []
+    saved.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    photo = torch.randint(0, 256, (3, 96, 130), dtype=torch.uint8)
+    shares = segment(saved, photo)
+    assert shares.shape == (11, 96, 130)
+    segment(saved, photo, short_side=0)
+    assert [tuple(x.shape) for x in seen] == [(1, 3, 48, 65), (1, 3, 96, 130)]
+    mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
+    expected = (photo / 255 - mean[:, None, None]) / std[:, None, None]
+    assert torch.allclose(seen[1][0], expected, atol=1e-5)
+
+
+def test_evaluation_starts_from_a_saved_folder(folder, checkpoint):
+    task = Segmentation("timm:tf_efficientnet_lite0", num_classes=11, weights=str(folder))
+    expected = load_model(folder).model.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in task.model.state_dict().items())
+    with pytest.raises(ValueError, match=r"weights: .*exported is of another network"):
+        Segmentation("timm:tf_efficientnet_lite0", num_classes=12, weights=str(folder))
+
+
+def test_a_folder_without_its_card(folder, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(DataError, match=r"inference.json: expected .*, found no such file"):
+        load_model(tmp_path)
+    with pytest.raises(DataError, match="training checkpoint, found no such file"):
+        load_model(tmp_path / "none")
+
+
+@packaged
+def test_a_photo_is_segmented_at_once(tmp_path, monkeypatch):
+    """By the packaged weights, with no network and nothing but the photo named."""
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("prediction opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.chdir(tmp_path)
+    # A scene that needs no data set: sky above, road below.
+    photo = np.zeros((180, 240, 3), np.uint8)
+    photo[:90], photo[90:] = (170, 200, 235), (110, 105, 105)
+    Image.fromarray(photo).save("photo.png")
+    assert main(["predict", "photo.png"]) == 0
+    labels = np.array(Image.open("segmented/labels/photo.png"))
+    assert labels.shape == (180, 240)
+    assert CAMVID_CLASSES[np.bincount(labels[:60].ravel()).argmax()] == "sky"
+    assert CAMVID_CLASSES[np.bincount(labels[130:].ravel()).argmax()] == "road"
+    assert Image.open("segmented/overlays/photo.png").size == (240, 180)
+
+
+@packaged
+def test_packaged_weights_are_small_and_say_what_they_are():
+    files = {f.name: f for f in PACKAGED_FOLDER.iterdir()}
+    assert set(files) == {
+        "README.md", "config.json", "inference.json", "model.safetensors", "scores.json"
+    }  # fmt: skip
+    assert sum(f.stat().st_size for f in files.values()) <= 12e6
+    about = json.loads(files["inference.json"].read_text())["about"]
+    assert about["averaged"] is True
+    for text in (about["terms"], files["README.md"].read_text()):
+        assert "research" in text
+    page = Path(__file__).parents[2] / "docs/camvid.md"
+    miou = json.loads(files["scores.json"].read_text())["miou"]
+    assert f"{100 * miou:.2f}" in page.read_text()
+
+
+@packaged
+@pytest.mark.slow
+@pytest.mark.camvid
+def test_packaged_weights_hold_the_published_score(camvid_root):
+    """Evaluated anew, as ``scrn validate`` does: the figure beside them and in docs/camvid.md."""
+    saved = load_model("packaged")
+    data = SegmentationData("camvid", str(camvid_root), mean=saved.mean, std=saved.std, workers=0)
+    data.setup("validate")
+    scores = SegmentationScores(len(saved.classes))
+    for image, labels in data.val_dataloader():
+        with torch.inference_mode():
+            logits = saved.model(image.contiguous(memory_format=torch.channels_last))
+        scores.update(logits.argmax(1), labels)
+    published = json.loads((PACKAGED_FOLDER / "scores.json").read_text())
+    assert len(data.val_set) == 101
+    assert scores.compute().miou == pytest.approx(published["miou"], abs=5e-4)
