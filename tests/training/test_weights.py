@@ -82,7 +82,7 @@ def test_weights_beyond_half_precision_are_refused(checkpoint, tmp_path):
     saved = load_model(checkpoint)
     with torch.no_grad():
         saved.model.head[0].weight[0, 0] = 1e5
-    with pytest.raises(ValueError, match="half precision's range: head.0.weight"):
+    with pytest.raises(ValueError, match=r"half precision's range: head\.0\.weight"):
         save_model(saved, tmp_path)
 
 
