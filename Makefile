@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 # Warnings stop the build where it is checked, not where it is used.
 export SCRN_OPS_WERROR ?= $(if $(CI),1,0)
 
-.PHONY: help build test lint format bench bench-full compat wheel clean
+.PHONY: help build test lint format bench bench-full kernel-report planted-bugs compat wheel clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ bench: build ## Measures on this machine, in minutes, and draws the demonstratio
 bench-full: build ## Measures every case
 	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 	$(PYTHON) -m benchmarks.network
+
+kernel-report: build ## Registers, memory and occupancy of every CUDA kernel
+	$(PYTHON) -m benchmarks.kernel_report
+
+planted-bugs: $(INSTALLED) ## Tests the tests: small mistakes in the kernels must be noticed
+	$(PYTHON) -m tests.planted_bugs --report
 
 wheel: $(INSTALLED) ## Builds a wheel into dist/
 	rm -rf build/lib build/bdist.* dist/scrn-*.whl

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,11 @@ import toolkit  # noqa: E402
 KINDS = ("plain", "asan", "tsan", "count")
 HEADERS = ("cuda_fp16.h", "cuda_bf16.h", "crt/host_defines.h", "nv/target")
 
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0",
+    "TSAN_OPTIONS": "halt_on_error=0:exitcode=0:history_size=4",
+}
 SANITIZER_FLAGS = {
     "plain": [],
     "asan": [
@@ -126,6 +132,8 @@ class Object:
 
     def command(self, output: Path) -> list[str]:
         includes = [f"-I{place}" for place in self.search]
+        # The same object wherever the sources lie.
+        includes += [f"-ffile-prefix-map={place}={place.name}" for place in self.search]
         forced = [part for path in self.forced for part in ("-include", str(path))]
         language = ["-x", "c++", str(self.source)]
         return [COMPILER, *self.flags, *includes, *forced, "-c", "-o", str(output), *language]
@@ -178,24 +186,31 @@ def kernel_object(source: Path, kind: str, csrc: Path) -> Object:
     return Object(source, tuple(flags), (csrc,), (HERE / "runtime" / "cuda_on_cpu.h",))
 
 
-def kernel_sources(name: str) -> list[Path]:
-    """`kernels` are the project's, `selftest` those that prove the harness."""
-    return sorted((HERE / name).glob("*.cu"))
+def kernel_objects(name: str, kind: str, csrc: Path, units: Sequence[str] = ()) -> list[Object]:
+    """`kernels` are the project's, `selftest` those that prove the harness; only `units` if any."""
+    sources = sorted((HERE / name).glob("*.cu"))
+    return [
+        kernel_object(source, kind, csrc.resolve())
+        for source in sources
+        if not units or source.stem in units
+    ]
 
 
-def module_objects(name: str, kind: str, csrc: Path) -> list[Object]:
-    kernels = [kernel_object(source, kind, csrc) for source in kernel_sources(name)]
-    return [*kernels, binding_object(), *runtime_objects(kind)]
-
-
-def build(name: str, kind: str, csrc: Path = ROOT / "csrc", jobs: int | None = None) -> Path:
+def build(
+    name: str,
+    kind: str,
+    csrc: Path = ROOT / "csrc",
+    jobs: int | None = None,
+    units: Sequence[str] = (),
+) -> Path:
     """Path of the module, compiled where that was needed.
 
     Raises:
         CannotBuild: this machine lacks what compiling needs.
         BuildFailure: a source does not compile.
     """
-    objects = module_objects(name, kind, csrc.resolve())
+    objects = kernel_objects(name, kind, csrc, units)
+    objects += [binding_object(), *runtime_objects(kind)]
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
         paths = sorted(pool.map(Object.compile, objects))
     digest = hashlib.sha256(" ".join(path.name for path in paths).encode()).hexdigest()[:32]
@@ -236,3 +251,15 @@ def preload(kind: str) -> dict[str, str]:
             raise CannotBuild(f"{COMPILER} has no {name}")
         libraries.append(str(Path(path).resolve()))
     return {"LD_PRELOAD": ":".join(libraries)}
+
+
+def environment(kind: str, log: Path) -> dict[str, str]:
+    """For a Python that runs the tests in that build, the sanitizer's reports going to `log`."""
+    return {
+        **{name: f"{value}:log_path={log}" for name, value in SANITIZER_OPTIONS.items()},
+        **preload(kind),
+        "SCRN_CUDA_ON_CPU_KIND": kind,
+        "SCRN_CUDA_ON_CPU_LOG": str(log),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -31,6 +31,7 @@ class Aggregate:
     logits: bool = False
     index64: bool = False
     max_blocks: int = 0
+    mask_scale: float = 1.5
 
     def inputs(self) -> dict[str, Array]:
         rng = np.random.default_rng(self.height * 1000 + self.width)
@@ -41,7 +42,7 @@ class Aggregate:
 
         return {
             "offset": draw(2, 3.0, self.offset_dtype),
-            "mask": draw(9, 1.5, self.mask_dtype),
+            "mask": draw(9, self.mask_scale, self.mask_dtype),
             "grad": draw(2, 1.0, self.dtype),
         }
 
@@ -110,6 +111,7 @@ class Sample:
     field: str = "random"
     max_blocks: int = 0
     deterministic: bool = False
+    mask_scale: float = 1.0
 
     def offsets(self) -> Array:
         """[B, 2, H, W], as far from a kink in fp32 as its rounding could carry it."""
@@ -176,7 +178,7 @@ class Sample:
         if self.skip:
             values["skip"] = rounded(draw(self.batch, self.channels, *self.out_size), self.dtype)
         if self.mask:
-            scale = 1.0 if self.mask == "logits" else 0.3
+            scale = self.mask_scale if self.mask == "logits" else 0.3
             values["mask"] = rounded(draw(self.batch, 9, *self.out_size) * scale, self.mask_dtype)
         return values
 
@@ -218,7 +220,7 @@ class Sample:
         field = (self.batch, 2, *self.out_size)
         aggregated = device.empty("aggregated", field, compute_type(self.dtype))
         device.launch(
-            "sample_forward",
+            f"sample_forward_{self.dtype}",
             **self.arguments(),
             mask_dtype=self.mask_dtype,
             logits=self.mask == "logits",

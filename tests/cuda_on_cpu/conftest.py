@@ -1,13 +1,14 @@
 """Builds the modules once, and fails a test in which a sanitizer reported anything.
 
 SCRN_CUDA_ON_CPU_KIND chooses the build; asan and tsan need the sanitizer preloaded and its reports
-sent to a log (test_sanitizers.py does both).
+sent to a log (build.environment does both). SCRN_CUDA_ON_CPU_MODULE names a module of the kernels
+that is built already, as the planted bugs are.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,20 @@ from .device import Device
 
 KIND = os.environ.get("SCRN_CUDA_ON_CPU_KIND", "plain")
 LOG = os.environ.get("SCRN_CUDA_ON_CPU_LOG", "")
+MODULE = os.environ.get("SCRN_CUDA_ON_CPU_MODULE", "")
 
 
-def load_device(name: str, kind: str) -> Device:
+def load_device(name: str, kind: str, units: Sequence[str] = ()) -> Device:
     try:
-        return Device(build.load(build.build(name, kind)))
+        return Device(build.load(build.build(name, kind, units=units)))
     except build.CannotBuild as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def kernels() -> Device:
+    if MODULE:
+        return Device(build.load(Path(MODULE)))
     return load_device("kernels", KIND)
 
 

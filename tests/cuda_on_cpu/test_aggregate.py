@@ -25,6 +25,11 @@ CASES = [
         for dtype in ("float32", "float64")
         for logits in (False, True)
     ),
+    # exp() of such logits is infinite.
+    *(
+        Aggregate(dtype=dtype, offset_dtype=dtype, logits=True, mask_scale=scale)
+        for dtype, scale in (("float32", 100.0), ("float64", 1000.0))
+    ),
     Aggregate(3, 17, 41, max_blocks=2),
     Aggregate(3, 17, 41, max_blocks=1, index64=True, logits=True),
 ]
@@ -33,6 +38,9 @@ CASES = [
 def name(case: Aggregate) -> str:
     parts = [f"{case.batch}x{case.height}x{case.width}", case.offset_dtype, case.mask_dtype]
     parts += ["logits"] * case.logits + ["int64"] * case.index64
+    parts += ["large"] * (case.mask_scale > 10) + [f"blocks{case.max_blocks}"] * (
+        case.max_blocks > 0
+    )
     return "-".join(parts)
 
 

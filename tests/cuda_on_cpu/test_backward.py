@@ -8,7 +8,7 @@ import pytest
 from .cases import Sample
 from .compare import assert_close
 from .device import DTYPES, Device
-from .test_forward import DIRECT_SIZES, RATIOS, name
+from .test_forward import DIRECT_SIZES, RATIOS, WIDE, name
 
 BOTH = [False, True]
 MODES = [(last, deterministic) for last in BOTH for deterministic in BOTH]
@@ -85,6 +85,19 @@ FIELDS = [
     for field in ("zero", "smooth", "collapsed", "far")
     for dtype, channels in (("float32", 8), ("float64", 5))
 ]
+# 256 cells: the key of the points outside needs a ninth bit.
+KEYS = [
+    Sample(
+        channels_last=last,
+        deterministic=True,
+        channels=3,
+        in_size=(16, 16),
+        out_size=(29, 31),
+        field="far",
+    )
+    for last in BOTH
+]
+WIDER = [case.but(deterministic=mode) for case in WIDE for mode in BOTH]
 # More than one tile of the lists and several units of 256 pixels of one cell.
 LARGE = [
     Sample(
@@ -121,12 +134,12 @@ def test_types(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*SHAPED, *UPSAMPLED, *DIRECT], ids=label)
+@pytest.mark.parametrize("case", [*SHAPED, *UPSAMPLED, *WIDER, *DIRECT], ids=label)
 def test_sizes(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*FIELDS, *LARGE], ids=label)
+@pytest.mark.parametrize("case", [*FIELDS, *KEYS, *LARGE], ids=label)
 def test_fields(device: Device, case: Sample) -> None:
     check(device, case)
 
@@ -240,6 +253,10 @@ ORDERS = [
 ]
 
 
+def gradients(device: Device, case: Sample) -> tuple[bytes, ...]:
+    return tuple(each.raw().tobytes() for each in case.backward(device) if each is not None)
+
+
 @pytest.mark.parametrize("last", BOTH)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("field", ["collapsed", "random"])
@@ -257,7 +274,9 @@ def test_deterministic_in_every_order(device: Device, last: bool, dtype: str, fi
     results = set()
     for order in ORDERS:
         device.set_order(*order)
-        results.add(tuple(g.raw().tobytes() for g in case.backward(device) if g is not None))
+        results.add(gradients(device, case))
+    # Nor may it matter over how many blocks the work is spread.
+    results |= {gradients(device, case.but(max_blocks=blocks)) for blocks in (1, 3)}
     assert len(results) == 1
 
 

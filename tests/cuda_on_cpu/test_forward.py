@@ -59,6 +59,11 @@ UPSAMPLED = [
     for align in (False, True)
     for i, o in RATIOS
 ]
+# Wide: the fraction of index + offset would have lost a digit or two.
+WIDE = [
+    Sample(channels_last=last, batch=1, channels=2, in_size=(1, 500), out_size=(2, 1001))
+    for last in LAYOUTS
+]
 DIRECT_SIZES = [
     ((6, 7), (6, 7)),
     ((5, 9), (8, 4)),
@@ -86,6 +91,7 @@ OPTIONS = [
     for skip in (False, True)
     for blocks in (0, 2)
 ]
+LARGE_LOGITS = [FULL.but(channels_last=last, mask_scale=100.0) for last in LAYOUTS]
 TYPES = [
     FULL.but(dtype=dtype, channels_last=last, offset_dtype=offset, mask_dtype=mask)
     for dtype in ("float64", "float16", "bfloat16")
@@ -100,6 +106,7 @@ def name(case: Sample) -> str:
     parts += ["upsample"] * case.upsample + ["align"] * case.align_corners
     parts += [case.mask] * bool(case.mask) + ["skip"] * case.skip + ["int64"] * case.index64
     parts += [f"blocks{case.max_blocks}"] * bool(case.max_blocks)
+    parts += ["large"] * (case.mask_scale > 10)
     if case.dtype != "float32":
         parts.append(f"{case.offset_dtype}+{case.mask_dtype}")
     return "-".join(parts)
@@ -119,12 +126,12 @@ def test_types(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*SHAPED, *UPSAMPLED, *DIRECT], ids=name)
+@pytest.mark.parametrize("case", [*SHAPED, *UPSAMPLED, *WIDE, *DIRECT], ids=name)
 def test_sizes(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*FIELDS, *OPTIONS], ids=name)
+@pytest.mark.parametrize("case", [*FIELDS, *OPTIONS, *LARGE_LOGITS], ids=name)
 def test_fields_and_options(device: Device, case: Sample) -> None:
     check(device, case)
 

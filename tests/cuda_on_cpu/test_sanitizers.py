@@ -23,24 +23,10 @@ TIMEOUT = 900
 
 pytestmark = pytest.mark.skipif(KIND != "plain", reason="it starts the sanitizers' runs")
 
-OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=0",
-    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=0",
-    "TSAN_OPTIONS": "halt_on_error=0:exitcode=0:history_size=4",
-}
-
 
 def start(kind: str, folder: Path) -> Run:
     log = folder / f"{kind}.report"
-    environment = {
-        **os.environ,
-        **{name: f"{value}:log_path={log}" for name, value in OPTIONS.items()},
-        **build.preload(kind),
-        "SCRN_CUDA_ON_CPU_KIND": kind,
-        "SCRN_CUDA_ON_CPU_LOG": str(log),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    environment = {**os.environ, **build.environment(kind, log)}
     # The tests' common conftest.py imports torch, which the sanitizers do not take to.
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
     command += [f"--confcutdir={HERE}", "--durations=5", str(HERE)]

@@ -50,19 +50,62 @@ inline scrn::SampleShape shape(const Arguments& a) {
   return shape;
 }
 
-// Calls launch(T*) for the features' type.
-template <typename Launch>
-int64_t for_dtype(scrn::DType dtype, Launch launch) {
-  switch (dtype) {
-    case scrn::DType::kFloat:
-      return launch(static_cast<float*>(nullptr));
-    case scrn::DType::kDouble:
-      return launch(static_cast<double*>(nullptr));
-    case scrn::DType::kHalf:
-      return launch(static_cast<__half*>(nullptr));
-    default:
-      return launch(static_cast<__nv_bfloat16*>(nullptr));
-  }
+template <typename Params>
+Params aggregate_params(const Arguments& a) {
+  Params p;
+  p.batch = a.integer("batch");
+  p.height = small(a, "height");
+  p.width = small(a, "width");
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.mask_dtype = dtype(a, "mask_dtype");
+  p.aggregated_dtype = dtype(a, "dtype");
+  p.mask_is_logits = a.integer("logits") != 0;
+  p.offset = a.pointer<const void>("offset");
+  p.mask = a.pointer<const void>("mask");
+  return p;
+}
+
+inline scrn::AggregateForwardParams aggregate_forward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::AggregateForwardParams>(a);
+  p.aggregated = a.pointer<void>("aggregated");
+  return p;
+}
+
+inline scrn::AggregateBackwardParams aggregate_backward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::AggregateBackwardParams>(a);
+  p.grad_aggregated = a.pointer<const void>("grad_aggregated");
+  p.grad_offset = a.pointer<void>("grad_offset");
+  p.grad_mask = a.pointer<void>("grad_mask");
+  return p;
+}
+
+inline scrn::SampleForwardParams forward_params(const Arguments& a) {
+  scrn::SampleForwardParams p;
+  p.shape = shape(a);
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.mask_dtype = dtype(a, "mask_dtype");
+  p.mask_is_logits = a.integer("logits") != 0;
+  p.input = a.pointer<const void>("input");
+  p.offset = a.pointer<const void>("offset");
+  p.mask = a.pointer<const void>("mask");
+  p.skip = a.pointer<const void>("skip");
+  p.output = a.pointer<void>("output");
+  p.aggregated = a.pointer<void>("aggregated");
+  return p;
+}
+
+inline scrn::SampleBackwardParams backward_params(const Arguments& a) {
+  scrn::SampleBackwardParams p;
+  p.shape = shape(a);
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.deterministic = a.integer("deterministic") != 0;
+  p.input = a.pointer<const void>("input");
+  p.offset = a.pointer<const void>("offset");
+  p.grad_output = a.pointer<const void>("grad_output");
+  p.grad_input = a.pointer<void>("grad_input");
+  p.grad_offset = a.pointer<void>("grad_offset");
+  p.workspace = a.pointer<void>("workspace");
+  return p;
 }
 
 }  // namespace scrn_on_cpu

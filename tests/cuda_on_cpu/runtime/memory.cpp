@@ -160,7 +160,8 @@ Buffer* allocate(const std::string& name, size_t bytes, Placement placement, siz
   std::byte* begin = mapping + kPage;
   std::byte* data = placement == Placement::kStart ? begin : begin + inner - padded;
   auto* buffer = new Buffer{name, data + misalignment, bytes, mapping, inner + 2 * kPage, true};
-  if (!sparse) fill(begin, begin + inner);
+  fill(begin, sparse ? buffer->data : begin + inner);
+  if (sparse) fill(buffer->data + bytes, begin + inner);
   poison(begin, static_cast<size_t>(buffer->data - begin));
   poison(buffer->data + bytes, static_cast<size_t>(begin + inner - buffer->data) - bytes);
   buffers().push_back(buffer);

@@ -1,0 +1,101 @@
+"""Mistakes in the CUDA kernels, which must be noticed by the suite that runs them on the CPU."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.cuda_on_cpu import build
+from tests.cuda_on_cpu.device import DTYPES
+
+from .cuda_chosen import CHOSEN
+from .mutation import ROOT, Mutation
+from .suite import Equivalent, Stage, Stillborn, Suite
+
+TESTS = ROOT / "tests" / "cuda_on_cpu"
+NEAREST = ("test_aggregate.py", "test_forward.py", "test_backward.py")
+ALL_TESTS = (*NEAREST, "test_large_index.py", "test_pixel_lists.py", "test_coverage.py")
+FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
+
+# Where a mistake shows: the translation units that have it, and the tests that run them.
+PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "aggregate.cuh": (("aggregate",), ("test_aggregate.py",)),
+    "sample_forward.cuh": ((FORWARD,), ("test_forward.py",)),
+    "fill.cuh": ((BACKWARD, "sample_backward_float16"), ("test_backward.py",)),
+    "pixel_lists.cuh": (("pixel_lists", BACKWARD), ("test_pixel_lists.py", "test_backward.py")),
+    "common.cuh": (("aggregate", FORWARD, BACKWARD), NEAREST),
+    "vec.cuh": ((FORWARD, BACKWARD), ("test_forward.py", "test_backward.py")),
+    "taps.h": ((FORWARD, BACKWARD), ("test_forward.py", "test_backward.py")),
+}
+ELSEWHERE = ((BACKWARD,), ("test_backward.py",))
+# What no barrier and no atomic orders, only ThreadSanitizer sees for sure.
+RACES = ("barrier", "atomic")
+SANITIZED = "test_types or test_fields or test_forward or test_unwanted or test_misaligned"
+
+
+def stages(mutation: Mutation) -> Sequence[Stage]:
+    """First the tests of one feature type that are nearest, then all, then the sanitizers'."""
+    units, tests = PLACES.get(Path(mutation.file).name, ELSEWHERE)
+    first = stage("plain", "plain", units, tests)
+    everything = stage("plain, everything", "plain", (), ALL_TESTS)
+    # Slow: a part of the tests, all options among them.
+    tsan = stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
+    asan = stage("AddressSanitizer", "asan", units, tests, SANITIZED)
+    if mutation.kind in RACES:
+        return first, tsan, everything, asan
+    return first, everything, tsan, asan
+
+
+@functools.cache
+def stage(
+    name: str, kind: str, units: tuple[str, ...], tests: tuple[str, ...], chosen: str = ""
+) -> Stage:
+    arguments = [f"--confcutdir={TESTS}", *(str(TESTS / test) for test in tests)]
+    selection = [f"({chosen})"] if chosen else []
+    if any(unit.startswith("sample_") for unit in units):
+        types = [each for each in DTYPES[1:] if not any(unit.endswith(f"_{each}") for unit in units)]
+        selection.append("not (" + " or ".join(types) + ")")
+    if selection:
+        arguments += ["-k", " and ".join(selection)]
+
+    def prepare(tree: Path) -> Mapping[str, str]:
+        try:
+            if not units and same_code(tree):
+                raise Equivalent
+            module = build.build("kernels", kind, tree / "csrc", jobs=1, units=units)
+        except build.BuildFailure as failure:
+            raise Stillborn from failure
+        log = Path(tempfile.mkdtemp(dir=tree)) / "report" if tree != ROOT else ROOT / "build/report"
+        return {**build.environment(kind, log), "SCRN_CUDA_ON_CPU_MODULE": str(module)}
+
+    return Stage(name, tuple(arguments), prepare, seconds=300 if kind == "plain" else 900)
+
+
+def same_code(tree: Path) -> bool:
+    """Whether every object that the mistake could be in is the same as without it."""
+    if tree == ROOT:
+        return False
+    planted = build.kernel_objects("kernels", "plain", tree / "csrc")
+    original = build.kernel_objects("kernels", "plain", ROOT / "csrc")
+    return all(
+        one.compile().read_bytes() == other.compile().read_bytes()
+        for one, other in zip(planted, original, strict=True)
+    )
+
+
+SUITE = Suite(
+    name="cuda",
+    title="CUDA kernels",
+    sources=(
+        "csrc/common/*.cuh",
+        "csrc/srm/cuda/*.cuh",
+        "csrc/srm/taps.h",
+    ),
+    tests=("tests/cuda_on_cpu/**/*",),
+    chosen=CHOSEN,
+    drawn=85,
+    seed=1,
+    stages=stages,
+)

@@ -1,0 +1,459 @@
+"""Mistakes in the CUDA kernels that people make, or that a test might overlook."""
+
+from __future__ import annotations
+
+from .mutation import Mutation
+
+FOLDER = "csrc/srm/cuda"
+
+
+def planted(file: str, *bugs: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Mutation]:
+    """(name, old, new) or (name, old, new, kind) for each."""
+    stem = file.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return [Mutation(f"{stem}: {name}", file, old, new, *kind) for name, old, new, *kind in bugs]
+
+
+CHOSEN = (
+    *planted(
+        f"{FOLDER}/aggregate.cuh",
+        (
+            "last pixel left out",
+            "if (flat >= pixels) continue;",
+            "if (flat >= pixels - 1) continue;",
+        ),
+        (
+            "border of the tile not shifted in x",
+            "x = x0 + i % kGradHaloX - 1;",
+            "x = x0 + i % kGradHaloX;",
+        ),
+        (
+            "left border not padded with zero",
+            "if (y >= 0 && y < p.height && x >= 0 && x < p.width) {",
+            "if (y >= 0 && y < p.height && x < p.width) {",
+        ),
+        (
+            "no barrier after the tile is loaded",
+            "    __syncthreads();\n\n    const int row",
+            "\n    const int row",
+            "barrier",
+        ),
+        (
+            "neighbours transposed",
+            "here + (k / 3 - 1) * kGradHaloX + k % 3 - 1;",
+            "here + (k % 3 - 1) * kGradHaloX + k / 3 - 1;",
+        ),
+        (
+            "softmax Jacobian without the mean",
+            "mask[k][here] * (value[k] - mean)",
+            "mask[k][here] * value[k]",
+        ),
+        (
+            "offset's gradient gathered from the wrong side",
+            "here - (k / 3 - 1) * kGradHaloX - (k % 3 - 1)",
+            "here + (k / 3 - 1) * kGradHaloX + (k % 3 - 1)",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/common.cuh",
+        (
+            "softmax may overflow",
+            "top = v[k] > top ? v[k] : top;",
+            "top = A(0);",
+        ),
+        ("row below the map read", "y + dy < height", "y + dy <= height"),
+        (
+            "32-bit indices beyond 2^31 elements",
+            "return elements <= INT64_C(0x7fff0000);",
+            "return elements <= INT64_C(0x7ffffffff);",
+        ),
+        (
+            "taps that have a slope but no weight left out",
+            "if (taps.weight[r] != A(0) || taps.slope[r] != A(0)) active |= 1 << place;",
+            "if (taps.weight[r] != A(0)) active |= 1 << place;",
+        ),
+        (
+            "x and y swapped in the taps",
+            "return sample_taps(shape.upsample, is_x ? x : y, offset,",
+            "return sample_taps(shape.upsample, is_x ? y : x, offset,",
+        ),
+        (
+            "x's ratio for both dimensions",
+            "const Ratio ratio = is_x ? shape.ratio_x : shape.ratio_y;",
+            "const Ratio ratio = shape.ratio_x;",
+        ),
+        (
+            "window's cell off by a turn",
+            "return first + (ahead < 0 ? ahead + 3 : ahead);",
+            "return first + ahead;",
+        ),
+    ),
+    *planted(
+        "csrc/common/vec.cuh",
+        (
+            "halves of a pair swapped",
+            "__floats2half2_rn(in[e], in[e + 1])",
+            "__floats2half2_rn(in[e + 1], in[e])",
+        ),
+        (
+            "bfloat16 truncated, not rounded",
+            "return __float2bfloat16_rn(static_cast<float>(value));",
+            "return __float2bfloat16_rz(static_cast<float>(value));",
+        ),
+        (
+            "words of a double swapped",
+            "const uint64_t high = words.word[2 * e + 1];\n"
+            "      out[e] = bits<double>(high << 32 | words.word[2 * e]);",
+            "const uint64_t high = words.word[2 * e];\n"
+            "      out[e] = bits<double>(high << 32 | words.word[2 * e + 1]);",
+        ),
+    ),
+    *planted(
+        "csrc/common/atomics.cuh",
+        (
+            "fp32 sums without atomics",
+            "for (int i = 0; i < N; ++i) atomicAdd(target + i, value[i]);\n#endif",
+            "for (int i = 0; i < N; ++i) target[i] += value[i];\n#endif",
+            "atomic",
+        ),
+    ),
+    *planted(
+        "csrc/srm/taps.h",
+        (
+            "half-pixel shift forgotten",
+            "return {2 * in_size, in_size - out_size, 2 * out_size};",
+            "return {2 * in_size, 0, 2 * out_size};",
+        ),
+        (
+            "corners of align_corners off",
+            "Ratio{in_size - 1, 0, out_size - 1}",
+            "Ratio{in_size, 0, out_size}",
+        ),
+        (
+            "NaN is inside the upsampled map",
+            "if (!(offset >= static_cast<T>(-1 - index) && "
+            "offset < static_cast<T>(out_size - index))) {",
+            "if (offset < static_cast<T>(-1 - index) || "
+            "offset >= static_cast<T>(out_size - index)) {",
+        ),
+        (
+            "points at -1 are outside the upsampled map",
+            "if (!(offset >= static_cast<T>(-1 - index) &&",
+            "if (!(offset > static_cast<T>(-1 - index) &&",
+        ),
+        (
+            "a point at W is inside the input",
+            "shift < static_cast<T>(in_size - base)",
+            "shift <= static_cast<T>(in_size - base)",
+        ),
+        (
+            "border of the upsampled map replicated, not zero",
+            "const T high = cell + 1 < out_size ? T(1) : T(0);",
+            "const T high = T(1);",
+        ),
+        (
+            "first row of the upsampling extrapolated",
+            "if (remainder1 < 0) remainder1 = 0;",
+            "",
+        ),
+        (
+            "slope without the resampling's factor",
+            "taps.slope[0] = -scale * low;",
+            "taps.slope[0] = -low;",
+        ),
+        (
+            "slope's sign",
+            "taps.slope[0] = -low * (T(1) - part0)",
+            "taps.slope[0] = low * (T(1) - part0)",
+        ),
+        (
+            "fraction from the rounded sum of index and offset",
+            "const T fraction = offset - whole;\n"
+            "  const int32_t cell = index + static_cast<int32_t>(whole);",
+            "const T at = static_cast<T>(index), fraction = (at + offset) - (at + whole);\n"
+            "  const int32_t cell = index + static_cast<int32_t>(whole);",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/sample_forward.cuh",
+        (
+            "x and y swapped",
+            "tx = taps[0][pixel], ty = taps[1][pixel];",
+            "tx = taps[1][pixel], ty = taps[0][pixel];",
+        ),
+        (
+            "skip left out of vectors",
+            "unpack<T>(skip != nullptr ? load_packed",
+            "unpack<T>(false ? load_packed",
+        ),
+        (
+            "third row left out",
+            "if (ty.weight[2] != A(0))\n",
+            "if (ty.weight[2] != A(0) && ty.weight[1] == A(0))\n",
+        ),
+        (
+            "values of no weight summed",
+            "if (weight != A(0)) sum += weight * widen(rows[r][columns[q] * channels]);",
+            "sum += weight * widen(rows[r][columns[q] * channels]);",
+        ),
+        (
+            "pixels behind a row's end",
+            "if (y < s.out_h && x < s.out_w) {\n      const Index c",
+            "if (y < s.out_h) {\n      const Index c",
+        ),
+        (
+            "no barrier before the next tile's taps",
+            "y0, x0, count, taps);\n    }\n    __syncthreads();",
+            "y0, x0, count, taps);\n    }",
+            "barrier",
+        ),
+        (
+            "last plane of an odd number read twice",
+            "const bool live = i == 0 || c + i < count;",
+            "const bool live = true;",
+        ),
+        (
+            "plane behind the last written",
+            "if (i == 0 || c + i < count) output[i * out_plane]",
+            "if (true) output[i * out_plane]",
+        ),
+        ("stride of the skip's planes", "widen(skip[i * out_plane])", "widen(skip[i * in_plane])"),
+        (
+            "planes read where no tap has weight",
+            "at_most(taps.first + (taps.weight[r] != A(0) ? r : used), last)",
+            "at_most(taps.first + r, last)",
+        ),
+        (
+            "row's address in 32 bits",
+            "rows[r] = input + static_cast<Index>(at[1][r]) * s.in_w;",
+            "rows[r] = input + static_cast<int>(static_cast<unsigned>(at[1][r]) * s.in_w);",
+        ),
+        (
+            "channels_last address in 32 bits",
+            "input + (at_most(ty.first + r, s.in_h - 1) * (s.in_w * channels) + c)",
+            "input + static_cast<int>(static_cast<unsigned>(at_most(ty.first + r, s.in_h - 1)) *"
+            " static_cast<unsigned>(s.in_w * channels) + c)",
+        ),
+        (
+            "image's address in 32 bits",
+            "const T* input = static_cast<const T*>(p.input) + (image * s.channels + first) "
+            "* in_plane;",
+            "const T* input = static_cast<const T*>(p.input) + static_cast<int>("
+            "(image * s.channels + first) * in_plane);",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/held_channels.cuh",
+        (
+            "vectors behind the last channel read",
+            "return held.first < held.end ? load_packed<V>(pixel + held.first) : "
+            "packed_zeros<T, V>();",
+            "return load_packed<V>(pixel + held.first);",
+        ),
+        (
+            "channel remainder dropped from the store",
+            "if (c < held.end) pixel[c] = narrow<T>(value[e]);",
+            "if (c < held.end / V * V) pixel[c] = narrow<T>(value[e]);",
+        ),
+        (
+            "stride of unaligned channels",
+            "start + holder * (aligned ? V : 1), aligned ? 1 : holders,",
+            "start + holder * (aligned ? V : 1), 1,",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/backward_window.cuh",
+        ("last window not flushed", "if (end && !last) break;", "if (end) break;"),
+        (
+            "window not cleared when it moves",
+            "for (int e = 0; e < kWindowVector<T>; ++e) window.grad[r][q][e] = 0;\n      }\n"
+            "      if (input",
+            "for (int e = 0; e < 0; ++e) window.grad[r][q][e] = 0;\n      }\n      if (input",
+        ),
+        (
+            "window stays where only x moves",
+            "if (y == window.y && x == window.x) return;",
+            "if (y == window.y) return;",
+        ),
+        (
+            "no barrier behind the runs' starts",
+            "line) : -1;\n    }\n    __syncthreads();",
+            "line) : -1;\n    }",
+            "barrier",
+        ),
+        (
+            "no barrier before the next block's starts",
+            "              sum);\n        }\n      }\n    }\n    __syncthreads();",
+            "              sum);\n        }\n      }\n    }",
+            "barrier",
+        ),
+        (
+            "taps not turned",
+            "keep_taps(taps, weights[dim][slot], slopes[dim][slot], taps.first % 3);",
+            "keep_taps(taps, weights[dim][slot], slopes[dim][slot]);",
+        ),
+        ("second slab forgets the first", "if (slab > 0) {", "if (slab > 1) {"),
+        (
+            "gradient written behind a row's end",
+            "slot_x < s.out_w && begin + i < plan.run",
+            "begin + i < plan.run",
+        ),
+        (
+            "pixel behind the run fetched",
+            "if (i + 1 < count) {\n            pixel += channels;",
+            "if (i < count) {\n            pixel += channels;",
+        ),
+        (
+            "x and y of the gradient swapped",
+            "partial[2 * i + dim][slot_group",
+            "partial[2 * i + 1 - dim][slot_group",
+        ),
+        (
+            "y's gradient with the weight of x's row",
+            "dy += sy.slope[r] * tx.weight[q] * dot;",
+            "dy += sy.slope[r] * ty.weight[r] * dot;",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/backward_planes.cuh",
+        (
+            "planes behind the last channel staged",
+            "column < staged && c < count ?",
+            "column < staged ?",
+        ),
+        (
+            "tile flushed without atomics",
+            "if (value != A(0)) atomicAdd(place, value);",
+            "if (value != A(0)) *place += value;",
+            "atomic",
+        ),
+        (
+            "no warp barrier before the tile is flushed",
+            "      __syncwarp();\n      for (int cell = lane;",
+            "      for (int cell = lane;",
+            "barrier",
+        ),
+        (
+            "no warp barrier behind the staging",
+            "          __syncwarp();\n          for (int i = 0; i < staged; ++i) {",
+            "          for (int i = 0; i < staged; ++i) {",
+            "barrier",
+        ),
+        (
+            "what leaves the tile is lost",
+            "atomicAdd(tile.grad + (static_cast<Index>(row) * tile.in_w + column), value);",
+            "",
+        ),
+        (
+            "cell not clamped to the border",
+            "const int row = at_most(cell_y, tile.in_h - 1),",
+            "const int row = cell_y,",
+        ),
+        (
+            "last window not flushed",
+            "CellTile<A, Index>::add(target, cell_at(base_y, r), cell_at(base_x, q), sums[r][q]);",
+            "",
+        ),
+        (
+            "no barrier before the groups' sums",
+            "partial[1][group][lane] = dy;\n    __syncthreads();",
+            "partial[1][group][lane] = dy;",
+            "barrier",
+        ),
+        (
+            "values of taps that take no part are read",
+            "const int cell_x = (sx.active >> r & 1) != 0 ? r : (sx.active & 1) != 0 ? 0 : 1;",
+            "const int cell_x = r;",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/pixel_lists.cuh",
+        (
+            "pixels listed in the order of the threads",
+            "if (valid) place = places[warp][digit] + rank;\n"
+            "      __syncwarp();\n"
+            "      if (valid) {\n"
+            "        if (rank == 0) places[warp][digit] += population(alike);",
+            "if (valid) place = atomicAdd(reinterpret_cast<int*>(&places[warp][digit]), 1);\n"
+            "      __syncwarp();\n"
+            "      if (valid) {",
+        ),
+        (
+            "scan forgets the tiles before",
+            "histogram[row * tiles + tile] = carry + before;",
+            "histogram[row * tiles + tile] = before;",
+        ),
+        (
+            "key of the points outside collides",
+            "for (int64_t rest = lists.cells; rest > 0;",
+            "for (int64_t rest = lists.cells - 1; rest > 0;",
+        ),
+        (
+            "warps' places in the wrong order",
+            "places[w][digit] = place;\n        place += counts[w][digit];",
+            "place += counts[w][digit];\n        places[w][digit] = place;",
+        ),
+        (
+            "last pixel of the list never ends its cell",
+            "if (at + 1 == pixels || sorted[at + 1] != key)",
+            "if (at + 1 < pixels && sorted[at + 1] != key)",
+        ),
+        (
+            "no warp barrier between reading and moving the places",
+            "+ rank;\n      __syncwarp();",
+            "+ rank;",
+            "barrier",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/backward_gather.cuh",
+        (
+            "cells behind the border lost",
+            "if (at_most(taps.first + r, last) == cell) sum",
+            "if (taps.first + r == cell) sum",
+        ),
+        (
+            "cells of the row above mixed in",
+            "if (x - back < 0) continue;",
+            "",
+        ),
+        (
+            "units of several cells taken for one",
+            "keys[first] != keys[first + kUnit - 1] || c >= channels",
+            "c >= channels",
+        ),
+        (
+            "unit's sums not clamped to the border",
+            "if (at_most(base_y + r, last_y) != y) continue;",
+            "if (base_y + r != y) continue;",
+        ),
+        (
+            "pixels behind the list's end summed",
+            "factor[j] = i + j < count ? shared_weight : A(0);",
+            "factor[j] = shared_weight;",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/fill.cuh",
+        ("zeros stop before the tail", "i < bytes; i += threads * 2", "i < done; i += threads * 2"),
+        ("cast stops before the tail", "i < count; i += threads)", "i < done; i += threads)"),
+        ("zeros pass the end", "done = bytes / 16 * 16;", "done = (bytes + 15) / 16 * 16;"),
+    ),
+    *planted(
+        f"{FOLDER}/sample_backward.cuh",
+        (
+            "workspace of the wrong type's size",
+            "static_cast<size_t>(elements) * sizeof(A);",
+            "static_cast<size_t>(elements) * sizeof(T);",
+        ),
+        (
+            "sums only zeroed in part",
+            "launch_zero(sums, elements * static_cast<int64_t>(sizeof(A)), stream, options);",
+            "launch_zero(sums, elements * static_cast<int64_t>(sizeof(A)) / 2, stream, options);",
+        ),
+        (
+            "empty inputs leave the gradient as it was",
+            "if (error == 0 && params.grad_input != nullptr) {",
+            "if (error != 0 && params.grad_input != nullptr) {",
+        ),
+    ),
+)
