@@ -55,7 +55,9 @@ def stage(
     arguments = [f"--confcutdir={TESTS}", *(str(TESTS / test) for test in tests)]
     selection = [f"({chosen})"] if chosen else []
     if any(unit.startswith("sample_") for unit in units):
-        types = [each for each in DTYPES[1:] if not any(unit.endswith(f"_{each}") for unit in units)]
+        types = [
+            each for each in DTYPES[1:] if not any(unit.endswith(f"_{each}") for unit in units)
+        ]
         selection.append("not (" + " or ".join(types) + ")")
     if selection:
         arguments += ["-k", " and ".join(selection)]
