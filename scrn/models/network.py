@@ -66,7 +66,7 @@ class SCRN(
         self.num_classes = num_classes
         self.backbone = create_backbone(backbone)
         channels = self.backbone.channels
-        self.context = create_context(context, channels, width)
+        self.context = create_context(context, channels, width, backend=ops)
         self.decoder = Decoder(channels[:3], width, upsampler, ops)
         self.head = SegmentationHead(width, num_classes)
         self.embedding = EmbeddingHead(width)

@@ -28,8 +28,15 @@ def randomise(module: nn.Module, seed: int = 1) -> nn.Module:
     for name, parameter in module.named_parameters():
         if "layer_scale" in name or name.endswith("gamma"):
             parameter.uniform_(0.2, 0.6, generator=generator)
-        elif not parameter.any() and parameter.dim() == 4:
-            # A pixel or two of offset at the most.
+    return move_offsets(module, seed)
+
+
+@torch.no_grad()
+def move_offsets(module: nn.Module, seed: int = 1) -> nn.Module:
+    """Offsets of up to a pixel or two in place of those of zero that training starts with."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        if not parameter.any() and parameter.dim() == 4:
             scale = 0.5 / parameter[0].numel() ** 0.5
             parameter.normal_(0, scale, generator=generator)
     return module
@@ -48,7 +55,21 @@ def build(
     model = build_model(
         backbone, upsampler=upsampler, context=context, num_classes=num_classes, ops=ops
     )
-    return randomise(model)
+    return settle(randomise(model))
+
+
+@torch.no_grad()
+def settle(model: SCRN) -> SCRN:
+    """Gives the batch norms the statistics of an image: with others the gates, which multiply,
+    make values grow beyond all bounds."""
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    model.train()(image(97, 131, seed=5), return_embedding=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model
 
 
 def image(height: int, width: int, batch: int = 2, seed: int = 0) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from scrn.models import CONTEXTS, create_context
 from scrn.models.context import ContextualRefinement
-from scrn.models.context.attention import whitened_attention
 from scrn.models.context.ccam import criss_cross_attention
 from scrn.models.context.crm import ChannelAttention
 from scrn.models.context.dam import ChannelAttention as ChannelAttentionModule
@@ -62,34 +61,6 @@ def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
 def make(name: str) -> nn.Module:
     torch.manual_seed(0)
     return randomise(create_context(name, CHANNELS, OUT)).eval()
-
-
-@torch.no_grad()
-def test_whitened_attention_is_eqs_8_and_9() -> None:
-    generator = torch.Generator().manual_seed(0)
-    q, k = (torch.randn(2, n, 3, generator=generator).double() + 2 for n in (4, 5))
-    m, g = (torch.randn(2, 5, *s, generator=generator).double() for s in ((), (6,)))
-    got = whitened_attention(q, k, m, g, scale=0.7)
-    for b in range(2):
-        mean_q, mean_k = sum(q[b]) / 4, sum(k[b]) / 5
-        unary = [math.exp(v) for v in m[b]]
-        for i in range(4):
-            scores = [math.exp(0.7 * (q[b, i] - mean_q) @ (k[b, j] - mean_k)) for j in range(5)]
-            expected = sum(
-                (scores[j] / sum(scores) + unary[j] / sum(unary)) * g[b, j] for j in range(5)
-            )
-            assert relative(got[b, i], expected) < 1e-12
-
-
-@torch.no_grad()
-def test_whitened_attention_is_exact_in_half_precision_far_from_zero() -> None:
-    """The means are taken off before anything is rounded, also under autocast."""
-    generator = torch.Generator().manual_seed(0)
-    q, k = (torch.randn(1, 64, 32, generator=generator) * 0.3 + 30 for _ in range(2))
-    m, g = (torch.randn(1, 64, *s, generator=generator) for s in ((), (16,)))
-    expected = whitened_attention(q.double(), k.double(), m.double(), g.double())
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert relative(whitened_attention(q, k, m, g), expected) < 1e-5
 
 
 @torch.no_grad()

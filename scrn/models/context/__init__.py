@@ -40,13 +40,23 @@ CONTEXTS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
 }
 
 
-def create_context(name: str, channels: Sequence[int], out_channels: int) -> nn.Module:
-    """The context module of that name over stages of these widths.
+def create_context(
+    name: str, channels: Sequence[int], out_channels: int, *, backend: str | None = None
+) -> nn.Module:
+    """The context module of that name.
+
+    Args:
+        name: a key of ``CONTEXTS``.
+        channels: widths of the four stages.
+        out_channels: width of the result.
+        backend: of the op of :mod:`scrn_ops` that ``"crm"`` calls; the others call none.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name or backend.
     """
     if name not in CONTEXTS:
         known = ", ".join(repr(key) for key in CONTEXTS)
         raise ValueError(f"context: expected one of {known}, got {name!r}")
+    if name == "crm":
+        return ContextualRefinement(channels, out_channels, backend=backend)
     return CONTEXTS[name](channels, out_channels)
