@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch._functorch import config as functorch_config
 
+from scrn_ops._allocator import keep_freed_memory
+
 from . import gate, timing
 from .cases import Case
 from .ops import BASELINE, COMPILED, FLOOR, OPS, OURS, Arguments, Function, arguments
@@ -55,7 +57,7 @@ class Runner:
         rows = []
         cases = list(cases)
         if self.options.device == "cpu":
-            timing.keep_freed_memory()
+            keep_freed_memory()
         threads_before = torch.get_num_threads()
         try:
             # A compiled backward that gave its buffers away could not be called again.

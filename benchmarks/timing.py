@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch.utils.benchmark import Timer
 
 ROUNDS = 5
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -23,20 +20,6 @@ class Timing:
     median: float
     best: float
     runs: int
-
-
-def keep_freed_memory() -> None:
-    """Makes the C allocator reuse what was freed instead of returning it to the system.
-
-    Otherwise every large result is mapped anew, and the page faults of touching it for the first
-    time are timed in place of the op: they cost many times what an addition does.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # absent in other C libraries
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def time_all(

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scrn_ops._allocator import keep_freed_memory
+
 from .. import build_model
 from ..data.datasets import SegmentationDataset
 from ..losses import SegmentationLoss
@@ -87,6 +89,9 @@ class Segmentation(L.LightningModule):
         )
         if weights is not None:
             self._start_from(weights)
+        if contrast_weight == 0:
+            # Data-parallel training takes no parameters that no loss depends on.
+            self.model.embedding.requires_grad_(False)
         self.loss = SegmentationLoss(contrast_weight, temperature, max_anchors, min_pixels)
         self.inference = Inference(
             tuple(window) if window else None,
@@ -139,6 +144,10 @@ class Segmentation(L.LightningModule):
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
 
+    def on_fit_start(self) -> None:
+        if self.trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
+
     def on_train_epoch_start(self) -> None:
         if self.hparams.freeze_norms:
             for module in self.model.modules():
@@ -164,6 +173,7 @@ class Segmentation(L.LightningModule):
             {f"train/{name}": value for name, value in terms.items()},
             prog_bar=True,
             batch_size=len(image),
+            sync_dist=True,
         )
         return terms["loss"]
 

@@ -17,6 +17,7 @@ from benchmarks.cases import LAYOUTS
 from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
 from benchmarks.results import Results
 from benchmarks.runner import LEFT_OUT, OK, PAST_BUDGET, WRONG, Row, floor
+from scrn_ops._allocator import keep_freed_memory
 
 EVERY_CASE = list({case: None for device in ("cpu", "cuda") for case in cases.full(device)})
 
@@ -238,7 +239,7 @@ def test_timings_take_turns_and_count():
 @pytest.mark.skipif(sys.platform != "linux", reason="steers glibc's malloc")
 def test_freed_memory_is_kept():
     """Otherwise every page of a large result is a fault again, in every call."""
-    timing.keep_freed_memory()
+    keep_freed_memory()
     size = 64 << 20
 
     def faults(times):
