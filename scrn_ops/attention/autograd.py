@@ -18,8 +18,8 @@ _NAME = "whitened_attention"
 
 
 class WhitenedAttentionBackward(Function):
-    """(grad, query, key, unary, value, shared, probabilities, scale, need_query, need_key,
-    need_unary, need_value) -> the four gradients."""
+    """(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities, scale,
+    need_query, need_key, need_unary, need_value) -> the four gradients."""
 
     @staticmethod
     def forward(*args: Any) -> tuple[Tensor, ...]:
@@ -43,9 +43,13 @@ class WhitenedAttentionBackward(Function):
 
 
 class WhitenedAttention(Function):
-    """``apply(query, key, unary, value, scale, keep_probabilities)``: see
-    :func:`scrn_ops.whitened_attention`. Returns the output; softmax(unary) times value [B, Dv];
-    and the probabilities [B, N, M] if kept. Only the output is differentiable."""
+    """``apply(query, key, unary, value, scale, keep_probabilities, path)``: see
+    :func:`scrn_ops.whitened_attention`.
+
+    Returns the output, and what the backward needs, which is not differentiable: the rows'
+    log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv], and the
+    probabilities [B, N, M] if kept.
+    """
 
     @staticmethod
     def forward(
@@ -55,21 +59,26 @@ class WhitenedAttention(Function):
         value: Tensor,
         scale: float,
         keep_probabilities: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return _ops.whitened_attention.default(query, key, unary, value, scale, keep_probabilities)
+        path: str | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return _ops.whitened_attention.default(
+            query, key, unary, value, scale, keep_probabilities, path
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *tensors, ctx.scale, _ = inputs
-        _, shared, probabilities = output
-        ctx.mark_non_differentiable(shared, probabilities)
+        *tensors, ctx.scale, _, _ = inputs
+        result, log_sum_exp, *rest = output
+        ctx.mark_non_differentiable(log_sum_exp, *rest)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors, shared, probabilities)
+        # The CPU's backward does without the output.
+        kept = result if log_sum_exp.dim() == 2 else log_sum_exp
+        ctx.save_for_backward(*tensors, kept, log_sum_exp, *rest)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
-            return (None,) * 6
+            return (None,) * 7
         query, key, unary, value, *saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[:4]
         # Of another type only where autocast acted below this function.
@@ -77,7 +86,7 @@ class WhitenedAttention(Function):
         gradients = WhitenedAttentionBackward.apply(
             grad, query, key, unary, value, *saved, ctx.scale, *needs
         )
-        return (*wanted(gradients, needs), None, None)
+        return (*wanted(gradients, needs), None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
 from .._checks import check_companion, check_coordinate_dtype, check_dense
+from .table import PATHS
 
 _AXES = {"query": "[B, N, Dk]", "key": "[B, M, Dk]", "unary": "[B, M]", "value": "[B, M, Dv]"}
 
@@ -24,6 +27,31 @@ def check_whitened_attention(query: Tensor, key: Tensor, unary: Tensor, value: T
             )
     if query.shape[2] != key.shape[2]:
         raise ValueError(f"query: expected key's Dk of {key.shape[2]}, got {list(query.shape)}")
+
+
+def check_path(path: str | None, value: Tensor, keep_probabilities: bool = False) -> None:
+    """``path`` is that of the Triton kernels, which run on CUDA and in Triton's interpreter."""
+    if path is not None and path not in PATHS:
+        names = " or ".join(repr(name) for name in PATHS)
+        raise ValueError(f"path: expected None, {names}, got {path!r}")
+    if value.is_cuda and value.dtype == torch.float64:
+        raise NotImplementedError(
+            "value: the CUDA kernels are not for float64, which backend='reference' takes"
+        )
+    if path is not None and value.device.type == "cpu" and not _interpreted():
+        raise NotImplementedError(
+            f"path: expected None on the CPU, got {path!r}; the Triton kernels run on CUDA, and on "
+            "the CPU with TRITON_INTERPRET=1"
+        )
+    if keep_probabilities and (path is not None or value.is_cuda):
+        raise NotImplementedError(
+            "keep_probabilities: expected False for the Triton kernels, whose backward computes "
+            "them again"
+        )
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
 
 
 def _check_axes(name: str, tensor: Tensor) -> None:

@@ -7,12 +7,11 @@ use less memory; beyond some millions of scores the products gain nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from .checks import compute_dtype
+from .chunks import chunks
 from .layout import empty_gradient, empty_output
 
 CHUNK_SCORES = 1 << 22
@@ -47,7 +46,7 @@ def forward(
         return output.copy_(pairwise), shared.squeeze(1), value.new_empty(0, dtype=dtype)
     batch, n, m = q.shape[0], q.shape[1], k.shape[1]
     probabilities = q.new_empty((batch, n, m) if keep else 0)
-    for part, buffers in _chunks(batch, n, m, CHUNK_SCORES, 0 if keep else 1, q):
+    for part, buffers in chunks(batch, n, m, CHUNK_SCORES, 0 if keep else 1, q):
         images, _ = part
         scores = probabilities[part] if keep else buffers[0]
         _softmax_scores(q[part], k[images], scale, scores)
@@ -93,7 +92,7 @@ def backward(
     # Beside kept probabilities there is a buffer of half their size, without them there are two
     # buffers of a quarter each: never more than half of what the formula holds.
     limit = min(CHUNK_SCORES, -(-batch * n * m // (2 if kept else 4)))
-    for part, (slopes, *rest) in _chunks(batch, n, m, limit, 1 if kept else 2, q):
+    for part, (slopes, *rest) in chunks(batch, n, m, limit, 1 if kept else 2, q):
         images, _ = part
         if kept:
             p = probabilities[part]
@@ -132,20 +131,3 @@ def _scaled_product(a: Tensor, b: Tensor, scale: float, out: Tensor) -> None:
 def _softmax_scores(q: Tensor, k: Tensor, scale: float, out: Tensor) -> None:
     _scaled_product(q, k.transpose(1, 2), scale, out)
     torch.softmax(out, dim=2, out=out)
-
-
-def _chunks(
-    batch: int, rows: int, columns: int, limit: int, buffers: int, like: Tensor
-) -> Iterator[tuple[tuple[slice, slice], list[Tensor]]]:
-    """Slices of images and rows with at most ``limit`` scores (but a row at least), and as many
-    buffers for scores, always in the same memory."""
-    images = min(max(1, limit // (rows * columns)), batch)
-    step = rows if images > 1 else min(max(1, limit // columns), rows)
-    memory = like.new_empty(buffers, images * step * columns)
-    for image in range(0, batch, max(images, 1)):
-        many = min(images, batch - image)
-        for row in range(0, rows, step):
-            tall = min(step, rows - row)
-            part = (slice(image, image + many), slice(row, row + tall))
-            used = memory[:, : many * tall * columns].view(buffers, many, tall, columns)
-            yield part, list(used)

@@ -8,7 +8,7 @@ from torch import Tensor
 from .. import _checks, eager, reference
 from ..functional import apply_operator, check_device
 from . import autograd, cpu
-from .checks import check_whitened_attention
+from .checks import check_path, check_whitened_attention
 
 _ops = torch.ops.scrn_ops
 
@@ -21,6 +21,7 @@ def whitened_attention(
     *,
     scale: float = 1.0,
     backend: str | None = None,
+    path: str | None = None,
 ) -> Tensor:
     r"""Attention by whitened embeddings plus attention that all queries share (Eqs. 8 and 9).
 
@@ -40,24 +41,35 @@ def whitened_attention(
         scale: ``s``, for example 1 / sqrt(Dk).
         backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` or
             ``"reference"``, which are both the formula as it stands (twice differentiable).
+        path: of the fused CUDA kernels: ``"flash"``, ``"split_softmax"``, or ``None`` for what
+            the table in ``docs/attention.md`` says.
 
     Returns:
         [B, N, Dv] in value's dtype, channel-major (as of a flattened NCHW map) where value is,
         else contiguous. Autocast casts ``value``.
 
     Raises:
-        ValueError: a rank, size, device or backend that does not fit.
+        ValueError: a rank, size, device, backend or path that does not fit.
         TypeError: not tensors, or dtypes that do not fit each other.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
     backend = _checks.check_backend(backend)
     if backend != "fused":
+        if path is not None:
+            raise ValueError(f"path: expected None for backend={backend!r}, got {path!r}")
         formula = reference if backend == "reference" else eager
         return formula.whitened_attention(query, key, unary, value, scale=scale)
     check_whitened_attention(query, key, unary, value)
     check_device(value)
     value = _checks.autocast_features(value)
+    check_path(path, value)
+    keep = (
+        path is None
+        and not value.is_cuda
+        and _differentiated(query, key, unary, value)
+        and cpu.keeps_probabilities(query, value)
+    )
     output: Tensor = apply_operator(
         autograd.WhitenedAttention,
         _ops.whitened_attention.default,
@@ -66,7 +78,8 @@ def whitened_attention(
         unary,
         value,
         scale,
-        _differentiated(query, key, unary, value) and cpu.keeps_probabilities(query, value),
+        keep,
+        path,
     )[0]
     return output
 

@@ -10,16 +10,17 @@ from torch import Tensor
 from .. import _checks
 from .._flops import register_flop_formula
 from . import cpu
-from .checks import check_whitened_attention, compute_dtype
+from .checks import check_path, check_whitened_attention, compute_dtype
 from .layout import empty_gradient, empty_output
 
 # Exported programs store these.
 _SCHEMAS = (
     "whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, float scale=1.0, "
-    "bool keep_probabilities=False) -> (Tensor output, Tensor shared, Tensor probabilities)",
+    "bool keep_probabilities=False, str? path=None) "
+    "-> (Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities)",
     "whitened_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor unary, "
-    "Tensor value, Tensor shared, Tensor probabilities, float scale, bool need_query, "
-    "bool need_key, bool need_unary, bool need_value) "
+    "Tensor value, Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities, "
+    "float scale, bool need_query, bool need_key, bool need_unary, bool need_value) "
     "-> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, Tensor grad_value)",
 )
 
@@ -27,6 +28,9 @@ _library = torch.library.Library("scrn_ops", "FRAGMENT")
 for _schema in _SCHEMAS:
     _library.define(_schema)
 _ops = torch.ops.scrn_ops
+
+
+Results = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.library.impl(_library, "whitened_attention", "CPU")
@@ -37,24 +41,60 @@ def _(
     value: Tensor,
     scale: float = 1.0,
     keep_probabilities: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+    path: str | None = None,
+) -> Results:
     check_whitened_attention(query, key, unary, value)
-    return cpu.forward(query, key, unary, value, scale, keep_probabilities)
+    check_path(path, value, keep_probabilities)
+    if path is not None:
+        return _by_triton(query, key, unary, value, scale, path)
+    output, shared, probabilities = cpu.forward(query, key, unary, value, scale, keep_probabilities)
+    return output, shared.new_empty(0), shared, probabilities
+
+
+@torch.library.impl(_library, "whitened_attention", "CUDA")
+def _(
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    scale: float = 1.0,
+    keep_probabilities: bool = False,
+    path: str | None = None,
+) -> Results:
+    check_whitened_attention(query, key, unary, value)
+    check_path(path, value, keep_probabilities)
+    return _by_triton(query, key, unary, value, scale, path)
+
+
+def _by_triton(
+    query: Tensor, key: Tensor, unary: Tensor, value: Tensor, scale: float, path: str | None
+) -> Results:
+    from .kernels.forward import forward
+
+    output, log_sum_exp, shared = forward(query, key, unary, value, scale, path)
+    return output, log_sum_exp, shared, shared.new_empty(0)
 
 
 @torch.library.impl(_library, "whitened_attention_backward", "CPU")
+@torch.library.impl(_library, "whitened_attention_backward", "CUDA")
 def _(
     grad: Tensor,
     query: Tensor,
     key: Tensor,
     unary: Tensor,
     value: Tensor,
+    output: Tensor,
+    log_sum_exp: Tensor,
     shared: Tensor,
     probabilities: Tensor,
     scale: float,
     *needs: bool,
 ) -> tuple[Tensor, ...]:
-    _check_backward(grad, query, key, unary, value, shared)
+    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared)
+    if log_sum_exp.dim() == 2:
+        from .kernels.backward import backward
+
+        return backward(grad, query, key, unary, value, output, log_sum_exp, shared, scale, needs)
     return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
 
 
@@ -66,14 +106,19 @@ def _(
     value: Tensor,
     scale: float = 1.0,
     keep_probabilities: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+    path: str | None = None,
+) -> Results:
     check_whitened_attention(query, key, unary, value)
+    check_path(path, value, keep_probabilities)
     batch, n, _ = query.shape
     _, m, channels = value.shape
     dtype = compute_dtype(value)
+    by_triton = path is not None or value.is_cuda
+    log_sum_exp = (batch, n) if by_triton else (0,)
     probabilities = (batch, n, m) if keep_probabilities else (0,)
     return (
         empty_output(value, n),
+        value.new_empty(log_sum_exp, dtype=dtype),
         value.new_empty(batch, channels, dtype=dtype),
         value.new_empty(probabilities, dtype=dtype),
     )
@@ -86,24 +131,36 @@ def _(
     key: Tensor,
     unary: Tensor,
     value: Tensor,
+    output: Tensor,
+    log_sum_exp: Tensor,
     shared: Tensor,
     probabilities: Tensor,
     scale: float,
     *needs: bool,
 ) -> tuple[Tensor, ...]:
-    _check_backward(grad, query, key, unary, value, shared)
+    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared)
     inputs = (query, key, unary, value)
     return tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
 
 
 def _check_backward(
-    grad: Tensor, query: Tensor, key: Tensor, unary: Tensor, value: Tensor, shared: Tensor
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    output: Tensor,
+    log_sum_exp: Tensor,
+    shared: Tensor,
 ) -> None:
     check_whitened_attention(query, key, unary, value)
     (batch, n, _), channels = query.shape, value.shape[2]
-    device = value.device
+    device, dtype = value.device, compute_dtype(value)
     _checks.check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
-    _checks.check_gradient("shared", shared, (batch, channels), compute_dtype(value), device)
+    _checks.check_gradient("shared", shared, (batch, channels), dtype, device)
+    if log_sum_exp.dim() == 2 or value.is_cuda:
+        _checks.check_gradient("output", output, (batch, n, channels), value.dtype, device)
+        _checks.check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)
 
 
 # As torch counts: the multiplications and additions of matrix products, two each.
@@ -120,6 +177,8 @@ def _(
     key: Any,
     unary: Any,
     value: Any,
+    output: Any,
+    log_sum_exp: Any,
     shared: Any,
     probabilities: Any,
     scale: float,

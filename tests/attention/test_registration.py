@@ -20,12 +20,12 @@ SHAPE = Shape(2, 7, 9, 16, 24)
 # Exported programs store these: a change breaks them.
 SCHEMAS = """\
 scrn_ops::whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, \
-float scale=1., bool keep_probabilities=False) -> (Tensor output, Tensor shared, \
-Tensor probabilities)
+float scale=1., bool keep_probabilities=False, str? path=None) -> (Tensor output, \
+Tensor log_sum_exp, Tensor shared, Tensor probabilities)
 scrn_ops::whitened_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor unary, \
-Tensor value, Tensor shared, Tensor probabilities, float scale, bool need_query, bool need_key, \
-bool need_unary, bool need_value) -> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, \
-Tensor grad_value)
+Tensor value, Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities, \
+float scale, bool need_query, bool need_key, bool need_unary, bool need_value) \
+-> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, Tensor grad_value)
 """
 
 
@@ -41,7 +41,7 @@ def arguments(name, tensors, keep, needs=(True,) * 4):
         return (*tensors, 0.7, keep)
     tensors = [t.detach() for t in tensors]
     output, *saved = ops.whitened_attention(*tensors, 0.7, keep)
-    return (torch.randn_like(output), *tensors, *saved, 0.7, *needs)
+    return (torch.randn_like(output), *tensors, output, *saved, 0.7, *needs)
 
 
 NAMES = ("whitened_attention", "whitened_attention_backward")
@@ -135,7 +135,7 @@ def test_the_operator_and_the_function_under_autocast():
         expected = scrn_ops.whitened_attention(*tensors, scale=0.7)
         outputs = [
             ops.whitened_attention(*tensors, 0.7, True)[0],
-            autograd.WhitenedAttention.apply(*tensors, 0.7, True)[0],
+            autograd.WhitenedAttention.apply(*tensors, 0.7, True, None)[0],
         ]
     wanted = torch.autograd.grad(expected.float().sum(), tensors)
     for output in outputs:

@@ -1,0 +1,128 @@
+"""Which path and which tiles a shape gets on a GPU: a fixed table, no tuning at run time.
+
+The rows were chosen by compiling them: those here use no local memory and fit the shared memory
+of every architecture of their column. ``python -m scrn_ops.attention.tune`` times rows on a
+device and prints a table to put in their place.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PATHS = ("flash", "split_softmax")
+FLASH_WIDTH = 256  # the widest embedding that the flash kernel holds
+CHUNK_BYTES = 16 << 20  # of scores: about a third of an H100's L2 cache
+FAMILIES = (80, 90, 100, 120)
+
+
+class Tiles(NamedTuple):
+    """Sizes of a program's tile and its launch options.
+
+    ``n`` and ``m`` are the output's rows and columns, or queries and keys; ``k`` is the depth of
+    a step of a product, or for the kernels that end in values the channels of a tile.
+    """
+
+    n: int
+    m: int
+    k: int
+    warps: int
+    stages: int
+
+
+class Row(NamedTuple):
+    """Tiles for embeddings up to ``width`` and values up to ``channels`` wide."""
+
+    width: int
+    channels: int
+    tiles: Tiles
+
+
+def family(capability: tuple[int, int]) -> int:
+    """The column of a compute capability: 8.6, 8.9 and 12.x have 99 KiB of shared memory."""
+    major, minor = capability
+    if major == 8:
+        return 80 if minor == 0 else 120
+    return {9: 90, 10: 100}.get(major, 120 if major == 12 else 100)
+
+
+def choose_path(width: int, channels: int, itemsize: int) -> str:
+    """``"flash"`` for half types with Dk and Dv up to 256, else ``"split_softmax"``.
+
+    The flash kernel recomputes the scores for every tile of 256 channels, and in float32 its
+    tiles would have to be too small.
+    """
+    if itemsize == 2 and width <= FLASH_WIDTH and channels <= 256:
+        return "flash"
+    return "split_softmax"
+
+
+_EVERY = 1 << 30
+# By kernel and whether the operands are half types.
+_TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
+    ("flash", True): {
+        80: (
+            Row(64, 64, Tiles(128, 64, 64, 4, 3)),
+            Row(128, 128, Tiles(128, 64, 128, 8, 2)),
+            Row(256, _EVERY, Tiles(64, 32, 256, 8, 2)),
+        ),
+        90: (
+            Row(64, 64, Tiles(128, 64, 64, 4, 3)),
+            Row(128, 128, Tiles(128, 64, 128, 8, 3)),
+            Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),
+        ),
+        100: (
+            Row(64, 64, Tiles(128, 64, 64, 4, 3)),
+            Row(128, 128, Tiles(128, 64, 128, 8, 3)),
+            Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),
+        ),
+        120: (
+            Row(64, 64, Tiles(128, 64, 64, 4, 2)),
+            Row(128, 128, Tiles(64, 32, 128, 4, 2)),
+            Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),
+        ),
+    },
+    ("flash", False): dict.fromkeys(
+        FAMILIES, (Row(64, 64, Tiles(32, 32, 32, 4, 1)), Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)))
+    ),
+    ("exponentials", True): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)
+    ),
+    ("exponentials", False): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)
+    ),
+    ("weighted_values", True): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 32, 128, 8, 3)),)
+    ),
+    ("weighted_values", False): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 32, 64, 8, 2)),)
+    ),
+    ("score_gradients", True): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)
+    ),
+    ("score_gradients", False): dict.fromkeys(
+        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)
+    ),
+    ("product", True): dict.fromkeys(FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)),
+    ("product", False): dict.fromkeys(FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)),
+}
+KERNELS = tuple(dict.fromkeys(kernel for kernel, _ in _TABLE))
+
+
+def rows(kernel: str, half: bool, family: int) -> tuple[Row, ...]:
+    return _TABLE[kernel, half][family]
+
+
+def tiles(kernel: str, width: int, channels: int, itemsize: int, family: int) -> Tiles:
+    for row in rows(kernel, itemsize == 2, family):
+        if width <= row.width and channels <= row.channels:
+            return row.tiles
+    raise ValueError(f"width: expected at most {FLASH_WIDTH} for {kernel}, got {width}")
+
+
+def key_splits(programs: int, m: int, block: int, processors: int) -> tuple[int, int]:
+    """How many parts the keys are split into, and how many keys each has: enough for every
+    multiprocessor to have a program, but two blocks of keys at least in each part."""
+    blocks = -(-m // block)
+    wanted = max(1, min(processors // max(programs, 1), blocks // 2))
+    keys = -(-blocks // wanted) * block
+    return -(-m // keys), keys

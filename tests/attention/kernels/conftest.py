@@ -1,0 +1,46 @@
+"""The Triton kernels: on the CPU in Triton's interpreter (``TRITON_INTERPRET=1``, set before
+anything imports triton), which ``test_interpreted.py`` starts, or on a CUDA device."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from scrn_ops.attention import table
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+collect_ignore_glob = [] if INTERPRETED or torch.cuda.is_available() else ["test_*.py"]
+
+SMALL = {
+    "flash": table.Tiles(16, 32, 16, 4, 1),
+    "exponentials": table.Tiles(16, 32, 16, 4, 1),
+    "weighted_values": table.Tiles(32, 16, 16, 4, 1),
+    "score_gradients": table.Tiles(16, 32, 16, 4, 1),
+    "product": table.Tiles(32, 16, 16, 4, 1),
+}
+
+
+@pytest.fixture
+def device() -> str:
+    return "cpu" if INTERPRETED else "cuda"
+
+
+@pytest.fixture(params=table.PATHS)
+def path(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So small that little shapes have several blocks in every direction, keys split in parts,
+    chunks of few queries, and tails everywhere."""
+    monkeypatch.setattr(table, "tiles", lambda kernel, *_: SMALL[kernel])
+    monkeypatch.setattr(table, "CHUNK_BYTES", 4000)
+
+    def key_splits(programs: int, m: int, block: int, processors: int) -> tuple[int, int]:
+        return -(-m // block), block
+
+    monkeypatch.setattr(table, "key_splits", key_splits)

@@ -1,0 +1,104 @@
+"""The Triton kernels under opcheck, torch.compile, vmap and autocast, and their memory."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.library import opcheck
+
+import scrn_ops
+from scrn_ops.attention import table
+from scrn_ops.attention.chunks import chunks
+
+from ..cases import BF16, F32, Shape, inputs, values_and_gradients
+
+ops = torch.ops.scrn_ops
+SHAPE = Shape(2, 7, 9, 16, 24)
+
+
+def test_opcheck(device, path):
+    tensors = inputs(SHAPE, F32, device, layout="channel_major")
+    opcheck(ops.whitened_attention.default, (*tensors, 0.7, False, path))
+    plain = [t.detach() for t in tensors]
+    output, *saved = ops.whitened_attention(*plain, 0.7, False, path)
+    for needs in ((True,) * 4, (True, False, True, False)):
+        args = (torch.randn_like(output), *plain, output, *saved, 0.7, *needs)
+        opcheck(ops.whitened_attention_backward.default, args)
+
+
+def test_one_graph_for_many_shapes(device, path):
+    def chain(*tensors):
+        return scrn_ops.whitened_attention(*tensors, scale=0.3, path=path).relu()
+
+    torch._dynamo.reset()
+    compiled = torch.compile(chain, fullgraph=True, dynamic=True, backend="aot_eager")
+    for shape in (Shape(4, 7, 9, 16, 24), Shape(3, 19, 13, 20, 32)):
+        tensors = inputs(shape, F32, device)
+        got = values_and_gradients(compiled, tensors)[0]
+        for a, b in zip(got, values_and_gradients(chain, tensors)[0], strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_vmap(device, path):
+    tensors = [t.detach() for t in inputs(SHAPE, F32, device)]
+    batches = [torch.stack([t, t * 0.9]) for t in tensors]
+    op = partial(scrn_ops.whitened_attention, path=path)
+    expected = torch.stack([op(*(b[i] for b in batches)) for i in range(2)])
+    torch.testing.assert_close(torch.vmap(op)(*batches), expected)
+
+
+def test_autocast(device, path):
+    query, key, unary, value = inputs(SHAPE, F32, device)
+    op = partial(scrn_ops.whitened_attention, path=path)
+    expected = op(query, key, unary, value.bfloat16())
+    with torch.autocast(device, dtype=BF16):
+        output = op(query, key, unary, value)
+    assert output.dtype == BF16
+    assert torch.equal(output, expected)
+
+
+def test_options_that_do_not_fit(device):
+    tensors = inputs(SHAPE, F32, device)
+    with pytest.raises(ValueError, match=r"path: expected None, 'flash' or .*got 'fast'"):
+        scrn_ops.whitened_attention(*tensors, path="fast")
+    with pytest.raises(NotImplementedError, match="keep_probabilities: expected False"):
+        ops.whitened_attention(*tensors, 1.0, True, "flash")
+    with pytest.raises(ValueError, match="width: expected at most 256 for flash, got 300"):
+        scrn_ops.whitened_attention(*inputs(Shape(1, 3, 3, 300, 16), F32, device), path="flash")
+
+
+def test_scores_in_memory_are_bounded(monkeypatch):
+    """Whatever N: a chunk's rows times M, and a row at least."""
+    like = torch.empty(0)
+    for batch, rows, columns, limit in (
+        (1, 5000, 700, 7000), (7, 30, 20, 1300), (3, 11, 999, 100), (5, 4, 4, 10**6),
+    ):  # fmt: skip
+        seen = torch.zeros(batch, rows)
+        for part, (a, b) in chunks(batch, rows, columns, limit, 2, like):
+            assert a.shape == b.shape == (*seen[part].shape, columns)
+            assert a.numel() <= max(limit, columns)
+            assert a.data_ptr() != b.data_ptr()
+            seen[part] += 1
+        assert (seen == 1).all()
+
+
+def test_key_splits():
+    """Keys are split where there are fewer programs than processors, into parts that are
+    multiples of a block and never empty."""
+    assert table.key_splits(200, 4096, 64, 132) == (1, 4096)
+    for programs in (1, 8, 32, 131):
+        for m in (1, 63, 64, 65, 500, 2048, 8191):
+            splits, keys = table.key_splits(programs, m, 64, 132)
+            assert keys % 64 == 0
+            assert (splits - 1) * keys < m <= splits * keys
+            assert splits * programs <= 132
+            if m >= 8 * 64 and programs <= 32:
+                assert splits > 1
+
+
+def test_paths():
+    assert table.choose_path(256, 256, 2) == "flash"
+    for width, channels, itemsize in ((256, 1024, 2), (300, 64, 2), (64, 64, 4), (256, 256, 4)):
+        assert table.choose_path(width, channels, itemsize) == "split_softmax"
