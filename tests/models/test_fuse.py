@@ -1,0 +1,149 @@
+"""The network rewritten for inference."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scrn.models import fused as forms
+from scrn.models import network
+from scrn.models.backbones.large_kernel import Block
+from scrn.models.folding import channel_affine, fold_after, fold_before, scale_output
+
+from .helpers import build, image, randomise, relative
+
+
+def norm(channels: int, seed: int = 1) -> nn.BatchNorm2d:
+    return randomise(nn.BatchNorm2d(channels), seed).eval()
+
+
+@torch.no_grad()
+def test_folding_is_exact() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 7, 9)
+    for conv in (
+        nn.Conv2d(4, 6, 3, padding=1, bias=False),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4),
+    ):
+        behind = norm(conv.out_channels)
+        before = {key: value.clone() for key, value in conv.state_dict().items()}
+        assert relative(fold_after(conv, behind)(x), behind(conv(x))) < 1e-6
+        assert all(torch.equal(before[key], value) for key, value in conv.state_dict().items())
+    pointwise, ahead = nn.Conv2d(4, 6, 1), norm(4)
+    assert relative(fold_before(ahead, pointwise)(x), pointwise(ahead(x))) < 1e-6
+    scale = torch.randn(6)
+    scaled = scale_output(pointwise, scale)(x)
+    assert relative(scaled, scale[:, None, None] * pointwise(x)) < 1e-6
+
+
+def test_what_cannot_be_folded_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one without padding and groups"):
+        fold_before(norm(4), nn.Conv2d(4, 4, 3, padding=1))
+    with pytest.raises(ValueError, match="expected running statistics"):
+        channel_affine(nn.BatchNorm2d(4, track_running_stats=False))
+
+
+@pytest.mark.parametrize("backbone", ["mscan_t", "van_t", "timm:tf_efficientnet_lite0"])
+@torch.no_grad()
+def test_no_norm_is_left_and_the_model_stays_as_it_was(backbone: str) -> None:
+    model = build(backbone).eval()
+    before = copy.deepcopy(model.state_dict())
+    x = image(64, 96)
+    expected = model(x)
+    fused = model.fuse()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
+    fused(x)
+    assert torch.equal(model(x), expected)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@torch.no_grad()
+def test_a_model_in_training_is_fused_as_it_evaluates() -> None:
+    model = build("timm:test_resnet").train()
+    x = image(64, 96)
+    fused = model.fuse()
+    assert model.training
+    assert relative(fused(x), model.eval()(x)) < 1e-5
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@torch.no_grad()
+def test_bands_are_the_whole(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every remainder of the height by the band."""
+    torch.manual_seed(0)
+    block = randomise(Block(8, 4, 0.0, forms.MultiScaleGate)).eval()
+    module = forms.FusedBlock(block).to(memory_format=torch.channels_last)
+    calls = []
+    band = forms.FusedMlp._band
+
+    def counted(self: nn.Module, x: Tensor, output: Tensor, start: int, stop: int) -> None:
+        calls.append((start, stop))
+        band(self, x, output, start, stop)
+
+    monkeypatch.setattr(forms.FusedMlp, "_band", counted)
+    monkeypatch.setattr(forms, "_BAND", 5 * 32 * 11)  # rows of 11 pixels, hidden maps of 32
+    for height in range(4, 23):
+        calls.clear()
+        x = torch.randn(batch, 8, height, 11).contiguous(memory_format=torch.channels_last)
+        assert relative(module(x.clone(memory_format=torch.preserve_format)), block(x)) < 1e-5
+        assert len(calls) == (batch * -(-height // 5) if height > 5 else 0)
+
+
+@torch.no_grad()
+def test_dtype_and_layout_are_kept() -> None:
+    model = build("mscan_t").eval().double().to(memory_format=torch.channels_last)
+    x = image(64, 96).double().contiguous(memory_format=torch.channels_last)
+    fused = model.fuse()
+    assert {p.dtype for p in fused.parameters()} == {torch.float64}
+    assert relative(fused(x), model(x)) < 1e-12
+
+
+def test_a_fused_model_compiles_and_exports() -> None:
+    fused = build("mscan_t").fuse()
+    x = image(64, 96)
+    torch._dynamo.reset()
+    compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
+    assert relative(compiled(x), fused(x)) < 1e-5
+    program = torch.export.export(fused, (x,))
+    assert relative(program.module()(x), fused(x)) < 1e-5
+
+
+def test_what_a_fused_model_refuses(tmp_path: Path) -> None:
+    fused = build("timm:test_resnet").fuse()
+    with pytest.raises(ValueError, match="train: a fused model is for inference"):
+        fused.train()
+    assert fused.eval() is fused
+    with pytest.raises(ValueError, match="fuse: the model is fused already"):
+        fused.fuse()
+    with pytest.raises(ValueError, match="save_pretrained: a fused model cannot be built again"):
+        fused.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="return_embedding: a fused model has no embedding head"):
+        fused(image(64, 64), return_embedding=True)
+    with pytest.raises(ValueError, match=f"at least {network.MIN_SIZE}"):
+        fused(torch.zeros(1, 3, 31, 64))
+
+
+def test_a_backbone_that_cannot_be_traced_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = importlib.import_module("scrn.models.fuse")  # the package has a function of that name
+
+    def fail(self: object, root: nn.Module) -> None:
+        raise TypeError("control flow")
+
+    monkeypatch.setattr(module._Tracer, "trace", fail)
+    model = build("timm:test_resnet").eval()
+    with caplog.at_level(logging.WARNING):
+        fused = model.fuse()
+    assert "keeps its batch norms: torch.fx cannot trace it: control flow" in caplog.text
+    x = image(64, 96)
+    with torch.no_grad():
+        assert relative(fused(x), model(x)) < 1e-5

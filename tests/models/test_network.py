@@ -1,0 +1,122 @@
+"""The network's arguments, sizes and parts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scrn import SCRN, build_model
+from scrn.models import BACKBONES, create_backbone
+from scrn.models.layers import DropPath
+
+from .helpers import build, image, relative
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backbone": "resnet18"}, r"backbone: expected one of 'mscan_t', .*or 'timm:<name>', got"),
+        ({"backbone": "timm:resnet_none"}, r"backbone: timm .* has no model 'resnet_none'"),
+        ({"backbone": "timm:vit_tiny_patch16_224"}, r"backbone: expected a timm model with maps"),
+        ({"upsampler": "nearest"}, r"upsampler: expected one of 'bilinear'.*got 'nearest'"),
+        ({"context": "aspp"}, r"context: expected one of 'f4'.*got 'aspp'"),
+        ({"num_classes": 0}, r"num_classes: expected at least 1, got 0"),
+        ({"ops": "cuda"}, r"ops: expected 'fused', 'eager' or 'reference', got 'cuda'"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(**({"backbone": "timm:test_resnet"} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 64, 64), r"image: expected \[B, 3, H, W\], got \[3, 64, 64\]"),
+        ((1, 4, 64, 64), r"image: expected \[B, 3, H, W\], got \[1, 4, 64, 64\]"),
+        ((1, 3, 31, 64), r"at least 32, got 31x64"),
+        ((1, 3, 64, 16), r"at least 32, got 64x16"),
+    ],
+)
+def test_bad_images(shape: tuple[int, ...], message: str) -> None:
+    model = build("timm:test_resnet")
+    with pytest.raises(ValueError, match=message):
+        model(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (63, 32), (90, 161)], ids=str)
+@pytest.mark.parametrize("backbone", ["mscan_t", "van_t", "timm:resnet18"])
+@torch.no_grad()
+def test_sizes(backbone: str, size: tuple[int, int]) -> None:
+    model = build(backbone).eval()
+    x = image(*size)
+    assert model(x).shape == (2, 5, *size)
+    assert model(x).isfinite().all()
+    for feature, stride in zip(model.backbone(x), (4, 8, 16, 32), strict=True):
+        assert feature.shape[2:] == (-(-size[0] // stride), -(-size[1] // stride))
+
+
+@torch.no_grad()
+def test_parts_make_the_whole() -> None:
+    model = build("mscan_t").eval()
+    x = image(97, 131)
+    features = model.backbone(x)
+    assert [f.shape[1] for f in features] == list(model.backbone.channels) == [32, 64, 160, 256]
+    maps = [model.context(features)]
+    assert maps[0].shape == (2, 128, 4, 5)
+    assert len(model.upsamplers) == 3
+    for level in (2, 1, 0):
+        high = model.decoder.laterals[level](features[level])
+        maps.insert(0, model.decoder.convs[level](model.upsamplers[level](maps[0], high)))
+    for ours, theirs in zip(maps, model.decode(x), strict=True):
+        assert torch.equal(ours, theirs)
+    logits = torch.nn.functional.interpolate(model.head(maps[0]), (97, 131), mode="bilinear")
+    assert relative(model(x), logits) < 1e-6
+
+
+@torch.no_grad()
+def test_the_embedding_has_unit_length_and_serves_training_alone() -> None:
+    model = build("timm:test_resnet").eval()
+    x = image(64, 96)
+    logits, embedding = model(x, return_embedding=True)
+    assert embedding.shape == (2, 256, 16, 24)
+    assert torch.allclose(embedding.norm(dim=1), torch.ones(2, 16, 24), atol=1e-5)
+    for parameter in model.embedding.parameters():
+        parameter.fill_(float("nan"))
+    assert torch.equal(model(x), logits)
+
+
+def test_the_weights_are_the_same_for_all_ops() -> None:
+    states = []
+    for ops in ("fused", "eager", "reference"):
+        torch.manual_seed(0)
+        states.append(build_model("timm:test_resnet", ops=ops).state_dict())
+    for state in states[1:]:
+        assert all(torch.equal(state[key], value) for key, value in states[0].items())
+
+
+def test_widths() -> None:
+    assert SCRN("timm:test_resnet", width=48).decode(image(64, 64))[0].shape[1] == 48
+    with pytest.raises(ValueError, match="width: expected at least 1, got 0"):
+        SCRN("timm:test_resnet", width=0)
+    for name in BACKBONES:
+        with torch.device("meta"):
+            channels = create_backbone(name).channels
+        assert sum(channels) == (512 if name.endswith("_t") else 1024)
+
+
+def test_dropped_paths() -> None:
+    """Whole samples, the others scaled so that the mean stays; none in evaluation."""
+    x = torch.ones(4000, 1, 2, 2)
+    drop = DropPath(0.25)
+    values = drop(x).flatten(1)
+    assert sorted(set(values.flatten().tolist())) == pytest.approx([0.0, 1 / 0.75])
+    assert (values == values[:, :1]).all()
+    assert values.mean().item() == pytest.approx(1, abs=0.05)
+    assert drop.eval()(x) is x
+    rates = [m.rate for m in create_backbone("mscan_t").modules() if isinstance(m, DropPath)]
+    assert rates[0] == 0
+    assert rates[-1] == pytest.approx(0.1)
+    assert rates == sorted(rates)
+    with pytest.raises(ValueError, match="rate: expected a probability below 1, got 1"):
+        DropPath(1)
