@@ -46,12 +46,12 @@ def _measure(
     gc.collect()
     with torch.no_grad():
         model(variant.image(torch.zeros(1, 3, *_WARM_UP, device=device)))
-        before = _start(device)
+        before = start(device)
         model(variant.image(torch.randn(1, 3, *size, device=device)))
-    return _peak(device) - before
+    return peak(device) - before
 
 
-def _start(device: str) -> int:
+def start(device: str) -> int:
     """Resets the peak; the memory in use."""
     if device != "cpu":
         torch.cuda.synchronize()
@@ -61,7 +61,8 @@ def _start(device: str) -> int:
     return _status("VmRSS")
 
 
-def _peak(device: str) -> int:
+def peak(device: str) -> int:
+    """The most bytes in use since :func:`start`."""
     if device != "cpu":
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated()

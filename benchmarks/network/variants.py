@@ -70,11 +70,17 @@ def calibrated(backbone: str, num_classes: int, image: Tensor) -> SCRN:
     model.train()(torch.cat((image, image.flip(3))))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+    displace(model.eval(), image)
+    return model
+
+
+@torch.no_grad()
+def displace(model: SCRN, image: Tensor) -> None:
+    """Gives the upsamplers offsets of a pixel or two on this image, as training does."""
     handles = [module.register_forward_pre_hook(_scale_offsets) for module in model.upsamplers]
-    model.eval()(image)
+    model(image)
     for handle in handles:
         handle.remove()
-    return model
 
 
 def _scale_offsets(module: nn.Module, inputs: Any) -> None:

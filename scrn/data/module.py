@@ -139,8 +139,7 @@ class SegmentationData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         hp = self.hparams
-        ready = dist.is_available() and dist.is_initialized()
-        rank, world = (dist.get_rank(), dist.get_world_size()) if ready else (0, 1)
+        rank, world = _place()
         order = EpochBatchSampler(len(self.train_set), hp.batch_size, hp.seed, rank, world)
         return ResumableLoader(
             self.train_set,
@@ -154,4 +153,21 @@ class SegmentationData(L.LightningDataModule):
         return len(self.train_set) // (self.hparams.batch_size * world)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.val_set, batch_size=1, num_workers=self.hparams.workers)
+        """Every process evaluates its part of the images: each image once in all."""
+        rank, world = _place()
+        if len(self.val_set) < world:
+            raise ValueError(
+                f"devices: expected at most the {len(self.val_set)} images of the validation set, "
+                f"got {world} processes"
+            )
+        mine = range(rank, len(self.val_set), world)
+        return DataLoader(
+            self.val_set, batch_size=1, sampler=mine, num_workers=self.hparams.workers
+        )
+
+
+def _place() -> tuple[int, int]:
+    """This process's rank, and how many there are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

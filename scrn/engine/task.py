@@ -41,7 +41,8 @@ class Segmentation(L.LightningModule):
         weights: a saved model's folder (see ``scrn export``) or a checkpoint, whose weights the
             whole network starts from; "packaged" takes those that come with the package.
         output: folder for the evaluation's files; None writes none.
-        visualize: number of validation images shown as pictures in it.
+        visualize: number of validation images shown as pictures in it (of the first process's,
+            where several evaluate).
         baseline: folder or checkpoint of another model, shown beside this one's predictions.
         seed: of all that a training step draws (anchors, drop path), with the step's number.
     """
@@ -188,7 +189,8 @@ class Segmentation(L.LightningModule):
         prediction = probabilities(self.model, image, self.inference, size).argmax(1)
         self.val_scores.update(prediction, labels)
         if self._writes() and batch_idx < self.hparams.visualize:
-            self._show(batch_idx, image, labels[0], prediction[0])
+            # Every process has its part of the images, this one the first of each round.
+            self._show(batch_idx * self.trainer.world_size, image, labels[0], prediction[0])
 
     def on_validation_epoch_end(self) -> None:
         scores = self.val_scores.compute()
@@ -200,7 +202,7 @@ class Segmentation(L.LightningModule):
                 "val/boundary_f": scores.boundary_f,
             },
             prog_bar=True,
-            rank_zero_only=True,
+            sync_dist=True,
         )
         if self.trainer.sanity_checking or not self.trainer.is_global_zero:
             return

@@ -1,7 +1,13 @@
 """Two processes against one with the double batch (gloo, on the CPU)."""
 
+import json
+
 import pytest
 import torch
+
+from scrn.data import CamVid, evaluation_transform
+from scrn.engine.task import Segmentation
+from scrn.metrics import SegmentationScores
 
 from .command import recipe, scrn, tiny_camvid
 
@@ -56,7 +62,25 @@ def test_ranks_end_with_the_same_bits_under_the_full_loss(root):
     assert differing
 
 
-def _model():
-    from scrn.engine.task import Segmentation
+@pytest.mark.slow
+def test_two_processes_evaluate_every_image_once(root):
+    config = recipe(root, "evaluated")
+    scrn(
+        "validate", "--config", config, "--trainer.default_root_dir", root,
+        "--trainer.devices", 2, "--trainer.strategy", "ddp", "--model.output", root / "report",
+        processes=2,
+    )  # fmt: skip
+    scores = json.loads((root / "report/scores.json").read_text())
+    data = CamVid(root / "set", "val", evaluation_transform())
+    expected, model = SegmentationScores(11), _model().model.eval()
+    for image, labels in data:
+        with torch.no_grad():
+            expected.update(model(image[None]).argmax(1), labels[None])
+    confusion = torch.tensor(scores["confusion"])
+    assert (confusion - expected.compute().confusion).abs().sum() <= 4  # of 8192 pixels
+    assert int(confusion.sum()) == int(expected.compute().confusion.sum())
+    assert scores["boundary_f"] == pytest.approx(expected.compute().boundary_f, abs=0.01)
 
+
+def _model():
     return Segmentation("timm:tf_efficientnet_lite0", num_classes=11)

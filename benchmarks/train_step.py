@@ -1,0 +1,168 @@
+"""``python -m benchmarks.train_step``: a training step of the CamVid recipe on the CPU, with fused,
+eager and reference ops: seconds and peak memory.
+
+A backend whose loss or gradients differ from the reference's stops the run before anything is
+timed, and the exit status is 1. A step is forward, loss, backward and optimiser; neither loading
+images nor averaging weights is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from scrn.data.module import SegmentationData
+from scrn.engine.task import Segmentation, parameter_groups
+from scrn.losses import cross_entropy
+from scrn_ops._allocator import keep_freed_memory
+
+from . import environment
+from .demo.data import camvid_root
+from .network import measure, memory
+from .network.variants import displace, with_ops
+
+RECIPE = Path(__file__).resolve().parent.parent / "scrn/configs/camvid.yaml"
+OPS = ("fused", "eager", "reference")
+ALLOWED_LOSS, ALLOWED_GRADIENT = 1e-5, 1e-3  # relative; in float32, over the whole network
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train_step", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="steps of each that are timed")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
+    parser.add_argument("--memory", choices=OPS, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as training does
+    recipe = yaml.safe_load(RECIPE.read_text())
+    if options.memory:
+        print(_peak_bytes(recipe, options.memory))
+        return 0
+    source, image, labels = batch(recipe)
+    facts = environment.describe("cpu") | {"threads": options.threads, "images": source}
+    print(environment.headline(facts))
+    print(f"{tuple(image.shape)} {source}, {options.threads} threads")
+    task = make_task(recipe)
+    displace(task.model, image)
+    tasks = {ops: with_ops(task, ops) for ops in OPS}
+    errors = {ops: deviation(tasks[ops], tasks["reference"], image, labels) for ops in OPS[:-1]}
+    for ops, (loss, gradient) in errors.items():
+        print(f"{ops}: loss off by {loss:.1e}, gradients by {gradient:.1e} (of the reference's)")
+        # Written so that NaN is wrong.
+        if not (loss <= ALLOWED_LOSS and gradient <= ALLOWED_GRADIENT):
+            print(f"WRONG: allowed are {ALLOWED_LOSS:.0e} and {ALLOWED_GRADIENT:.0e}")
+            return 1
+    steps = {ops: step(each, image, labels) for ops, each in tasks.items()}
+    seconds = measure.in_turns(steps, "cpu", options.rounds)
+    peaks = {ops: _peak_in_own_process(ops, options.threads) for ops in OPS}
+    print(f"\n{'ops':12}{'best s':>8}{'median':>8}{'x':>7}{'peak MB':>9}{'x':>7}")
+    for ops in OPS:
+        best = min(seconds[ops])
+        print(
+            f"{ops:12}{best:>8.2f}{statistics.median(seconds[ops]):>8.2f}"
+            f"{min(seconds['reference']) / best:>7.2f}"
+            f"{peaks[ops] / 1e6:>9.0f}{peaks['reference'] / peaks[ops]:>7.2f}"
+        )
+    if options.json:
+        content = {"facts": facts, "errors": errors, "seconds": seconds, "peak_bytes": peaks}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"\nwritten: {options.json}")
+    return 0
+
+
+def make_task(recipe: dict[str, Any]) -> Segmentation:
+    """The recipe's network and loss, with random weights."""
+    return Segmentation(**(recipe["model"] | {"pretrained": None})).train()
+
+
+def batch(recipe: dict[str, Any]) -> tuple[str, Tensor, Tensor]:
+    """Where it comes from, and the recipe's first batch: of CamVid, or of noise."""
+    settings = recipe["data"]
+    root = camvid_root()
+    if root is None:
+        size = (settings["batch_size"], *settings["crop"])
+        image = torch.randn(size[0], 3, *size[1:])
+        source, labels = "noise", torch.randint(0, recipe["model"]["num_classes"], size)
+        labels = labels.byte()
+    else:
+        data = SegmentationData(**(settings | {"root": str(root), "workers": 0}))
+        data.setup("fit")
+        source, (image, labels) = "CamVid", next(iter(data.train_dataloader()))
+    return source, image.contiguous(memory_format=torch.channels_last), labels
+
+
+def deviation(
+    task: Segmentation, reference: Segmentation, image: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Relative errors of the cross-entropy and of its gradients (L2 over all parameters).
+
+    The contrastive term is left out: which anchors it draws depends on which pixels are right,
+    and a pixel on the verge is right or wrong by a rounding.
+    """
+
+    def evaluate(task: Segmentation) -> tuple[Tensor, Tensor]:
+        loss = cross_entropy(task.model(image), labels)
+        gradients = torch.autograd.grad(loss, list(task.model.parameters()), allow_unused=True)
+        return loss.detach(), torch.cat([g.flatten() for g in gradients if g is not None])
+
+    (loss, gradient), (true_loss, true_gradient) = evaluate(task), evaluate(reference)
+    difference = (gradient - true_gradient).norm() / true_gradient.norm()
+    return float((loss - true_loss).abs() / true_loss), float(difference)
+
+
+def step(task: Segmentation, image: Tensor, labels: Tensor) -> Callable[[], None]:
+    """One step of training, to be called again and again."""
+    settings = task.hparams
+    optimizer = torch.optim.AdamW(
+        parameter_groups(
+            task.model, settings.lr, settings.backbone_lr or settings.lr, settings.weight_decay
+        )
+    )
+
+    def run() -> None:
+        logits, embedding = task.model(image, return_embedding=True)
+        loss = task.loss(logits, labels, embedding)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return run
+
+
+def _peak_in_own_process(ops: str, threads: int) -> int:
+    command = [sys.executable, "-m", "benchmarks.train_step", "--memory", ops]
+    done = subprocess.run(
+        [*command, "--threads", str(threads)], cwd=environment.ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{ops}: {done.stderr.strip().splitlines()[-1]}")
+    return int(done.stdout)
+
+
+def _peak_bytes(recipe: dict[str, Any], ops: str) -> int:
+    """Resident memory of two steps beyond that of the process with the network and the batch."""
+    _, image, labels = batch(recipe)
+    run = step(with_ops(make_task(recipe), ops), image, labels)
+    before = memory.start("cpu")
+    run()
+    run()
+    return memory.peak("cpu") - before
+
+
+if __name__ == "__main__":
+    sys.exit(main())
