@@ -109,8 +109,8 @@ def sample_anchors(
     count = torch.bincount(bucket, minlength=2 * len(size)).view(-1, 2)
     easy, difficult = count[:, 0], count[:, 1]
     half = torch.full_like(easy, share // 2)
-    take_hard = torch.maximum(torch.minimum(difficult, half), share - easy).clamp(min=0)
-    take_hard = torch.minimum(take_hard, difficult)
+    # More than there is, where both halves lack some.
+    take_hard = torch.maximum(torch.minimum(difficult, half), share - easy)
     take_easy = torch.minimum(easy, share - take_hard)
     take = torch.stack((take_easy, take_hard), dim=1) * enough[:, None]
 

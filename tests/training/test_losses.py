@@ -48,7 +48,8 @@ def test_contrast_equals_the_literal_formula(labels, temperature):
 def test_contrast_gradcheck(labels):
     rows = unit_rows(5, 3).requires_grad_()
     classes = torch.tensor(labels)
-    assert torch.autograd.gradcheck(lambda r: pixel_contrast(r, classes, 0.1), (rows,))
+    with torch.autograd.detect_anomaly(check_nan=True):
+        assert torch.autograd.gradcheck(lambda r: pixel_contrast(r, classes, 0.1), (rows,))
 
 
 @pytest.mark.parametrize("labels", [[], [1], [0, 1, 2]])
