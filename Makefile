@@ -11,6 +11,7 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 EXTRAS ?= test,lint,bench
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH_OUT ?= outputs/benchmarks
 
 # Warnings stop the build where it is checked, not where it is used.
 export SCRN_OPS_WERROR ?= $(if $(CI),1,0)
@@ -63,13 +64,15 @@ format: $(INSTALLED) ## Rewrites the sources in the project's style
 	find csrc tests -regex '.*\.\(cpp\|cu\|cuh\|h\)' -print0 | xargs -0 $(BIN)clang-format -i
 
 bench: build ## Measures on this machine, in minutes, and draws the demonstration
-	$(PYTHON) -m benchmarks --quick $(BENCH_ARGS)
-	$(PYTHON) -m benchmarks.demo
-	$(PYTHON) -m benchmarks.network --quick
+	$(PYTHON) -m benchmarks --quick --out $(BENCH_OUT) $(BENCH_ARGS)
+	$(PYTHON) -m benchmarks.demo --out $(BENCH_OUT)/demo.png
+	$(PYTHON) -m benchmarks.network --quick --json $(BENCH_OUT)/network.json
+	$(PYTHON) -m benchmarks.summary --out $(BENCH_OUT)
 
 bench-full: build ## Measures every case
-	$(PYTHON) -m benchmarks $(BENCH_ARGS)
-	$(PYTHON) -m benchmarks.network
+	$(PYTHON) -m benchmarks --out $(BENCH_OUT) $(BENCH_ARGS)
+	$(PYTHON) -m benchmarks.network --json $(BENCH_OUT)/network.json
+	$(PYTHON) -m benchmarks.summary --out $(BENCH_OUT)
 
 kernel-report: build ## Registers, memory and occupancy of every CUDA kernel
 	$(PYTHON) -m benchmarks.kernel_report

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from . import bars, cases, environment, report
+from . import bars, cases, document, environment, report, summary
 from .results import Results
 from .runner import Options, Runner
 
@@ -45,7 +45,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=float, help="of timing per implementation (quick 0.3, else 1)"
     )
     parser.add_argument("--no-compile", action="store_true", help="without the torch.compile rows")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=summary.OUT,
+        metavar="DIR",
+        help=f"for results.json (default {summary.OUT}); benchmarks.summary adds the report",
+    )
     parser.add_argument("--list", action="store_true", help="print the cases' names and stop")
     return parser.parse_args(argv)
 
@@ -78,16 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     )
     start = time.perf_counter()
-    results = Results(runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True)))
+    rows = runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True))
+    results = Results(rows, runner.flops_per_second)
     judgements = bars.judge(results) if device == "cpu" else []
     report.print_results(console, results)
     if judgements:
         console.print()
         report.print_bars(console, judgements)
-    if options.json:
-        report.write_json(options.json, facts, results, judgements)
-        console.print(f"\nwritten: {options.json}")
-    console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s")
+    console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
+    document.write(options.out / summary.RESULTS, facts, results, judgements)
+    console.print(f"written: {options.out / summary.RESULTS}")
     if results.failures:
         console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")
         return 1

@@ -64,19 +64,77 @@ class Case:
     def pixels(self) -> int:
         return self.batch * self.size[0] * self.size[1]
 
+    @property
+    def group(self) -> Case:
+        """The same for all layouts of one problem, which a report shows side by side."""
+        return replace(self, layout=LAYOUTS[0])
 
-def quick() -> Iterator[Case]:
-    """The two shapes by which the fused op is judged on a CPU, the larger one first."""
+    @property
+    def in_layouts(self) -> tuple[Case, ...]:
+        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
+
+
+@dataclass(frozen=True)
+class AttentionCase:
+    """As :class:`Case`, of the attention: ``queries`` by as many keys, in rows [B, N, D]."""
+
+    queries: int
+    key_width: int
+    value_width: int
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    direction: str = "forward"
+    op: str = "whitened_attention"
+    layout: str = "rows"
+
+    @property
+    def data(self) -> AttentionCase:
+        return replace(self, direction="forward")
+
+    @property
+    def title(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        widths = f"{self.key_width}/{self.value_width}"
+        return f"{self.op} B={self.batch} N={self.queries} D={widths} {dtype} {self.direction}"
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    @property
+    def pixels(self) -> int:
+        return self.batch * self.queries
+
+    @property
+    def group(self) -> AttentionCase:
+        return self
+
+    @property
+    def in_layouts(self) -> tuple[AttentionCase, ...]:
+        return (self,)
+
+
+AnyCase = Case | AttentionCase
+
+
+def quick() -> Iterator[AnyCase]:
+    """The two shapes by which the fused op is judged on a CPU, the larger one first, and the
+    attention as the model has it at a BDD100K image."""
     for low in ((64, 128), (32, 64)):
         case = Case("semantic_refine", low, (2 * low[0], 2 * low[1]))
         yield from variants(case, ("forward", "backward"))
+    yield AttentionCase(920, 256, 256)
 
 
-def full(device: str) -> Iterator[Case]:
-    """Every level of the decoder, inference and training, and the other ops and types."""
+def full(device: str) -> Iterator[AnyCase]:
+    """Every level of the decoder, inference and training, the attention, and the other ops and
+    types."""
     yield from quick()
     seen = set(quick())
-    for case in (*_inference(), *_dtypes(), *_fields(), *_training(device), *_other_ops()):
+    for case in (
+        *_inference(), *_dtypes(), *_fields(), *_training(device), *_other_ops(),
+        *_attention(device),
+    ):  # fmt: skip
         if case not in seen:
             seen.add(case)
             yield case
@@ -135,3 +193,16 @@ def _other_ops() -> Iterator[Case]:
             yield from variants(Case("offset_sample", sampled, high), ("forward", "backward"))
         case = Case("aggregate_offsets", high, high, channels=0)
         yield from variants(case, ("forward", "backward"), ("nchw",))
+
+
+def _attention(device: str) -> Iterator[AttentionCase]:
+    """The model's own widths at the networks' sizes, and those of a value four times as wide."""
+    dtypes = (torch.float32,) if device == "cpu" else (torch.bfloat16, torch.float32)
+    shapes = [(1, 256, 256, 256), (1, 920, 256, 256), (1, 2048, 256, 256), (1, 2048, 256, 1024)]
+    if device != "cpu":
+        shapes += [(16, 1024, 256, 256), (8, 1024, 64, 256), (8, 2048, 64, 256)]
+        shapes += [(8, 1024, 256, 1024), (1, 8192, 256, 256)]
+    for dtype in dtypes:
+        for batch, queries, key_width, value_width in shapes:
+            for direction in ("forward", "backward"):
+                yield AttentionCase(queries, key_width, value_width, batch, dtype, direction)

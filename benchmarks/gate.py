@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .cases import Case
+from .cases import AnyCase
 from .ops import OPS, Arguments, Function, Op
 
 Results = dict[str, Tensor]
@@ -47,7 +47,7 @@ class Verdict:
 class Definition:
     """The float64 results of a case's arguments, image by image to bound the memory."""
 
-    def __init__(self, case: Case, arguments: Arguments) -> None:
+    def __init__(self, case: AnyCase, arguments: Arguments) -> None:
         op = OPS[case.op]
         images = [
             evaluate(op.definition, {k: v[i : i + 1].double() for k, v in arguments.items()}, True)

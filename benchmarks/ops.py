@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,24 +15,28 @@ from torch import Tensor
 import scrn_ops
 from scrn_ops import eager, reference
 
-from .cases import Case
+from . import peers
+from .cases import AnyCase, AttentionCase, Case
 
 Arguments = dict[str, Tensor]
 Function = Callable[..., Tensor]
+Generator = torch.Generator | None  # None: nothing is drawn, see shapes()
 
 
 @dataclass(frozen=True)
 class Op:
     """``make`` draws the arguments of a case; ``points`` gives the sampling points [B, 2, H, W]
-    in units of whose integers the gradient of the offset is not continuous, if there are any."""
+    in units of whose integers the gradient of the offset is not continuous, if there are any.
+    ``peers`` are what other libraries have for a case, where their semantics are the op's."""
 
-    make: Callable[[Case, torch.Generator], Arguments]
+    make: Callable[[Any, Generator], Arguments]
     implementations: dict[str, Function]
     definition: Function
     points: Callable[[Arguments], Tensor] | None
+    peers: Callable[[Any], dict[str, Function]] = lambda case: {}
 
 
-def refine_arguments(case: Case, generator: torch.Generator) -> Arguments:
+def refine_arguments(case: Case, generator: Generator) -> Arguments:
     height, width = case.size
     return {
         "low": _randn(generator, case.batch, case.channels, *case.low).to(case.dtype),
@@ -40,20 +46,33 @@ def refine_arguments(case: Case, generator: torch.Generator) -> Arguments:
     }
 
 
-def sample_arguments(case: Case, generator: torch.Generator) -> Arguments:
+def sample_arguments(case: Case, generator: Generator) -> Arguments:
     input = _randn(generator, case.batch, case.channels, *case.low).to(case.dtype)
     return {"input": input, "offset": offsets(case, generator)}
 
 
-def aggregate_arguments(case: Case, generator: torch.Generator) -> Arguments:
+def aggregate_arguments(case: Case, generator: Generator) -> Arguments:
     height, width = case.size
     mask = _randn(generator, case.batch, 9, height, width).to(case.dtype)
     return {"offset": offsets(case, generator), "mask": mask}
 
 
-def offsets(case: Case, generator: torch.Generator) -> Tensor:
+def attention_arguments(case: AttentionCase, generator: Generator) -> Arguments:
+    """Means away from zero, as they are behind a convolution with a bias."""
+    sizes = {
+        "query": (case.batch, case.queries, case.key_width),
+        "key": (case.batch, case.queries, case.key_width),
+        "unary": (case.batch, case.queries),
+        "value": (case.batch, case.queries, case.value_width),
+    }
+    return {name: _randn(generator, *size).add(1).to(case.dtype) for name, size in sizes.items()}
+
+
+def offsets(case: Case, generator: Generator) -> Tensor:
     """Offsets [B, 2, H, W] in float32, as the models compute them also for half types."""
     height, width = case.size
+    if generator is None:
+        return _randn(generator, case.batch, 2, height, width)
     if case.field == "zero":
         return torch.zeros(case.batch, 2, height, width)
     if case.field == "random":
@@ -63,21 +82,54 @@ def offsets(case: Case, generator: torch.Generator) -> Tensor:
     return smooth * (1.5 / smooth.square().sum(1).mean().sqrt())
 
 
-def arguments(case: Case, device: str) -> Arguments:
+def arguments(case: AnyCase, device: str) -> Arguments:
     """The arguments and ``grad``, the gradient of the result, in the case's layout. The numbers
     depend on nothing but the case's shape, type and field."""
-    generator = torch.Generator().manual_seed(zlib.crc32(case.data.name.encode()))
-    made = OPS[case.op].make(case, generator)
-    channels = case.channels or 2
-    made["grad"] = _randn(generator, case.batch, channels, *case.size).to(case.dtype)
-    for name in ("low", "skip", "input", "grad"):
-        if name in made and case.layout == "channels_last":
-            made[name] = made[name].contiguous(memory_format=torch.channels_last)
+    seed = zlib.crc32(case.data.name.encode())
+    made = _laid_out(case, torch.Generator().manual_seed(seed))
     return {name: tensor.to(device) for name, tensor in made.items()}
 
 
-def _randn(generator: torch.Generator, *shape: int) -> Tensor:
+def shapes(case: AnyCase) -> Arguments:
+    """The arguments without their numbers, within a FakeTensorMode."""
+    return _laid_out(case, None)
+
+
+def _laid_out(case: AnyCase, generator: Generator) -> Arguments:
+    made = OPS[case.op].make(case, generator)
+    made["grad"] = _randn(generator, *output_shape(case)).to(case.dtype)
+    for name in ("low", "skip", "input", "grad"):
+        if name in made and case.layout == "channels_last":
+            made[name] = made[name].contiguous(memory_format=torch.channels_last)
+    return made
+
+
+def output_shape(case: AnyCase) -> tuple[int, ...]:
+    if isinstance(case, AttentionCase):
+        return case.batch, case.queries, case.value_width
+    return case.batch, case.channels or 2, *case.size
+
+
+def implementations(case: AnyCase, device: str) -> dict[str, Function]:
+    """What is compared, but for the baseline's compilation."""
+    op = OPS[case.op]
+    made = {**op.implementations, **op.peers(case)}
+    if isinstance(case, AttentionCase) and torch.device(device).type == "cuda":
+        made |= PATHS
+    return made
+
+
+def _randn(generator: Generator, *shape: int) -> Tensor:
+    if generator is None:
+        return torch.empty(shape)
     return torch.randn(shape, generator=generator)
+
+
+def _attend(function: Function) -> Function:
+    def call(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> Tensor:
+        return function(query, key, unary, value, scale=query.shape[2] ** -0.5)
+
+    return call
 
 
 def _refine(function: Function) -> Function:
@@ -118,12 +170,14 @@ OPS: dict[str, Op] = {
         },
         definition=_refine(reference.semantic_refine),
         points=_refine_points,
+        peers=peers.refine,
     ),
     "offset_sample": Op(
         make=sample_arguments,
         implementations={"fused": scrn_ops.offset_sample, "eager": eager.offset_sample},
         definition=reference.offset_sample,
         points=_sample_points,
+        peers=peers.sample,
     ),
     "aggregate_offsets": Op(
         make=aggregate_arguments,
@@ -134,9 +188,25 @@ OPS: dict[str, Op] = {
         definition=_aggregate(reference.aggregate_offsets),
         points=None,
     ),
+    "whitened_attention": Op(
+        make=attention_arguments,
+        implementations={
+            "fused": _attend(scrn_ops.whitened_attention),
+            "eager": _attend(eager.whitened_attention),
+        },
+        definition=_attend(reference.whitened_attention),
+        points=None,
+        peers=peers.attend,
+    ),
 }
 
+# Either way through the attention, whatever the table says.
+PATHS = {
+    f"fused, {path}": _attend(functools.partial(scrn_ops.whitened_attention, path=path))
+    for path in ("flash", "split_softmax")
+}
 OURS = "fused"
 BASELINE = "eager"
 COMPILED = "torch.compile"  # of the baseline
 FLOOR = "torch.add(out=)"
+COPY = "copy"  # of as many bytes as the op has to move

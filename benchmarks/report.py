@@ -1,22 +1,19 @@
-"""The tables for a person and the JSON for everything else."""
+"""The tables of a run on the screen."""
 
 from __future__ import annotations
-
-import json
-from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from .bars import THREADS, Judgement
-from .cases import LAYOUTS, Case
-from .ops import COMPILED, FLOOR, OPS, OURS
+from .cases import LAYOUTS, AnyCase
+from .ops import FLOOR, OURS
 from .results import Results
-from .runner import FAILED, PAST_BUDGET, WRONG, Row
+from .runner import FAILED, PAST_BUDGET, WRONG, YARDSTICKS, Row
 
-SCHEMA = 1
 NAME_WIDTH = 18
+COLUMNS = {"best": 10, "median": 10, "x": 7, "add": 7, "floor": 8, "MB": 8}
+WIDTH = sum(COLUMNS.values())
 BAD = (WRONG, FAILED)
 
 
@@ -32,20 +29,23 @@ def print_results(console: Console, results: Results) -> None:
         _print_groups(console, results, groups[len(losing) :])
     console.print(
         f"\nbest, median: milliseconds; x: how much faster the {OURS} op is; add: time in units "
-        f"of {FLOOR} on the same output",
+        f"of {FLOOR} on the same output;\nfloor: share of the speed of a copy of as many bytes as "
+        "the op has to move (or of a matrix product of as many operations);\nMB: peak of what one "
+        "call allocates, results included",
         style="dim",
     )
 
 
-def _print_groups(console: Console, results: Results, groups: list[tuple[Case, int]]) -> None:
-    columns = f"{'best':>10}{'median':>10}{'x':>8}{'add':>8}"
-    console.print(" " * NAME_WIDTH + "".join(f"{layout:>36}" for layout in LAYOUTS), style="dim")
+def _print_groups(console: Console, results: Results, groups: list[tuple[AnyCase, int]]) -> None:
+    columns = "".join(f"{name:>{width}}" for name, width in COLUMNS.items())
+    titles = "".join(f"{layout:>{WIDTH}}" for layout in LAYOUTS)
+    console.print(" " * NAME_WIDTH + titles, style="dim")
     console.print(" " * NAME_WIDTH + columns * len(LAYOUTS), style="dim")
     for case, threads in groups:
         noun = "thread" if threads == 1 else "threads"
         console.print(f"[bold]{case.title}, {threads} {noun}[/]")
-        for name in (*OPS[case.op].implementations, COMPILED, FLOOR):
-            rows = [results.row(replace(case, layout=each), threads, name) for each in LAYOUTS]
+        for name in (*results.names(case, threads), *YARDSTICKS):
+            rows = [results.row(each, threads, name) for each in case.in_layouts]
             present = [row for row in rows if row is not None]
             if all(row.note == PAST_BUDGET for row in present):
                 continue
@@ -57,20 +57,34 @@ def _print_groups(console: Console, results: Results, groups: list[tuple[Case, i
 
 
 def _cells(results: Results, row: Row | None) -> str:
-    """Best and median in ms, our lead, and the time in units of the floor's."""
+    """As many as there are columns."""
     if row is None:
-        return " " * 36
+        return " " * WIDTH
     if row.timing is None:
-        return f"{row.status.upper() if row.status in BAD else '-':>10}" + " " * 26
-    layout = (row.case.layout,)
-    lead = results.ratio(row.case, row.threads, row.implementation, OURS, layout)
-    floor = results.ratio(row.case, row.threads, row.implementation, FLOOR, layout)
+        return f"{row.status.upper() if row.status in BAD else '-':>10}" + " " * (WIDTH - 10)
+    case, threads, name = row.case, row.threads, row.implementation
+    layout = (case.layout,)
+    yardstick = name in YARDSTICKS
+    lead = None
+    if name != OURS and not yardstick:
+        lead = results.ratio(case, threads, name, OURS, layout)
+    additions = None if yardstick else results.ratio(case, threads, name, FLOOR, layout)
+    least = None if yardstick else results.floor_seconds(case, threads)
     text = f"{1e3 * row.timing.best:10.3f}{1e3 * row.timing.median:10.3f}"
-    if lead is None or row.implementation in (OURS, FLOOR):
-        text += " " * 8
+    if lead is None:
+        text += " " * COLUMNS["x"]
     else:
-        text += f"[{'red' if lead < 1 else 'green'}]{lead:8.1f}[/]"
-    return text + (" " * 8 if floor is None or row.implementation == FLOOR else f"{floor:8.1f}")
+        text += f"[{'red' if lead < 1 else 'green'}]{lead:{COLUMNS['x']}.1f}[/]"
+    text += _number(additions, COLUMNS["add"], ".1f")
+    share = None if least is None else 100 * least / row.timing.best
+    text += _number(share, COLUMNS["floor"] - 1, ".0f") + (" " if share is None else "%")
+    return text + _number(
+        None if row.peak_bytes is None else row.peak_bytes / 1e6, COLUMNS["MB"], ".1f"
+    )
+
+
+def _number(value: float | None, width: int, format: str) -> str:
+    return " " * width if value is None else f"{value:{width}{format}}"
 
 
 def print_bars(console: Console, judgements: list[Judgement]) -> None:
@@ -106,59 +120,3 @@ def print_bars(console: Console, judgements: list[Judgement]) -> None:
             aim,
         )
     console.print(table)
-
-
-def write_json(
-    path: Path, environment: dict[str, object], results: Results, judgements: list[Judgement]
-) -> None:
-    document = {
-        "schema": SCHEMA,
-        "environment": environment,
-        "rows": [_row(row) for row in results.rows],
-        "bars": [
-            {
-                **_case(each.case),
-                "threads": THREADS,
-                "over_layouts": list(each.bar.layouts),
-                "required": each.bar.required,
-                "moonshot": each.bar.moonshot,
-                "aim_additions": each.bar.aim,
-                "speedup": each.speedup,
-                "additions": each.additions,
-                "verdict": each.verdict,
-            }
-            for each in judgements
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
-
-
-def _case(case: Case) -> dict[str, object]:
-    return {
-        "op": case.op,
-        "batch": case.batch,
-        "channels": case.channels,
-        "low": list(case.low),
-        "size": list(case.size),
-        "dtype": str(case.dtype).removeprefix("torch."),
-        "layout": case.layout,
-        "direction": case.direction,
-        "field": case.field,
-    }
-
-
-def _row(row: Row) -> dict[str, object]:
-    timing = row.timing
-    return {
-        **_case(row.case),
-        "threads": row.threads,
-        "implementation": row.implementation,
-        "status": row.status,
-        "note": row.note,
-        "seconds": None if timing is None else timing.best,
-        "seconds_median": None if timing is None else timing.median,
-        "runs": None if timing is None else timing.runs,
-        "errors": row.errors,
-        "compile_seconds": row.compile_seconds,
-    }

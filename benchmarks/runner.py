@@ -8,14 +8,30 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch._functorch import config as functorch_config
 
 from scrn_ops._allocator import keep_freed_memory
 
-from . import gate, timing
-from .cases import Case
-from .ops import BASELINE, COMPILED, FLOOR, OPS, OURS, Arguments, Function, arguments
+from . import gate, memory, peers, timing
+from .cases import AnyCase
+from .cost import cost
+from .ops import (
+    BASELINE,
+    COMPILED,
+    COPY,
+    FLOOR,
+    OPS,
+    OURS,
+    PATHS,
+    Arguments,
+    Function,
+    arguments,
+    implementations,
+)
 
+PEERS = (COMPILED, peers.DEFORM, peers.SDPA, peers.FLEX, *PATHS)
+YARDSTICKS = (FLOOR, COPY)
 OK, WRONG, FAILED, LEFT_OUT = "ok", "wrong", "failed", "left out"
 PAST_BUDGET = "left out, compilation takes too long"
 
@@ -24,7 +40,7 @@ PAST_BUDGET = "left out, compilation takes too long"
 class Row:
     """What one implementation made of one case."""
 
-    case: Case
+    case: AnyCase
     threads: int
     implementation: str
     status: str = OK
@@ -32,11 +48,13 @@ class Row:
     timing: timing.Timing | None = None
     errors: dict[str, float] = field(default_factory=dict)
     compile_seconds: float | None = None
+    peak_bytes: int | None = None  # of one call, beside its arguments
+    saved_bytes: int | None = None  # for the backward, arguments included
 
     @property
     def is_failure(self) -> bool:
         """A wrong result always is; a peer that cannot run here says so in its row and no more."""
-        return self.status == WRONG or (self.status == FAILED and self.implementation != COMPILED)
+        return self.status == WRONG or (self.status == FAILED and self.implementation not in PEERS)
 
 
 @dataclass
@@ -51,9 +69,10 @@ class Runner:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.compile_seconds = 0.0
-        self._definition: tuple[Case, gate.Definition] | None = None
+        self.flops_per_second: dict[tuple[torch.dtype, int], float] = {}
+        self._definition: tuple[AnyCase, gate.Definition] | None = None
 
-    def run(self, cases: Iterable[Case], report: Callable[[str], None]) -> list[Row]:
+    def run(self, cases: Iterable[AnyCase], report: Callable[[str], None]) -> list[Row]:
         rows = []
         cases = list(cases)
         if self.options.device == "cpu":
@@ -67,29 +86,46 @@ class Runner:
                     drawn = arguments(case, self.options.device)
                     for threads in self.options.threads:
                         torch.set_num_threads(threads)
+                        self._measure_products(case.dtype, threads)
                         rows += self._measure(case, drawn, threads)
         finally:
             torch.set_num_threads(threads_before)
         return rows
 
-    def _measure(self, case: Case, drawn: Arguments, threads: int) -> list[Row]:
+    def _measure_products(self, dtype: torch.dtype, threads: int) -> None:
+        """The best that was seen: again for every case, since the machine has slow spells."""
+        rate = timing.matrix_product_rate(dtype, self.options.device, threads)
+        best = self.flops_per_second.get((dtype, threads), 0.0)
+        self.flops_per_second[dtype, threads] = max(best, rate)
+
+    def _measure(self, case: AnyCase, drawn: Arguments, threads: int) -> list[Row]:
         rows, calls = [], {}
-        for name, function in OPS[case.op].implementations.items():
+        for name, function in implementations(case, self.options.device).items():
             row = Row(case, threads, name)
             rows.append(row)
-            self._admit(row, function, drawn, calls)
+            if name == peers.FLEX:
+                self._admit_compiled(row, function, drawn, calls)
+            else:
+                self._admit(row, function, drawn, calls)
         row = Row(case, threads, COMPILED)
         rows.append(row)
-        self._admit_compiled(row, drawn, calls)
+        baseline = OPS[case.op].implementations[BASELINE]
+        compiled = torch.compile(baseline, fullgraph=True, dynamic=False)
+        self._admit_compiled(row, compiled, drawn, calls)
+        yardsticks = {FLOOR: floor(case, drawn), COPY: copy(case, self.options.device)}
+        rows += [Row(case, threads, name) for name in yardsticks]
         timings = timing.time_all(
-            {**calls, FLOOR: floor(case, drawn)}, self.options.device, threads, self.options.seconds
+            {**calls, **yardsticks}, self.options.device, threads, self.options.seconds
         )
-        rows.append(Row(case, threads, FLOOR))
         for each in rows:
             each.timing = timings.get(each.implementation)
+            if each.implementation in calls and threads == max(self.options.threads):
+                each.peak_bytes = memory.peak_bytes(calls[each.implementation], self.options.device)
         return rows
 
-    def _admit_compiled(self, row: Row, drawn: Arguments, calls: dict[str, Function]) -> None:
+    def _admit_compiled(
+        self, row: Row, compiled: Function, drawn: Arguments, calls: dict[str, Function]
+    ) -> None:
         # Code is generated for a number of threads; the largest is the one that is used.
         if (
             row.threads != max(self.options.threads)
@@ -99,9 +135,6 @@ class Runner:
             return
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         torch._dynamo.reset()
-        compiled = torch.compile(
-            OPS[row.case.op].implementations[BASELINE], fullgraph=True, dynamic=False
-        )
         start = time.perf_counter()
         self._admit(row, compiled, drawn, calls)
         row.compile_seconds = time.perf_counter() - start
@@ -118,16 +151,26 @@ class Runner:
             if verdict.wrong:
                 row.status, row.note = WRONG, str(verdict)
                 return
+            if row.case.direction != "forward" and row.threads == max(self.options.threads):
+                row.saved_bytes = memory.saved_bytes(forward_of(function, drawn))
             calls[row.implementation] = prepare(function, drawn, row.case.direction)
         except Exception as problem:
             row.status = FAILED
             row.note = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
 
-    def _define(self, case: Case, drawn: Arguments) -> gate.Definition:
+    def _define(self, case: AnyCase, drawn: Arguments) -> gate.Definition:
         if self._definition is None or self._definition[0] != case.data:
             self._definition = None  # before the next one takes its memory
             self._definition = (case.data, gate.Definition(case, drawn))
         return self._definition[1]
+
+
+def forward_of(function: Function, drawn: Arguments) -> Callable[[], Tensor]:
+    """A forward that will be differentiated by every argument."""
+    leaves = {
+        name: tensor.detach().requires_grad_() for name, tensor in drawn.items() if name != "grad"
+    }
+    return lambda: function(**leaves)
 
 
 def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
@@ -149,8 +192,15 @@ def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
     return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)
 
 
-def floor(case: Case, drawn: Arguments) -> Function:
+def floor(case: AnyCase, drawn: Arguments) -> Function:
     """An addition that reads two and writes one map of the result's shape, type and layout."""
     first = drawn["grad"]
     second, out = torch.ones_like(first), torch.empty_like(first)
     return lambda: torch.add(first, second, out=out)
+
+
+def copy(case: AnyCase, device: str) -> Function:
+    """A copy that moves, reading and writing, as many bytes as the op has to."""
+    source = torch.ones(max(cost(case).bytes // 2, 1), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)

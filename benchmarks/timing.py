@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch.utils.benchmark import Timer
 
 ROUNDS = 5
@@ -41,6 +42,15 @@ def time_all(
         name: Timing(min(each), statistics.median(each), min(each), len(each))
         for name, each in times.items()
     }
+
+
+def matrix_product_rate(dtype: torch.dtype, device: str, threads: int) -> float:
+    """FLOP/s of a product of square matrices of that type: what the device's units reach."""
+    size = 1024 if device == "cpu" else 8192
+    a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+    product = {"product": lambda: torch.mm(a, b, out=out)}
+    return 2 * size**3 / time_all(product, device, threads, 0.1)["product"].best
 
 
 def _time_cuda(call: Callable[[], object], seconds: float) -> Timing:

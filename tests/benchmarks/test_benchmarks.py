@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import bars, cases, environment, report, timing
-from benchmarks.cases import LAYOUTS
-from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
+from benchmarks import bars, cases, document, environment, report, timing
+from benchmarks.cases import LAYOUTS, Case
+from benchmarks.ops import BASELINE, COMPILED, COPY, FLOOR, OPS, OURS, arguments
 from benchmarks.results import Results
 from benchmarks.runner import LEFT_OUT, OK, PAST_BUDGET, WRONG, Row, floor
 from scrn_ops._allocator import keep_freed_memory
@@ -45,7 +45,10 @@ def test_every_op_occurs_with_everything_asked_for():
     assert batches == {16, 32}
 
 
-@pytest.mark.parametrize("case", [case for case in EVERY_CASE if case.pixels < 40_000], ids=str)
+SMALL = [case for case in EVERY_CASE if isinstance(case, Case) and case.pixels < 40_000]
+
+
+@pytest.mark.parametrize("case", SMALL, ids=str)
 def test_arguments_have_the_shapes_types_and_layout_of_the_case(case):
     drawn = arguments(case, "cpu")
     format = torch.channels_last if case.layout == "channels_last" else torch.contiguous_format
@@ -83,10 +86,14 @@ def test_fields_are_as_described():
     assert lengths["random"].square().mean().sqrt() == pytest.approx(2 * 2**0.5, rel=0.05)
 
 
+def quick_refine():
+    return [case for case in cases.quick() if case.op == "semantic_refine"]
+
+
 def measured(seconds, threads=2, statuses=()):
     """Rows of the quick cases: ``seconds`` maps (implementation, layout, direction) to times."""
     rows = []
-    for case in cases.quick():
+    for case in quick_refine():
         for implementation in (OURS, BASELINE, COMPILED, FLOOR):
             key = (implementation, case.layout, case.direction)
             status = dict(statuses).get(key, OK)
@@ -198,21 +205,42 @@ def test_table_shows_times_leads_and_the_floor():
     assert COMPILED not in text
 
 
-def test_json_holds_everything(tmp_path):
+def test_json_holds_everything_and_gives_it_back(tmp_path):
     results = measured(TIMES)
+    results.rows[0].peak_bytes = 17
     path = tmp_path / "new" / "results.json"
     facts = environment.describe("cpu")
-    report.write_json(path, facts, results, bars.judge(results))
-    document = json.loads(path.read_text())
-    assert document["environment"]["torch"] == torch.__version__
-    assert document["environment"]["instruction_set"] in ("avx512", "avx2", "portable")
+    document.write(path, facts, results, bars.judge(results))
+    read = json.loads(path.read_text())
+    assert read["environment"]["torch"] == torch.__version__
+    assert read["environment"]["instruction_set"] in ("avx512", "avx2", "portable")
     assert {"commit", "cpu", "cores", "device", "scrn_ops", "python"} <= set(facts)
-    assert len(document["rows"]) == len(results.rows)
-    assert len(document["bars"]) == 12
-    row = document["rows"][0]
+    assert len(read["rows"]) == len(results.rows)
+    assert len(read["bars"]) == 12
+    row = read["rows"][0]
     assert row["seconds"] == 1.0
     assert row["seconds_median"] == 1.5
+    assert row["gb_per_second"] == pytest.approx(row["least_bytes"] / 1e9)
+    assert row["tflop_per_second"] == pytest.approx(row["flops"] / 1e12)
     assert (row["op"], row["low"], row["size"]) == ("semantic_refine", [64, 128], [128, 256])
+    again = document.load(path)
+    assert again.results.rows == results.rows
+    assert again.environment == facts
+    (tmp_path / "old.json").write_text('{"schema": 1}')
+    with pytest.raises(ValueError, match=r"old\.json: expected schema 2, got 1"):
+        document.load(tmp_path / "old.json")
+
+
+def test_floor_is_the_slower_of_copy_and_products():
+    case = quick_refine()[0]
+    rows = [
+        Row(case, 2, name, timing=timing.Timing(seconds, seconds, seconds, 1))
+        for name, seconds in ((OURS, 4.0), (COPY, 1.0))
+    ]
+    flops = 82_051_072
+    assert Results(rows, {(torch.float32, 2): flops / 0.5}).floor_seconds(case, 2) == 1.0
+    assert Results(rows, {(torch.float32, 2): flops / 3.0}).floor_seconds(case, 2) == 3.0
+    assert Results(rows, {(torch.float32, 1): flops}).floor_seconds(case, 2) is None
 
 
 def test_list_and_filter(capsys):

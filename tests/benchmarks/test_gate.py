@@ -93,7 +93,7 @@ def plant(monkeypatch, implementation, make):
 def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, direction, make):
     plant(monkeypatch, OURS, make)
     path = tmp_path / "results.json"
-    status = command.main([*QUICK, direction, "nchw", "--json", str(path)])
+    status = command.main([*QUICK, direction, "nchw", "--out", str(tmp_path)])
     text = capsys.readouterr().out
     assert status == 1
     (line,) = (line for line in text.splitlines() if line.strip().startswith(OURS))
@@ -111,7 +111,7 @@ def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, directio
 
 def test_right_results_pass_and_exit_with_zero(capsys, tmp_path):
     path = tmp_path / "results.json"
-    assert command.main([*QUICK, "forward", "nchw", "--json", str(path)]) == 0
+    assert command.main([*QUICK, "forward", "nchw", "--out", str(tmp_path)]) == 0
     assert "WRONG" not in capsys.readouterr().out
     rows = json.loads(path.read_text())["rows"]
     assert all(row["seconds"] > 0 for row in rows if row["implementation"] != COMPILED)

@@ -1,0 +1,60 @@
+"""``python -m benchmarks.readme``: writes the README's performance section from the results kept
+in benchmarks/results. It measures nothing; ``--check`` only says whether it is up to date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import document, markdown, summary
+from .environment import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results" / "cpu"
+START, END = "<!-- performance -->", "<!-- /performance -->"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="DIR",
+        help="with results.json and, if there is one, network.json",
+    )
+    parser.add_argument("--page", type=Path, default=ROOT / "README.md", metavar="PATH")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if old")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    read = document.load(options.results / summary.RESULTS)
+    section = markdown.readme(read, summary.network(options.results))
+    page = options.page.read_text()
+    made = between(page, section)
+    if options.check:
+        if page != made:
+            print(f"{options.page}: old; python -m benchmarks.readme renews it", file=sys.stderr)
+        return int(page != made)
+    options.page.write_text(made)
+    return 0
+
+
+def between(page: str, section: str) -> str:
+    """Raises:
+    ValueError: the page lacks one of the markers.
+    """
+    for marker in (START, END):
+        if page.count(marker) != 1:
+            raise ValueError(f"expected {marker} once in the page, got {page.count(marker)}")
+    before, rest = page.split(START)
+    after = rest.split(END)[1]
+    return f"{before}{START}\n\n{section}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
