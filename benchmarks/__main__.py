@@ -46,6 +46,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-compile", action="store_true", help="without the torch.compile rows")
     parser.add_argument(
+        "--compile-budget",
+        type=float,
+        metavar="SECONDS",
+        help=f"of compilation in all (quick {QUICK_COMPILE_BUDGET:g}, else without end)",
+    )
+    parser.add_argument(
+        "--time-limit", type=float, metavar="SECONDS", help="after it no further case is begun"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=summary.OUT,
@@ -74,18 +83,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     facts = environment.describe(options.device)
     console.print(environment.headline(facts))
-    compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
+    compile_budget = options.compile_budget
+    if compile_budget is None:
+        compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
     runner = Runner(
         Options(
             device=options.device,
             threads=options.threads or _default_threads(device),
             seconds=options.seconds or (0.3 if options.quick else 1.0),
             compile_budget=0.0 if options.no_compile else compile_budget,
+            time_limit=options.time_limit or float("inf"),
         )
     )
     start = time.perf_counter()
     rows = runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True))
     results = Results(rows, runner.flops_per_second)
+    facts["left_out"] = [case.name for case in runner.left_out]
     judgements = bars.judge(results) if device == "cpu" else []
     report.print_results(console, results)
     if judgements:
@@ -93,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.print_bars(console, judgements)
     console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
     document.write(options.out / summary.RESULTS, facts, results, judgements)
+    if runner.left_out:
+        console.print(f"{len(runner.left_out)} cases left out: the time was up", style="red")
     console.print(f"written: {options.out / summary.RESULTS}")
     if results.failures:
         console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")

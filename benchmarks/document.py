@@ -57,9 +57,15 @@ def load(path: Path) -> Document:
     """Raises:
     ValueError: the file was written by another version of this program.
     """
-    read = json.loads(path.read_text())
+    try:
+        return from_json(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def from_json(read: dict[str, Any]) -> Document:
     if read.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: expected schema {SCHEMA}, got {read.get('schema')}")
+        raise ValueError(f"expected schema {SCHEMA}, got {read.get('schema')}")
     base = None
     if read["base"] is not None:
         base = Document(read["base"]["environment"], Results(map(_row_of, read["base"]["rows"])))

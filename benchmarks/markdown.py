@@ -33,6 +33,9 @@ def report(
     lines += [f"Measured {document.environment['date']}.", ""]
     for picture in pictures:
         lines += [f"![{picture}]({picture})", ""]
+    left_out = document.environment.get("left_out")
+    if left_out:
+        lines += [f"Left out, the time was up: {', '.join(left_out)}.", ""]
     lines += _measured(document)
     if document.bars:
         lines += ["", "## What is asked of semantic_refine on a CPU", "", *_bars(document.bars)]

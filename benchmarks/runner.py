@@ -63,12 +63,14 @@ class Options:
     threads: tuple[int, ...]
     seconds: float  # of timing for each implementation
     compile_budget: float  # seconds of compilation in all
+    time_limit: float = float("inf")  # seconds after which no further case is begun
 
 
 class Runner:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.compile_seconds = 0.0
+        self.left_out: list[AnyCase] = []
         self.flops_per_second: dict[tuple[torch.dtype, int], float] = {}
         self._definition: tuple[AnyCase, gate.Definition] | None = None
 
@@ -78,10 +80,14 @@ class Runner:
         if self.options.device == "cpu":
             keep_freed_memory()
         threads_before = torch.get_num_threads()
+        start = time.perf_counter()
         try:
             # A compiled backward that gave its buffers away could not be called again.
             with functorch_config.patch(donated_buffer=False):
                 for number, case in enumerate(cases, 1):
+                    if time.perf_counter() - start > self.options.time_limit:
+                        self.left_out = cases[number - 1 :]
+                        break
                     report(f"[{number}/{len(cases)}] {case.name}")
                     drawn = arguments(case, self.options.device)
                     for threads in self.options.threads:
