@@ -1,8 +1,9 @@
 """``python -m benchmarks.network``: the whole network on a real image, with eager and with fused
 ops, as it is and rewritten for inference.
 
-Times are those of the system's memory allocator, as users have it. A variant whose logits differ
-from the definition in float64 stops the run before anything is timed, and the exit status is 1.
+Times are those of the C library's memory allocator, as users have it, unless --keep-memory is
+given. A variant whose logits differ from the definition in float64 stops the run before anything
+is timed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
+from scrn_ops._allocator import keep_freed_memory
 
 from .. import environment
 from . import images, measure, report
@@ -27,8 +30,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--size", type=_size, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
     )
-    parser.add_argument("--quick", action="store_true", help="the first size alone, fewer rounds")
-    parser.add_argument("--rounds", type=int, help="of timing (default 5, quick 3)")
+    parser.add_argument("--quick", action="store_true", help="the first size alone, less time")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="of timing at each size, if three rounds do not take longer (default 20, quick 5)",
+    )
+    parser.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="let the C allocator reuse what was freed, as other allocators do, while timing",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
@@ -38,9 +50,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     torch.set_num_threads(options.threads)
+    if options.keep_memory:
+        keep_freed_memory()
     source, path = images.find()
     facts = environment.describe(options.device)
     facts |= {"backbone": options.backbone, "image": source, "threads": options.threads}
+    facts["allocator"] = "keeps freed memory" if options.keep_memory else "default"
     print(environment.headline(facts))
     speed = measure.matrix_product_speed(options.device)
     outcomes = []
@@ -49,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = run(
             options.backbone,
             images.load(path, size).to(options.device),
-            rounds=options.rounds or (3 if options.quick else 5),
+            seconds=options.seconds or (5 if options.quick else 20),
             report=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
         outcomes.append(outcome)

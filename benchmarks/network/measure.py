@@ -39,16 +39,20 @@ def parts(model: SCRN) -> dict[nn.Module, str]:
 
 
 def in_turns(
-    calls: Mapping[str, Callable[[], object]], device: str, rounds: int
+    calls: Mapping[str, Callable[[], object]], device: str, rounds: int, seconds: float = 0.0
 ) -> dict[str, list[float]]:
-    """Seconds of each call in every round. In a round each runs once, so that a slow spell of
-    the machine hits them all; the first round warms up and does not count."""
+    """Seconds of each call in every round: ``rounds`` of them, and more until ``seconds`` have
+    passed. In a round each runs once, so that a slow spell of the machine hits them all; the
+    first round warms up and does not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
+    for call in calls.values():
+        _once(call, device)
+    start = time.perf_counter()
+    done = 0
+    while done < rounds or time.perf_counter() - start < seconds:
         for name, call in calls.items():
-            seconds = _once(call, device)
-            if number > 0:
-                times[name].append(seconds)
+            times[name].append(_once(call, device))
+        done += 1
     return times
 
 
@@ -177,5 +181,5 @@ def _kind(func: Any, args: Any) -> str:
 def matrix_product_speed(device: str, size: int = 2048) -> float:
     """Operations a second in a float32 matrix product: what the machine can do."""
     a, b = torch.rand(2, size, size, device=device).unbind()
-    times = in_turns({"mm": lambda: a @ b}, device, 5)
+    times = in_turns({"mm": lambda: a @ b}, device, 5, seconds=1)
     return 2 * size**3 / min(times["mm"])

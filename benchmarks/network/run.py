@@ -63,11 +63,13 @@ def run(
     image: Tensor,
     *,
     num_classes: int = 19,
-    rounds: int = 5,
+    rounds: int = 3,
+    seconds: float = 20.0,
     report: Callable[[str], None] = print,
 ) -> Outcome:
     """Measures every variant on the image [1, 3, H, W], on its device; nothing but the errors
-    where a result is wrong."""
+    where a result is wrong. The times are of at least ``rounds`` calls, and as many more as fit
+    into ``seconds`` for all variants together."""
     size, device = (image.shape[2], image.shape[3]), image.device.type
     outcome = Outcome(size)
     report("building the model, its norms and offsets set by the image")
@@ -79,8 +81,8 @@ def run(
     if outcome.wrong:
         return outcome
 
-    report(f"timing {rounds} rounds of {len(VARIANTS)} variants")
-    _time(outcome, models, images, rounds)
+    report(f"timing {len(VARIANTS)} variants in turns")
+    _time(outcome, models, images, rounds, seconds)
     models.clear()
     report("memory, in a process for each variant")
     for variant in VARIANTS:
@@ -92,12 +94,16 @@ def run(
 
 @torch.no_grad()
 def _time(
-    outcome: Outcome, models: dict[Variant, SCRN], images: dict[Variant, Tensor], rounds: int
+    outcome: Outcome,
+    models: dict[Variant, SCRN],
+    images: dict[Variant, Tensor],
+    rounds: int,
+    seconds: float,
 ) -> None:
     calls = {variant.name: partial(model, images[variant]) for variant, model in models.items()}
-    times = measure.in_turns(calls, images[OURS].device.type, rounds)
+    times = measure.in_turns(calls, images[OURS].device.type, rounds, seconds)
     outcome.seconds = {variant: times[variant.name] for variant in VARIANTS}
-    runs = max(2, rounds // 2)
+    runs = max(2, len(times[OURS.name]) // 3)
     for variant in (PLAIN, OURS):
         outcome.parts[variant] = measure.inference_by_part(models[variant], images[variant], runs)
     outcome.operators = measure.inference_by_operator(models[OURS], images[OURS], runs)
