@@ -15,8 +15,14 @@ from .mutation import ROOT, Mutation
 from .suite import Equivalent, Stage, Stillborn, Suite
 
 TESTS = ROOT / "tests" / "cuda_on_cpu"
-NEAREST = ("test_aggregate.py", "test_forward.py", "test_backward.py")
-ALL_TESTS = (*NEAREST, "test_large_index.py", "test_pixel_lists.py", "test_coverage.py")
+ALL_TESTS = (
+    "test_aggregate.py",
+    "test_forward.py",
+    "test_backward.py",
+    "test_large_index.py",
+    "test_pixel_lists.py",
+    "test_coverage.py",
+)
 FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
 
 # Where a mistake shows: the translation units that have it, and the tests that run them.
@@ -25,27 +31,25 @@ PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sample_forward.cuh": ((FORWARD,), ("test_forward.py",)),
     "fill.cuh": ((BACKWARD, "sample_backward_float16"), ("test_backward.py",)),
     "pixel_lists.cuh": (("pixel_lists", BACKWARD), ("test_pixel_lists.py", "test_backward.py")),
-    "common.cuh": (("aggregate", FORWARD, BACKWARD), NEAREST),
-    "vec.cuh": ((FORWARD, BACKWARD), ("test_forward.py", "test_backward.py")),
-    "taps.h": ((FORWARD, BACKWARD), ("test_forward.py", "test_backward.py")),
+    "common.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
+    "vec.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
 }
 ELSEWHERE = ((BACKWARD,), ("test_backward.py",))
-# What no barrier and no atomic orders, only ThreadSanitizer sees for sure.
+# What no barrier and no atomic orders, only ThreadSanitizer sees for sure, and no other type of
+# features would show it.
 RACES = ("barrier", "atomic")
+# Of the sanitizers' tests, which are slow: all options, few sizes.
 SANITIZED = "test_types or test_fields or test_forward or test_unwanted or test_misaligned"
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
-    """First the tests of one feature type that are nearest, then all, then the sanitizers'."""
+    """First the tests of one feature type that are nearest, then all, or the sanitizer's."""
     units, tests = PLACES.get(Path(mutation.file).name, ELSEWHERE)
     first = stage("plain", "plain", units, tests)
-    everything = stage("plain, everything", "plain", (), ALL_TESTS)
-    # Slow: a part of the tests, all options among them.
-    tsan = stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
-    asan = stage("AddressSanitizer", "asan", units, tests, SANITIZED)
     if mutation.kind in RACES:
-        return first, tsan, everything, asan
-    return first, everything, tsan, asan
+        return first, stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
+    everything = stage("plain, everything", "plain", (), ALL_TESTS)
+    return first, everything, stage("AddressSanitizer", "asan", units, tests, SANITIZED)
 
 
 @functools.cache
