@@ -124,9 +124,12 @@ class Sample:
             y, x = np.mgrid[0:height, 0:width]
             wave = np.stack([np.sin(0.31 * y + 0.2 * x), np.cos(0.27 * x - 0.1 * y)])
             values = np.repeat(1.3 * wave[None], batch, axis=0)
-        elif self.field == "collapsed":
+        elif self.field in ("collapsed", "corner"):
             y, x = np.mgrid[0:height, 0:width]
-            centre = np.stack([width / 3 - x, height / 3 - y]) + 0.3
+            point = (
+                (width / 3, height / 3) if self.field == "collapsed" else (width - 2, height - 2)
+            )
+            centre = np.stack([point[0] - x, point[1] - y]) + 0.3
             values = np.repeat(centre[None], batch, axis=0)
         elif self.field == "far":
             values = rng.uniform(-40, 40, shape)

@@ -34,7 +34,7 @@ SHAPES = [
     (68, 3, 19),
     (136, 2, 9),
     (129, 3, 18),
-    (530, 1, 5),
+    (530, 3, 5),
 ]
 SHAPED = [
     Sample(
@@ -111,7 +111,8 @@ LARGE = [
         max_blocks=blocks,
     )
     for last, mode in MODES
-    for field in ("collapsed", "smooth")
+    # At a corner by lists only: one after the other, atomics add up more rounding than is allowed.
+    for field in ("collapsed", "smooth", *["corner"] * mode)
     for blocks in (0, 3)
 ]
 
@@ -121,6 +122,8 @@ def check(device: Device, case: Sample) -> None:
     expected_input, expected_offset = case.expected_backward()
     assert grad_input is not None
     assert grad_offset is not None
+    if case.field == "random" and case.out_size != (1, 1):
+        assert (expected_input != 0).any(), "every point lies outside: nothing is tested"
     assert_close(grad_offset.numpy(), expected_offset, case.offset_dtype, "grad_offset")
     assert_close(grad_input.numpy(), expected_input, case.dtype, "grad_input")
 

@@ -422,6 +422,11 @@ CHOSEN = (
             "c >= channels",
         ),
         (
+            "unit of several cells read as if of one",
+            "return at % kUnit == 0 && end - at >= kUnit && keys[at] == keys[at + kUnit - 1];",
+            "return at % kUnit == 0 && end - at >= kUnit;",
+        ),
+        (
             "unit's sums not clamped to the border",
             "if (at_most(base_y + r, last_y) != y) continue;",
             "if (base_y + r != y) continue;",
