@@ -64,6 +64,12 @@ class Mutation:
         return self.apply((ROOT / self.file).read_text())
 
 
+def planted(file: str, *bugs: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Mutation]:
+    """(name, old, new) or (name, old, new, kind) for each."""
+    stem = file.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return [Mutation(f"{stem}: {name}", file, old, new, *kind) for name, old, new, *kind in bugs]
+
+
 def plant(mutation: Mutation, tree: Path) -> Path:
     """Copies the directory at the repository's root that holds the file into `tree`, with the
     mistake; large files become links."""
