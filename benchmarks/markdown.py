@@ -12,7 +12,7 @@ from .document import Document
 from .ops import BASELINE, COMPILED, FLOOR, OURS
 from .pictures import threads_of
 from .results import Results
-from .runner import PAST_BUDGET, WRONG, YARDSTICKS, Row
+from .runner import LEFT_OUT, WRONG, YARDSTICKS, Row
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _rows(results: Results, groups: Sequence[tuple[AnyCase, int]]) -> Iterator[s
         for case in group.in_layouts:
             for name in (*results.names(group, threads), *YARDSTICKS):
                 row = results.row(case, threads, name)
-                if row is not None and row.note != PAST_BUDGET:
+                if row is not None and row.status != LEFT_OUT:
                     made.append((case.name, str(threads), *_cells(results, row)))
     yield from table(head, made, 3)
 

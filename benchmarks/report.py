@@ -9,7 +9,7 @@ from .bars import THREADS, Judgement
 from .cases import LAYOUTS, AnyCase
 from .ops import FLOOR, OURS
 from .results import Results
-from .runner import FAILED, PAST_BUDGET, WRONG, YARDSTICKS, Row
+from .runner import FAILED, LEFT_OUT, WRONG, YARDSTICKS, Row
 
 NAME_WIDTH = 18
 COLUMNS = {"best": 10, "median": 10, "x": 7, "add": 7, "floor": 8, "MB": 8}
@@ -47,7 +47,7 @@ def _print_groups(console: Console, results: Results, groups: list[tuple[AnyCase
         for name in (*results.names(case, threads), *YARDSTICKS):
             rows = [results.row(each, threads, name) for each in case.in_layouts]
             present = [row for row in rows if row is not None]
-            if all(row.note == PAST_BUDGET for row in present):
+            if all(row.status == LEFT_OUT for row in present):
                 continue
             cells = "".join(_cells(results, row) for row in rows)
             console.print(f"{'  ' + name:<{NAME_WIDTH}}{cells}".rstrip())

@@ -33,6 +33,7 @@ from .ops import (
 PEERS = (COMPILED, peers.DEFORM, peers.SDPA, peers.FLEX, *PATHS)
 YARDSTICKS = (FLOOR, COPY)
 OK, WRONG, FAILED, LEFT_OUT = "ok", "wrong", "failed", "left out"
+FEWER_THREADS = "left out, measured at the largest number of threads"
 PAST_BUDGET = "left out, compilation takes too long"
 
 
@@ -109,7 +110,9 @@ class Runner:
         for name, function in implementations(case, self.options.device).items():
             row = Row(case, threads, name)
             rows.append(row)
-            if name == peers.FLEX:
+            if name in (peers.DEFORM, peers.SDPA) and threads != max(self.options.threads):
+                row.status, row.note = LEFT_OUT, FEWER_THREADS
+            elif name == peers.FLEX:
                 self._admit_compiled(row, function, drawn, calls)
             else:
                 self._admit(row, function, drawn, calls)
