@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from . import bars, cases, document, environment, report, summary
+from . import bars, base, cases, document, environment, report, summary
 from .results import Results
 from .runner import Options, Runner
 
@@ -61,6 +61,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help=f"for results.json (default {summary.OUT}); benchmarks.summary adds the report",
     )
+    parser.add_argument(
+        "--base", metavar="REV", help="the same cases with that commit's ops, for comparison"
+    )
     parser.add_argument("--list", action="store_true", help="print the cases' names and stop")
     return parser.parse_args(argv)
 
@@ -105,7 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print()
         report.print_bars(console, judgements)
     console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
-    document.write(options.out / summary.RESULTS, facts, results, judgements)
+    other = None
+    if options.base:
+        console.print(f"the same with {options.base}")
+        other = base.measure(options.base, _without_base(argv), device)
+    document.write(options.out / summary.RESULTS, facts, results, judgements, other)
     if runner.left_out:
         console.print(f"{len(runner.left_out)} cases left out: the time was up", style="red")
     console.print(f"written: {options.out / summary.RESULTS}")
@@ -113,6 +120,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")
         return 1
     return 0
+
+
+def _without_base(argv: Sequence[str] | None) -> list[str]:
+    """The arguments of the same run; a later --out takes the place of an earlier one."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    kept = []
+    while given:
+        each = given.pop(0)
+        if each == "--base":
+            given.pop(0)
+        elif not each.startswith("--base="):
+            kept.append(each)
+    return kept
 
 
 def _threads(text: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import gate
+from benchmarks import base, document, gate, markdown
 from benchmarks.cases import LAYOUTS, Case
 from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
 from benchmarks.runner import FAILED, OK, WRONG, Options, Runner
@@ -115,6 +115,19 @@ def test_right_results_pass_and_exit_with_zero(capsys, tmp_path):
     assert "WRONG" not in capsys.readouterr().out
     rows = json.loads(path.read_text())["rows"]
     assert all(row["seconds"] > 0 for row in rows if row["implementation"] != COMPILED)
+
+
+def test_comparison_with_another_commit(capsys, tmp_path):
+    """Of the same code: through a worktree that is gone afterwards."""
+    one = [*QUICK, "forward", "nchw", "--base", "HEAD", "--out", str(tmp_path)]
+    assert command.main(one) == 0
+    read = document.load(tmp_path / "results.json")
+    assert read.base.environment["commit"] == "HEAD"
+    case = read.results.rows[0].case
+    assert 0.1 < read.base.results.seconds(case, 1, OURS) / read.results.seconds(case, 1, OURS) < 10
+    assert "Against HEAD" in markdown.report(read, [], [], None)
+    with pytest.raises(RuntimeError, match="no-such-commit"):
+        base.measure("no-such-commit", [], "cpu")
 
 
 def run(*chosen, compile_budget=0.0, threads=(1,)):
