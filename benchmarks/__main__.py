@@ -19,7 +19,8 @@ from . import bars, base, cases, document, environment, report, summary
 from .results import Results
 from .runner import Options, Runner
 
-QUICK_COMPILE_BUDGET = 30.0
+QUICK_COMPILE_BUDGET = 20.0
+QUICK_TIME_LIMIT = 105.0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -52,7 +53,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"of compilation in all (quick {QUICK_COMPILE_BUDGET:g}, else without end)",
     )
     parser.add_argument(
-        "--time-limit", type=float, metavar="SECONDS", help="after it no further case is begun"
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="after it no further case is begun (quick 105)",
     )
     parser.add_argument(
         "--out",
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             threads=options.threads or _default_threads(device),
             seconds=options.seconds or (0.3 if options.quick else 1.0),
             compile_budget=0.0 if options.no_compile else compile_budget,
-            time_limit=options.time_limit or float("inf"),
+            time_limit=options.time_limit or (QUICK_TIME_LIMIT if options.quick else float("inf")),
         )
     )
     start = time.perf_counter()
