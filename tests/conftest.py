@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
+from torch import Tensor
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available():
@@ -38,3 +39,45 @@ def poisoned_memory() -> Iterator[None]:
     assert torch.utils.deterministic.fill_uninitialized_memory
     yield
     torch.use_deterministic_algorithms(False)
+
+
+Results = Sequence[Tensor]
+
+
+@pytest.fixture
+def captured() -> Callable[[Callable[[], Results]], tuple[torch.cuda.CUDAGraph, Results]]:
+    """Captures a call in a CUDA graph: the graph, and the results that a replay overwrites."""
+
+    def capture(call: Callable[[], Results]) -> tuple[torch.cuda.CUDAGraph, Results]:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                call()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            results = call()
+        return graph, results
+
+    return capture
+
+
+@pytest.fixture
+def on_side_stream() -> Callable[[Callable[..., Results], Sequence[Tensor]], Results]:
+    """Calls with leaves of these values on a stream that fills them late: whatever is launched
+    on another stream finds NaN."""
+
+    def call(function: Callable[..., Results], values: Sequence[Tensor]) -> Results:
+        held = [torch.full_like(value.detach(), torch.nan) for value in values]
+        torch.cuda.synchronize()
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(100_000_000)
+            for empty, value in zip(held, values, strict=True):
+                empty.copy_(value.detach())
+            results = function([tensor.requires_grad_() for tensor in held])
+        stream.synchronize()
+        return results
+
+    return call

@@ -22,8 +22,17 @@ def poisoned_memory():
     """Filling the memory would double the time; what is compared here is finite everywhere."""
 
 
+def sample(low, offset, mask):
+    return scrn_ops.offset_sample(low, offset, align_corners=False)
+
+
+def refine(low, offset, mask):
+    return scrn_ops.semantic_refine(low, offset, mask, mask_is_logits=True)
+
+
+@pytest.mark.parametrize("op", [sample, refine])
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
-def test_more_than_2_31_elements(device, layout):
+def test_more_than_2_31_elements(device, layout, op):
     """The last channels of the large problem are those of the small one with them alone."""
     h, w, height, width, channels, last = 2050, 2048, 4100, 4096, 128, 2
     assert channels * height * width > 2**31
@@ -31,9 +40,10 @@ def test_more_than_2_31_elements(device, layout):
     low = torch.empty(1, channels, h, w, device=device, dtype=torch.float16, memory_format=format)
     low.normal_().requires_grad_()
     offset = torch.randn(1, 2, height, width, device=device).requires_grad_()
-    output = scrn_ops.offset_sample(low, offset, align_corners=False)
+    mask = torch.randn(1, 9, height, width, device=device)
+    output = op(low, offset, mask)
     small_low = low.detach()[:, -last:].contiguous(memory_format=format).requires_grad_()
-    small = scrn_ops.offset_sample(small_low, offset.detach(), align_corners=False)
+    small = op(small_low, offset.detach(), mask)
     torch.testing.assert_close(output[:, -last:], small)
     # The same incoming gradient for every channel, with no memory of its own.
     grad = torch.randn(1, 1, height, width, device=device, dtype=torch.float16)

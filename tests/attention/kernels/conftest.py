@@ -23,9 +23,9 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def device() -> str:
-    return "cpu" if INTERPRETED else "cuda"
+@pytest.fixture(params=["cpu" if INTERPRETED else pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(params=table.PATHS)
