@@ -46,11 +46,11 @@ def report(merged: dict[str, Any], folder: Path) -> str:
     lines = [f"# {merged['device']}", ""]
     lines += markdown.table(("stage", "status", "seconds", "budget"), list(_stages(merged)), 2)
     details = {name: stage["details"] for name, stage in merged["stages"].items()}
-    tests = details.get("test", {}).get("tests")
-    if tests:
+    for suite, tests in details.get("test", {}).get("tests", {}).items():
         counts = ", ".join(f"{tests[name]} {name}" for name in ("failures", "errors", "skipped"))
-        lines += ["", f"{tests['tests']} tests marked `cuda`: {counts}."]
+        lines += ["", f"{suite}: {tests['tests']} tests marked `cuda`: {counts}."]
         lines += [f"- {name}" for name in tests["failed"]]
+        lines += [f"- skipped {n}: {reason}" for reason, n in tests["skip_reasons"].items()]
     micro = details.get("micro", {}).get("micro")
     if micro:
         rows = [

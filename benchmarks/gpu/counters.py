@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 METRICS = {
     "gpu__time_duration.sum": "nanoseconds",
     "dram__bytes.sum.per_second": "dram_bytes_per_second",
@@ -21,29 +23,53 @@ METRICS = {
     "lts__t_sectors_op_red.sum": "reduction_sectors",
     "smsp__sass_average_data_bytes_per_sector_mem_global_op_ld.pct": "load_efficiency_percent",
 }
-KERNELS = "regex:sample_|backward_window|scatter_planes|offset_grad|gather|aggregate|flash|softmax"
+MARKER = "cos_kernel"  # of torch: launched before each case, and by none of them
 
 
 def target(device: str) -> None:
+    """Every case once, to be watched, after another time that compiles."""
     from ..ops import OURS
     from .kernels import calls, main_cases
 
-    for case in main_cases() if device == "cuda" else [next(main_cases())]:
-        calls(case, device, OURS)()
+    if device == "cpu":
+        calls(next(main_cases()), device, OURS)()
+        return
+    marker = torch.ones(1, device=device)
+    for case in main_cases():
+        call = calls(case, device, OURS)
+        call()
+        torch.cuda.synchronize()
+        torch.cuda.profiler.start()
+        marker.cos_()
+        call()
+        torch.cuda.synchronize()
+        torch.cuda.profiler.stop()
 
 
-def parse(text: str) -> list[dict[str, object]]:
-    """Rows of Nsight Compute's CSV in its raw page; whatever it says before is left out."""
+def parse(text: str, cases: Sequence[str]) -> list[dict[str, object]]:
+    """Kernels from Nsight Compute's CSV in its raw page, each with its case; whatever it says
+    before is left out.
+
+    Raises:
+        ValueError: the table is of another number of cases.
+    """
     lines = [line for line in text.splitlines() if line.startswith('"')]
-    rows = []
+    rows, number = [], -1
     for row in csv.DictReader(io.StringIO("\n".join(lines))):
         if not row.get("Kernel Name") or not row.get("ID", "").isdigit():
             continue  # the line of units
-        found: dict[str, object] = {"kernel": row["Kernel Name"]}
-        for metric, name in METRICS.items():
+        if MARKER in row["Kernel Name"]:
+            number += 1
+            continue
+        name = row["Kernel Name"].split("(")[0].split("<")[0].removeprefix("void ")
+        case = cases[number] if 0 <= number < len(cases) else ""
+        found: dict[str, object] = {"case": case, "kernel": name}
+        for metric, short in METRICS.items():
             value = (row.get(metric) or "").replace(",", "")
-            found[name] = float(value) if value not in ("", "n/a") else None
+            found[short] = float(value) if value not in ("", "n/a") else None
         rows.append(found)
+    if number + 1 != len(cases):
+        raise ValueError(f"expected kernels of {len(cases)} cases, got {number + 1}")
     return rows
 
 
@@ -56,14 +82,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.target or options.device == "cpu":
         target(options.device)
         return 0
-    command = [
-        "ncu", "--csv", "--page", "raw", "--print-units", "base", "--kernel-name", KERNELS,
-        "--metrics", ",".join(METRICS), "--launch-count", "60", sys.executable, "-m",
-        "benchmarks.gpu.counters", "--target",
-    ]  # fmt: skip
+    from .kernels import main_cases
+
+    # The clocks stay as they are: the machine may be another's, too.
+    command = ["ncu", "--profile-from-start", "off", "--clock-control", "none"]
+    command += ["--csv", "--page", "raw", "--print-units", "base", "--metrics", ",".join(METRICS)]
+    command += [sys.executable, "-m", "benchmarks.gpu.counters", "--target"]
     done = subprocess.run(command, capture_output=True, text=True)
     print(done.stdout[-20000:], done.stderr[-4000:], sep="\n")
-    rows = parse(done.stdout)
+    rows = parse(done.stdout, [case.name for case in main_cases()])
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return done.returncode or int(not rows)

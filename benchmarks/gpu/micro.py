@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu.micro``: compiles and runs micro/reductions.cu, which measures the
+"""``python -m benchmarks.gpu.micro``: compiles and runs micro/atomics.cu, which measures the
 rates of reductions into global memory that the backward kernels' design rests on."""
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[1] / "micro" / "reductions.cu"
+SOURCE = Path(__file__).resolve().parents[1] / "micro" / "atomics.cu"
+CSRC = SOURCE.parents[2] / "csrc"  # the very reduction that the kernels use
 
 
 def compile_to(program: Path, architecture: str) -> None:
@@ -23,7 +24,16 @@ def compile_to(program: Path, architecture: str) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise FileNotFoundError("nvcc: not on PATH")
-    command = [nvcc, "-O3", "-std=c++17", f"-arch={architecture}", "-Werror", "all-warnings"]
+    command = [
+        nvcc,
+        "-O3",
+        "-std=c++20",
+        "-I",
+        str(CSRC),
+        f"-arch={architecture}",
+        "-Werror",
+        "all-warnings",
+    ]
     subprocess.run([*command, "-o", str(program), str(SOURCE)], check=True)
 
 
@@ -33,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True, metavar="PATH")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "reductions"
+        program = Path(folder) / "atomics"
         # Without a device there is none to ask for its architecture.
         compile_to(program, "native" if options.device == "cuda" else "sm_90")
         print("compiled")

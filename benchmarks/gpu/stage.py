@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL = 6000  # characters of the log that the JSON repeats
@@ -22,42 +23,72 @@ NO_DEVICE = "no CUDA device"
 STAGES = ("build", "test", "sanitize", "bench", "profile", "micro")
 
 
-def commands(stage: str, device: str, details: Path, budget: int) -> list[list[str]]:
+class Command(NamedTuple):
+    """``most`` is the share of the stage's budget that it may take, lest the next get none."""
+
+    argv: list[str]
+    environment: Mapping[str, str] = {}
+    most: float = 1.0
+
+
+def commands(stage: str, device: str, details: Path, budget: int) -> list[Command]:
     """What the stage runs, one after the other; all of them even where one fails. ``details``
     is a folder for JSON that becomes part of the stage's own."""
     python = [sys.executable, "-m"]
     on_cuda = device == "cuda"
     if stage == "build":
-        build = [[sys.executable, "setup.py", "build_ext", "--inplace"]] if on_cuda else []
-        return [*build, [*python, "scrn_ops.doctor"]]
+        build = [Command([sys.executable, "setup.py", "build_ext", "--inplace"])] if on_cuda else []
+        return [*build, Command([*python, "scrn_ops.doctor"])]
     if stage == "test":
-        report = f"--junitxml={details / 'tests.xml'}"
-        flags = ["-m", "cuda", "-q", "-p", "no:cacheprovider", "--tb=short", report]
-        return [[*python, "pytest", "tests", *flags]]
+        return _suites(details)
     if stage == "sanitize":
         small = [*python, "benchmarks.gpu.small", "--device", device]
         if not on_cuda:
-            return [small]
+            return [Command(small)]
         sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--tool"]
-        return [[*sanitizer, tool, *small] for tool in ("memcheck", "racecheck")]
+        # Otherwise a block of torch's allocator hides what is written beside a tensor.
+        bare = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+        return [
+            Command(small, most=0.3),  # compiles what is compiled when it is first used
+            Command([*sanitizer, "memcheck", *small], bare, most=0.45),
+            Command([*sanitizer, "racecheck", *small], bare),
+        ]
     if stage == "bench":
         cases = ["--full"] if on_cuda else ["--quick", "--filter", "32x64 ", "forward"]
         limits = ["--seconds", "0.1", "--compile-budget", "90" if on_cuda else "0"]
         limits += ["--time-limit", str(int(0.65 * budget))]
         network = ["--size", "360x480"] if on_cuda else ["--size", "64x64", "--rounds", "1"]
-        return [
-            [*python, "benchmarks", *cases, "--device", device, *limits, "--out", str(details)],
-            [*python, "benchmarks.network", *network, "--device", device, "--json",
-             str(details / "network.json")],
-        ]  # fmt: skip
+        ops = [*python, "benchmarks", *cases, "--device", device, *limits, "--out", str(details)]
+        network = [*python, "benchmarks.network", *network, "--device", device]
+        return [Command(ops), Command([*network, "--json", str(details / "network.json")])]
     if stage == "profile":
         target = ["--device", device, "--json"]
         return [
-            [*python, "benchmarks.gpu.kernels", *target, str(details / "kernels.json")],
-            [*python, "benchmarks.gpu.counters", *target, str(details / "counters.json")],
+            Command([*python, "benchmarks.gpu.kernels", *target, str(details / "kernels.json")]),
+            Command([*python, "benchmarks.gpu.counters", *target, str(details / "counters.json")]),
         ]
+    micro = [*python, "benchmarks.gpu.micro", "--device", device]
+    return [Command([*micro, "--json", str(details / "micro.json")])]
+
+
+def _suites(details: Path) -> list[Command]:
+    """One after the other: the counts of a suite are written when it ends, and one that overruns
+    takes no other's with it. Large tensors come last, with the device to themselves."""
+
+    def suite(name: str, places: Sequence[str], marks: str, most: float) -> Command:
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+        environment = {"SCRN_OPS_LARGE": "1"} if name == "large" else {"OMP_NUM_THREADS": "2"}
+        workers = min(8, (os.cpu_count() or 1) // 2)
+        if name != "large" and workers > 1 and find_spec("xdist") is not None:
+            argv += ["-n", str(workers)]
+        argv += ["-m", marks, f"--junitxml={details / f'{name}.xml'}", *places]
+        return Command(argv, environment, most)
+
     return [
-        [*python, "benchmarks.gpu.micro", "--device", device, "--json", str(details / "micro.json")]
+        suite("attention", ["tests/attention"], "cuda and not slow", 0.35),
+        suite("models", ["tests/models"], "cuda and not slow", 0.25),
+        suite("ops", ["tests/ops"], "cuda and not slow", 0.6),
+        suite("large", ["tests/ops", "tests/attention"], "cuda and slow", 1.0),
     ]
 
 
@@ -111,11 +142,12 @@ def run(stage: str, out: Path, device: str, budget: int) -> dict[str, Any]:
         for command in commands(stage, device, details, budget):
             left = budget - (time.monotonic() - start)
             began = time.monotonic()
-            status = _run(command, log_path, environment, left)
+            most = min(left, command.most * budget)
+            status = _run(command.argv, log_path, environment | command.environment, most)
             statuses.append(status)
             facts["commands"].append(
                 {
-                    "command": shlex.join(command),
+                    "command": shlex.join(command.argv),
                     "status": status,
                     "seconds": round(time.monotonic() - began, 1),
                 }
@@ -155,27 +187,28 @@ def _run(command: list[str], log: Path, environment: dict[str, str], left: float
 
 def _details(folder: Path) -> dict[str, Any]:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    tests = folder / "tests.xml"
-    if tests.is_file():
-        found["tests"] = _tests(tests)
-    return found
+    suites = {path.stem: _tests(path) for path in sorted(folder.glob("*.xml"))}
+    return {**found, "tests": suites} if suites else found
 
 
 def _tests(path: Path) -> dict[str, Any]:
+    """Counts, the names of what failed, and why what was skipped was."""
     from xml.etree import ElementTree
 
-    suites = ElementTree.parse(path).getroot().findall("testsuite")
+    root = ElementTree.parse(path).getroot()
     counts = {
-        name: sum(int(suite.get(name, 0)) for suite in suites)
+        name: sum(int(suite.get(name, 0)) for suite in root.findall("testsuite"))
         for name in ("tests", "failures", "errors", "skipped")
     }
-    failed = [
-        f"{case.get('classname')}::{case.get('name')}"
-        for suite in suites
-        for case in suite.findall("testcase")
-        if case.find("failure") is not None or case.find("error") is not None
-    ]
-    return {**counts, "failed": failed}
+    failed, reasons = [], {}
+    for case in root.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(f"{case.get('classname')}::{case.get('name')}")
+        skipped = case.find("skipped")
+        if skipped is not None:
+            reason = skipped.get("message", "")
+            reasons[reason] = reasons.get(reason, 0) + 1
+    return {**counts, "failed": failed, "skip_reasons": reasons}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

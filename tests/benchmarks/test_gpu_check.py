@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -54,7 +55,9 @@ def test_wrong_use_is_explained(arguments):
 
 
 def run(monkeypatch, tmp_path, *commands, budget=60):
-    monkeypatch.setattr(stage, "commands", lambda *_: [list(each) for each in commands])
+    monkeypatch.setattr(
+        stage, "commands", lambda *_: [stage.Command(list(each)) for each in commands]
+    )
     facts = stage.run("test", tmp_path, "cpu", budget)
     return facts, (tmp_path / "test.log").read_text()
 
@@ -83,24 +86,44 @@ def test_budget_ends_a_stage_and_its_children(monkeypatch, tmp_path):
     assert "the budget is spent" in log
 
 
+def test_no_command_takes_the_whole_budget_from_the_next(monkeypatch, tmp_path):
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    planned = [stage.Command(sleeper, most=0.1), stage.Command([sys.executable, "-c", "print(7)"])]
+    monkeypatch.setattr(stage, "commands", lambda *_: planned)
+    facts = stage.run("test", tmp_path, "cpu", 20)
+    assert [each["status"] for each in facts["commands"]] == ["out of time", "ok"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize("name", STAGES)
+def test_what_the_stages_start_exists(tmp_path, name, device):
+    for command in stage.commands(name, device, tmp_path, 100):
+        if "-m" in command.argv:
+            assert find_spec(command.argv[command.argv.index("-m") + 1])
+
+
 def test_results_of_commands_become_the_stages_own(monkeypatch, tmp_path):
     xml = (
         '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1">'
         '<testcase classname="a" name="b"><failure/></testcase><testcase classname="a" name="c"/>'
+        '<testcase classname="a" name="d"><skipped message="no reason"/></testcase>'
         "</testsuite></testsuites>"
     )
     monkeypatch.setattr(
         stage,
         "commands",
         lambda _name, _device, folder, _budget: [
-            [sys.executable, "-c", f"open({str(folder / 'x.json')!r}, 'w').write('[1]')"],
-            [sys.executable, "-c", f"open({str(folder / 'tests.xml')!r}, 'w').write({xml!r})"],
+            stage.Command(
+                [sys.executable, "-c", f"open({str(folder / name)!r}, 'w').write({text!r})"]
+            )
+            for name, text in (("x.json", "[1]"), ("ops.xml", xml))
         ],
     )
     facts = stage.run("test", tmp_path, "cpu", 60)
     assert facts["details"]["x"] == [1]
     tests = {"tests": 3, "failures": 1, "errors": 0, "skipped": 1, "failed": ["a::b"]}
-    assert facts["details"]["tests"] == tests
+    tests["skip_reasons"] = {"no reason": 1}
+    assert facts["details"]["tests"] == {"ops": tests}
 
 
 def test_collect_refuses_a_mixture_and_an_empty_folder(tmp_path, capsys):
@@ -122,19 +145,26 @@ def test_collected_figures_are_in_the_page(tmp_path):
     assert json.loads((tmp_path / "gpu-9.json").read_text())["device"] == "GPU 9"
 
 
-def test_counters_are_read_from_the_csv():
-    metric = "dram__throughput.avg.pct_of_peak_sustained_elapsed"
-    text = (
-        "==PROF== Connected\n"
-        f'"ID","Kernel Name","{metric}","gpu__time_duration.sum"\n'
-        '"","","%","ns"\n'
-        '"0","scatter_planes_kernel","81.5","12,345"\n'
-    )
-    (row,) = counters.parse(text)
-    assert row["kernel"] == "scatter_planes_kernel"
+NCU = """\
+==PROF== Connected
+"ID","Kernel Name","dram__throughput.avg.pct_of_peak_sustained_elapsed","gpu__time_duration.sum"
+"","","%","ns"
+"0","void at::native::kernel<at::native::cos_kernel_cuda(int)>(float *)","1","2,000"
+"1","void scrn::cuda::scatter_planes_kernel<float>(P)","81.5","12,345"
+"2","void at::native::kernel<at::native::cos_kernel_cuda(int)>(float *)","1","2,000"
+"3","flash","n/a","1"
+"""
+
+
+def test_counters_are_read_from_the_csv_and_put_to_their_cases():
+    row, other = counters.parse(NCU, ["first", "second"])
+    assert (row["case"], row["kernel"]) == ("first", "scrn::cuda::scatter_planes_kernel")
     assert row["dram_percent"] == 81.5
     assert row["nanoseconds"] == 12345
     assert row["occupancy_percent"] is None
+    assert (other["case"], other["kernel"], other["dram_percent"]) == ("second", "flash", None)
+    with pytest.raises(ValueError, match="expected kernels of 1 cases, got 2"):
+        counters.parse(NCU, ["first"])
 
 
 def test_the_small_cases_of_the_sanitizer_run(capsys):
@@ -146,7 +176,7 @@ def test_the_small_cases_of_the_sanitizer_run(capsys):
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_120"])
 def test_micro_compiles(tmp_path, architecture):
-    micro.compile_to(tmp_path / "reductions", architecture)
-    assert (tmp_path / "reductions").is_file()
+    micro.compile_to(tmp_path / "atomics", architecture)
+    assert (tmp_path / "atomics").is_file()
