@@ -5,6 +5,7 @@ in benchmarks/results. It measures nothing; ``--check`` only says whether it is 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +27,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with results.json and, if there is one, network.json",
     )
     parser.add_argument("--page", type=Path, default=ROOT / "README.md", metavar="PATH")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="first copy a run's JSON from there, to be kept"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if old")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
+    if options.keep is not None:
+        options.results.mkdir(parents=True, exist_ok=True)
+        for name in (summary.RESULTS, summary.NETWORK):
+            if (options.keep / name).is_file():
+                shutil.copy2(options.keep / name, options.results / name)
     read = document.load(options.results / summary.RESULTS)
     section = markdown.readme(read, summary.network(options.results))
     page = options.page.read_text()

@@ -145,6 +145,22 @@ def test_readme_section_is_written_between_its_markers(tmp_path):
     assert "17.0 / 51.0" in text
 
 
+def test_a_run_is_kept_on_demand(tmp_path):
+    planted(tmp_path / "run")
+    page = tmp_path / "README.md"
+    page.write_text(f"{readme.START}{readme.END}")
+    kept = tmp_path / "kept"
+    arguments = ["--keep", str(tmp_path / "run"), "--results", str(kept), "--page", str(page)]
+    assert readme.main(arguments) == 0
+    assert [path.name for path in kept.iterdir()] == ["results.json"]
+    assert "x5.0" in page.read_text()
+
+
+@pytest.mark.skipif(not readme.RESULTS.is_dir(), reason="no results are kept")
+def test_readme_holds_what_the_results_say():
+    assert readme.main(["--check"]) == 0
+
+
 def test_network_lines():
     variant = {"name": "eager ops", "seconds": [2.0, 1.0], "peak_bytes": 5e8}
     parts = {"backbone": 0.5, "SRM": 0.4, "DNL": 0.1}
