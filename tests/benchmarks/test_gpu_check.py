@@ -9,6 +9,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+import benchmarks.__main__
+import benchmarks.network.__main__
 from benchmarks.gpu import collect, counters, micro, small, stage
 from benchmarks.gpu.stage import NO_DEVICE, STAGES
 
@@ -100,6 +102,13 @@ def test_what_the_stages_start_exists(tmp_path, name, device):
     for command in stage.commands(name, device, tmp_path, 100):
         if "-m" in command.argv:
             assert find_spec(command.argv[command.argv.index("-m") + 1])
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_the_benchmarks_understand_their_arguments(tmp_path, device):
+    ops, network = (command.argv[3:] for command in stage.commands("bench", device, tmp_path, 100))
+    assert benchmarks.__main__.parse(ops).out == tmp_path
+    assert benchmarks.network.__main__.parse(network).json == tmp_path / "network.json"
 
 
 def test_results_of_commands_become_the_stages_own(monkeypatch, tmp_path):
