@@ -85,9 +85,13 @@ def backward(
         return gradients
     q, k = centred(query, dtype), centred(key, dtype)
     batch, n, m = q.shape[0], q.shape[1], k.shape[1]
-    grad_q = torch.empty_like(q) if need_query else None
-    grad_k = torch.zeros_like(k) if need_key else None
-    grad_v = weights.unsqueeze(2) * total.unsqueeze(1) if need_value else None
+    # The results themselves, where they are of the type that is computed in.
+    sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
+    grad_q, grad_k, grad_v = (sums[i] if needs[i] else None for i in (0, 1, 3))
+    if grad_k is not None:
+        grad_k.zero_()
+    if grad_v is not None:
+        torch.mul(weights.unsqueeze(2), total.unsqueeze(1), out=grad_v)
     kept = probabilities.dim() == 3
     # Beside kept probabilities there is a buffer of half their size, without them there are two
     # buffers of a quarter each: never more than half of what the formula holds.
@@ -111,11 +115,9 @@ def backward(
             grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], alpha=scale)
     if grad_q is not None:
         torch.sub(grad_q, grad_q.mean(dim=1, keepdim=True), out=grad_q)
-        gradients[0].copy_(grad_q)
-    if grad_k is not None:
-        gradients[1].copy_(grad_k)
-    if grad_v is not None:
-        gradients[3].copy_(grad_v)
+    for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):
+        if need and gradient is not total_gradient and gradient.dim() == 3:
+            gradient.copy_(total_gradient)
     return gradients
 
 

@@ -57,26 +57,36 @@ def choose_path(width: int, channels: int, itemsize: int) -> str:
 
 
 _EVERY = 1 << 30
+
+
+def _always(tiles: Tiles) -> tuple[Row, ...]:
+    return (Row(_EVERY, _EVERY, tiles),)
+
+
+def _everywhere(tiles: Tiles) -> dict[int, tuple[Row, ...]]:
+    return dict.fromkeys(FAMILIES, _always(tiles))
+
+
 # By kernel and whether the operands are half types.
 _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
     ("flash", True): {
         80: (
-            Row(64, 64, Tiles(128, 64, 64, 4, 3)),
+            Row(64, 64, Tiles(128, 64, 64, 8, 3)),
             Row(128, 128, Tiles(128, 64, 128, 8, 2)),
             Row(256, _EVERY, Tiles(64, 32, 256, 8, 2)),
         ),
         90: (
             Row(64, 64, Tiles(128, 64, 64, 4, 3)),
             Row(128, 128, Tiles(128, 64, 128, 8, 3)),
-            Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),
+            Row(256, _EVERY, Tiles(64, 64, 256, 8, 2)),
         ),
         100: (
             Row(64, 64, Tiles(128, 64, 64, 4, 3)),
             Row(128, 128, Tiles(128, 64, 128, 8, 3)),
-            Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),
+            Row(256, _EVERY, Tiles(64, 64, 256, 8, 2)),
         ),
         120: (
-            Row(64, 64, Tiles(128, 64, 64, 4, 2)),
+            Row(64, 64, Tiles(128, 64, 64, 8, 2)),
             Row(128, 128, Tiles(64, 32, 128, 4, 2)),
             Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),
         ),
@@ -84,26 +94,20 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
     ("flash", False): dict.fromkeys(
         FAMILIES, (Row(64, 64, Tiles(32, 32, 32, 4, 1)), Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)))
     ),
-    ("exponentials", True): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)
-    ),
-    ("exponentials", False): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)
-    ),
-    ("weighted_values", True): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 32, 128, 8, 3)),)
-    ),
-    ("weighted_values", False): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 32, 64, 8, 2)),)
-    ),
-    ("score_gradients", True): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)
-    ),
-    ("score_gradients", False): dict.fromkeys(
-        FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)
-    ),
-    ("product", True): dict.fromkeys(FAMILIES, (Row(_EVERY, _EVERY, Tiles(128, 128, 32, 8, 3)),)),
-    ("product", False): dict.fromkeys(FAMILIES, (Row(_EVERY, _EVERY, Tiles(64, 64, 32, 8, 2)),)),
+    ("exponentials", True): {
+        **_everywhere(Tiles(128, 128, 32, 8, 3)),
+        120: _always(Tiles(128, 64, 32, 8, 3)),
+    },
+    ("exponentials", False): _everywhere(Tiles(64, 64, 32, 8, 2)),
+    ("weighted_values", True): {
+        **_everywhere(Tiles(64, 32, 128, 8, 3)),
+        90: _always(Tiles(128, 32, 128, 8, 3)),
+    },
+    ("weighted_values", False): _everywhere(Tiles(64, 16, 64, 8, 2)),
+    ("score_gradients", True): _everywhere(Tiles(128, 64, 32, 8, 3)),
+    ("score_gradients", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
+    ("product", True): _everywhere(Tiles(128, 128, 32, 8, 3)),
+    ("product", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
 }
 KERNELS = tuple(dict.fromkeys(kernel for kernel, _ in _TABLE))
 

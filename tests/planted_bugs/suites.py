@@ -1,5 +1,5 @@
 """The suites by name."""
 
-from . import cuda
+from . import attention, cuda
 
-SUITES = {suite.name: suite for suite in (cuda.SUITE,)}
+SUITES = {suite.name: suite for suite in (cuda.SUITE, attention.SUITE)}

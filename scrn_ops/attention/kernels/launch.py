@@ -114,6 +114,6 @@ def whitened(
 def unary_weights(logits: Tensor, dtype: torch.dtype) -> Tensor:
     batch, m = logits.shape
     weights = logits.new_empty(batch, m, dtype=dtype)
-    block = min(triton.next_power_of_2(m), 8192)
+    block = min(triton.next_power_of_2(m), 4096)
     unary.softmax_rows[(batch,)](logits, weights, m, *logits.stride(), BLOCK=block, num_warps=8)
     return weights

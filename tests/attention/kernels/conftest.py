@@ -23,6 +23,14 @@ SMALL = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _guarded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    if INTERPRETED:
+        from . import guard
+
+        guard.install(monkeypatch)
+
+
 @pytest.fixture(params=["cpu" if INTERPRETED else pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -1,0 +1,19 @@
+"""The table of ``benchmarks.attention_accuracy``: no path is worse than torch's attention on
+inputs that were whitened in float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.attention_accuracy import NAMES, WHITENED, errors
+from scrn_ops.attention.table import PATHS
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_not_worse_than_sdpa(device, dtype, mean):
+    found = errors(dtype, mean, device)
+    for path in PATHS:
+        for name, error, bar in zip(NAMES, found[path], found[WHITENED], strict=True):
+            assert error <= bar, f"{path}, {name}: {error:.2e} > {bar:.2e}"

@@ -1,0 +1,34 @@
+"""Mistakes in the attention's Triton kernels, which must be noticed in Triton's interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .attention_chosen import CHOSEN, FOLDER
+from .mutation import ROOT, Mutation
+from .suite import Stage, Suite
+
+TESTS = ROOT / "tests" / "attention" / "kernels"
+INTERPRETER = (("TRITON_INTERPRET", "1"), ("OMP_NUM_THREADS", "1"))
+QUICK = "test_small_tiles and float32 or test_layouts and sliced"
+
+
+def stages(mutation: Mutation) -> Sequence[Stage]:
+    """First a few small shapes, then everything."""
+    accuracy = str(TESTS / "test_accuracy.py")
+    quick = Stage("quick", (accuracy, "-k", QUICK), environment=INTERPRETER, seconds=600)
+    everything = (accuracy, str(TESTS / "test_registration.py"))
+    return quick, Stage("everything", everything, environment=INTERPRETER, seconds=1800)
+
+
+SUITE = Suite(
+    name="attention",
+    title="Triton kernels of the attention",
+    sources=(f"{FOLDER}/*.py",),
+    tests=("tests/attention/*.py", "tests/attention/kernels/*.py"),
+    chosen=CHOSEN,
+    drawn=30,
+    seed=1,
+    stages=stages,
+    ci=1,
+)
