@@ -1,6 +1,7 @@
 """``python -m benchmarks.attention_accuracy``: what half types cost the attention, against float64.
 
-Queries and keys are in the half type and have a mean of 0 or of 3 in every channel. Compared are
+Queries and keys are in float32 or in the half type and have a mean of 0 or of 3 in every channel;
+values are in the half type. Compared are
 both paths of the kernels (in Triton's interpreter where there is no CUDA device), torch's
 attention on inputs that were whitened in float32 and then cast, and the same with keys as they
 are, whose mean cancels in exact arithmetic.
@@ -58,7 +59,9 @@ METHODS: dict[str, Attention] = {
 }
 
 
-def errors(dtype: torch.dtype, mean: float, device: str) -> dict[str, list[float]]:
+def errors(
+    dtype: torch.dtype, embeddings: torch.dtype, mean: float, device: str
+) -> dict[str, list[float]]:
     """Relative L2 errors of the output and of the gradients of query, key and value."""
     generator = torch.Generator().manual_seed(0)
 
@@ -67,7 +70,8 @@ def errors(dtype: torch.dtype, mean: float, device: str) -> dict[str, list[float
 
     q, k = normal(BATCH, N, WIDTH) + mean, normal(BATCH, N, WIDTH) + mean
     tensors = (q, k, normal(BATCH, N), normal(BATCH, N, CHANNELS))
-    leaves = [t.to(device, dtype).requires_grad_() for t in tensors]
+    types = (embeddings, embeddings, embeddings, dtype)
+    leaves = [t.to(device, d).requires_grad_() for t, d in zip(tensors, types, strict=True)]
     grad = normal(BATCH, N, CHANNELS).to(device, dtype)
     doubles = [t.detach().double().requires_grad_() for t in leaves]
 
@@ -90,17 +94,21 @@ def errors(dtype: torch.dtype, mean: float, device: str) -> dict[str, list[float
 def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"B = {BATCH}, N = M = {N}, Dk = {WIDTH}, Dv = {CHANNELS}; relative L2 errors")
-    print(f"{'type':<9} {'mean':>4}  {'':<18} " + " ".join(f"{name:>8}" for name in NAMES))
+    print(
+        f"{'values':<9} {'q and k':<9} {'mean':>4}  {'':<18} " + " ".join(f"{n:>8}" for n in NAMES)
+    )
     worse = False
     for dtype in (torch.float16, torch.bfloat16):
-        for mean in (0.0, 3.0):
-            found = errors(dtype, mean, device)
-            bar = found[WHITENED]
-            for name, each in found.items():
-                if name in PATHS:
-                    worse |= any(a > b for a, b in zip(each, bar, strict=True))
-                cells = " ".join(f"{error:8.1e}" for error in each)
-                print(f"{str(dtype).removeprefix('torch.'):<9} {mean:>4.0f}  {name:<18} {cells}")
+        for embeddings in (torch.float32, dtype):
+            for mean in (0.0, 3.0):
+                found = errors(dtype, embeddings, mean, device)
+                bar = found[WHITENED]
+                for name, each in found.items():
+                    if name in PATHS:
+                        worse |= any(a > b for a, b in zip(each, bar, strict=True))
+                    cells = " ".join(f"{error:8.1e}" for error in each)
+                    types = " ".join(f"{str(t)[6:]:<9}" for t in (dtype, embeddings))
+                    print(f"{types} {mean:>4.0f}  {name:<18} {cells}")
     return int(worse)
 
 

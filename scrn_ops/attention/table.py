@@ -91,19 +91,17 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
             Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),
         ),
     },
-    ("flash", False): dict.fromkeys(
-        FAMILIES, (Row(64, 64, Tiles(32, 32, 32, 4, 1)), Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)))
-    ),
+    ("flash", False): dict.fromkeys(FAMILIES, (Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)),)),
     ("exponentials", True): {
         **_everywhere(Tiles(128, 128, 32, 8, 3)),
-        120: _always(Tiles(128, 64, 32, 8, 3)),
+        **dict.fromkeys((80, 120), _always(Tiles(128, 64, 32, 8, 3))),
     },
-    ("exponentials", False): _everywhere(Tiles(64, 64, 32, 8, 2)),
+    ("exponentials", False): _everywhere(Tiles(64, 32, 32, 4, 2)),
     ("weighted_values", True): {
         **_everywhere(Tiles(64, 32, 128, 8, 3)),
         90: _always(Tiles(128, 32, 128, 8, 3)),
     },
-    ("weighted_values", False): _everywhere(Tiles(64, 16, 64, 8, 2)),
+    ("weighted_values", False): _everywhere(Tiles(64, 32, 32, 4, 2)),
     ("score_gradients", True): _everywhere(Tiles(128, 64, 32, 8, 3)),
     ("score_gradients", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
     ("product", True): _everywhere(Tiles(128, 128, 32, 8, 3)),

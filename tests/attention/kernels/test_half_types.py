@@ -11,9 +11,10 @@ from scrn_ops.attention.table import PATHS
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0])
+@pytest.mark.parametrize("embeddings", ["float32", "half"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_not_worse_than_sdpa(device, dtype, mean):
-    found = errors(dtype, mean, device)
+def test_not_worse_than_sdpa(device, dtype, embeddings, mean):
+    found = errors(dtype, torch.float32 if embeddings == "float32" else dtype, mean, device)
     for path in PATHS:
         for name, error, bar in zip(NAMES, found[path], found[WHITENED], strict=True):
             assert error <= bar, f"{path}, {name}: {error:.2e} > {bar:.2e}"
