@@ -5,7 +5,9 @@ from __future__ import annotations
 from scrn_ops.attention import table, tune
 
 
-def test_the_fastest_is_printed(device):
+def test_the_fastest_is_printed(device, monkeypatch):
+    monkeypatch.setattr(tune, "WIDEST", 32)
+    monkeypatch.setattr(table, "FLASH_WIDTH", 16)
     family = 90
     used = []
     original = table.tiles
@@ -24,11 +26,8 @@ def test_the_fastest_is_printed(device):
         used[:] = [tiles]
         return using(kernel, tiles)
 
-    tune.using = recorded
-    try:
-        lines = list(tune.tune(device, family, time, tried, n=32))
-    finally:
-        tune.using = using
+    monkeypatch.setattr(tune, "using", recorded)
+    lines = list(tune.tune(device, family, time, tried, n=32))
     assert table.tiles is original
     rows = [line for line in lines if "Row(" in line]
     assert len(rows) == sum(
