@@ -12,31 +12,24 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from scrn_ops import reference, whitened_attention
 from scrn_ops._allocator import keep_freed_memory
 
+from . import peers
+from .cases import AttentionCase
+from .memory import peak_bytes
 from .timing import time_all
 
 SHAPES = ((2048, 256, 256), (2048, 256, 1024), (920, 256, 256), (2048, 64, 64))
 LONG = (16384, 64, 64)
 OURS = "scrn_ops"
 Call = Callable[..., Tensor]
-
-
-def sdpa(query: Tensor, key: Tensor, unary: Tensor, value: Tensor, *, scale: float) -> Tensor:
-    """torch's attention on whitened inputs, plus the unary term, which is the same for all."""
-    q = query - query.mean(dim=1, keepdim=True)
-    k = key - key.mean(dim=1, keepdim=True)
-    pairwise = F.scaled_dot_product_attention(
-        q.unsqueeze(1), k.unsqueeze(1), value.unsqueeze(1), scale=scale
-    )
-    return pairwise.squeeze(1) + unary.softmax(dim=1).unsqueeze(1) @ value
 
 
 def inputs(shape: tuple[int, int, int]) -> list[Tensor]:
@@ -46,62 +39,48 @@ def inputs(shape: tuple[int, int, int]) -> list[Tensor]:
     return [torch.randn(size, generator=generator).requires_grad_() for size in sizes]
 
 
-def gradients(call: Call, tensors: Sequence[Tensor], scale: float) -> list[Tensor]:
-    output = call(*tensors, scale=scale)
+def gradients(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
+    output = call(*tensors)
     return [output.detach(), *torch.autograd.grad(output, tensors, torch.ones_like(output))]
 
 
-def check(name: str, call: Call, tensors: Sequence[Tensor], scale: float) -> None:
+def check(name: str, call: Call, formula: Call, tensors: Sequence[Tensor]) -> None:
     doubles = [t.detach().double().requires_grad_() for t in tensors]
-    expected = gradients(reference.whitened_attention, doubles, scale)
-    for got, want in zip(gradients(call, tensors, scale), expected, strict=True):
+    expected = gradients(formula, doubles)
+    for got, want in zip(gradients(call, tensors), expected, strict=True):
         # Gradients that cancel are small against the values, not against themselves.
         error = float((got.double() - want).norm() / (want.norm() + 1e-3))
         if not error < 1e-3:
             raise SystemExit(f"{name}: differs from the formula by {error:.1e}")
 
 
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The largest sum of what a call has allocated and not freed yet."""
-    with torch.profiler.profile(profile_memory=True) as profile:
-        result = call()
-    del result
-    kineto = profile.profiler.kineto_results.events()
-    events = [event for event in kineto if event.name() == "[memory]"]
-    now = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
-
-
 def rows(shape: tuple[int, int, int], seconds: float, threads: int) -> None:
     torch._dynamo.reset()
     tensors = inputs(shape)
-    scale = shape[1] ** -0.5
+    scaled = {"scale": shape[1] ** -0.5}  # as torch's attention does
+    formula = partial(reference.whitened_attention, **scaled)
     calls: dict[str, Call] = {
-        OURS: whitened_attention,
-        "eager": reference.whitened_attention,
-        "torch.compile": torch.compile(reference.whitened_attention),
+        OURS: partial(whitened_attention, **scaled),
+        "eager": formula,
+        "torch.compile": torch.compile(formula),
     }
-    if shape[1] == shape[2]:
-        calls["SDPA + rank 1"] = sdpa
+    calls |= peers.attend(AttentionCase(shape[0], *shape[1:], 1, torch.float32, "both"))
     for name, call in calls.items():
-        check(name, call, tensors, scale)
+        check(name, call, formula, tensors)
 
     def forward(call: Call) -> Tensor:
         with torch.no_grad():
-            return call(*tensors, scale=scale)
+            return call(*tensors)
 
     for title, run in (
         ("forward", forward),
-        ("forward + backward", lambda call: gradients(call, tensors, scale)),
+        ("forward + backward", lambda call: gradients(call, tensors)),
     ):
         timed = {name: (lambda call=call, run=run: run(call)) for name, call in calls.items()}
         times = time_all(timed, "cpu", threads, seconds)
         best = min(time.best for name, time in times.items() if name != OURS)
         for name, time in times.items():
-            peak = peak_bytes(timed[name])
+            peak = peak_bytes(timed[name], "cpu")
             ratio = f"{best / time.best:5.2f} of the best other" if name == OURS else ""
             print(
                 f"{'x'.join(map(str, shape)):>14} {title:<19} {name:<14} {time.best * 1e3:8.2f} ms"
@@ -113,9 +92,9 @@ def rows(shape: tuple[int, int, int], seconds: float, threads: int) -> None:
 def additional_memory() -> float:
     """MiB that forward and backward of the long sequence add to the process's peak."""
     tensors = inputs(LONG)
-    gradients(whitened_attention, inputs((64, 64, 64)), 0.125)  # what is loaded at first use
+    gradients(whitened_attention, inputs((64, 64, 64)))  # what is loaded at first use
     before = peak_resident()
-    gradients(whitened_attention, tensors, 0.125)
+    gradients(whitened_attention, tensors)
     return (peak_resident() - before) / 1024
 
 
