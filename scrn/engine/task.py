@@ -43,7 +43,7 @@ class Segmentation(L.LightningModule):
         output: folder for the evaluation's files; None writes none.
         visualize: number of validation images shown as pictures in it (of the first process's,
             where several evaluate).
-        baseline: folder or checkpoint of another model, shown beside this one's predictions.
+        baseline: folder or checkpoint of another model, evaluated and shown beside this one.
         seed: of all that a training step draws (anchors, drop path), with the step's number.
     """
 
@@ -101,8 +101,10 @@ class Segmentation(L.LightningModule):
             flip,
         )
         self.val_scores = SegmentationScores(num_classes)
+        self.baseline_scores = SegmentationScores(num_classes) if baseline is not None else None
         self.last_scores: Scores | None = None
-        self._baseline: torch.nn.Module | None = None
+        # In a tuple, or it would be a part of this module and of its checkpoints.
+        self._baseline: tuple[torch.nn.Module, ...] = ()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
 
@@ -180,6 +182,8 @@ class Segmentation(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.val_scores.reset()
+        if self.baseline_scores is not None:
+            self.baseline_scores.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         image, labels = batch
@@ -188,13 +192,21 @@ class Segmentation(L.LightningModule):
         size = tuple(labels.shape[-2:])
         prediction = probabilities(self.model, image, self.inference, size).argmax(1)
         self.val_scores.update(prediction, labels)
+        compared = None
+        if self.baseline_scores is not None:
+            other = self._load_baseline()
+            compared = probabilities(other, image, self.inference, size).argmax(1)
+            self.baseline_scores.update(compared, labels)
         if self._writes() and batch_idx < self.hparams.visualize:
             # Every process has its part of the images, this one the first of each round.
-            self._show(batch_idx * self.trainer.world_size, image, labels[0], prediction[0])
+            index = batch_idx * self.trainer.world_size
+            self._show(index, image, labels[0], prediction[0], compared)
 
     def on_validation_epoch_end(self) -> None:
         scores = self.val_scores.compute()
         self.last_scores = scores
+        # Every process takes part in it, whether it writes or not.
+        other = None if self.baseline_scores is None else self.baseline_scores.compute()
         self.log_dict(
             {
                 "val/miou": scores.miou,
@@ -210,10 +222,13 @@ class Segmentation(L.LightningModule):
             report.print_scores(scores, self.class_names, "validation")
         if self._writes():
             folder = Path(self.hparams.output)
-            report.write_json(
-                folder / "scores.json", scores, self.class_names, inference=self._inference()
-            )
-            report.bar_chart(folder / "iou.png", {self.hparams.context: scores}, self.class_names)
+            names, setting = self.class_names, {"inference": self._inference()}
+            report.write_json(folder / "scores.json", scores, names, **setting)
+            compared = {"ours": scores}
+            if other is not None:
+                report.write_json(folder / "baseline.json", other, names, **setting)
+                compared = {"baseline": other, "ours": scores}
+            report.bar_chart(folder / "iou.png", compared, names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -234,7 +249,14 @@ class Segmentation(L.LightningModule):
             and self.trainer.is_global_zero
         )
 
-    def _show(self, index: int, image: Tensor, labels: Tensor, prediction: Tensor) -> None:
+    def _show(
+        self,
+        index: int,
+        image: Tensor,
+        labels: Tensor,
+        prediction: Tensor,
+        compared: Tensor | None,
+    ) -> None:
         data = self._validation_set()
         photo = data.load(index)[0].permute(1, 2, 0).numpy()
         folder = Path(self.hparams.output) / "pictures"
@@ -245,22 +267,18 @@ class Segmentation(L.LightningModule):
             "ground truth": report.colorize(labels.cpu(), classes),
         }
         finest = {"input": panels["input"]}
-        other = self._load_baseline()
-        if other is not None:
-            guess = probabilities(other, image, self.inference, tuple(labels.shape)).argmax(1)[0]
-            panels["baseline"] = report.colorize(guess.cpu(), classes)
-            finest["baseline"] = _finest_level(other, image, photo.shape[:2])
+        if compared is not None:
+            panels["baseline"] = report.colorize(compared[0].cpu(), classes)
+            finest["baseline"] = _finest_level(self._load_baseline(), image, photo.shape[:2])
         panels["ours"] = report.colorize(prediction.cpu(), classes)
         finest["ours"] = _finest_level(self.model, image, photo.shape[:2])
         report.side_by_side(folder / f"{name}.png", panels)
         report.side_by_side(folder / f"{name}_features.png", finest)
 
-    def _load_baseline(self) -> torch.nn.Module | None:
-        if self.hparams.baseline is None:
-            return None
-        if self._baseline is None:
-            self._baseline = load_model(self.hparams.baseline, self.device).model
-        return self._baseline
+    def _load_baseline(self) -> torch.nn.Module:
+        if not self._baseline:
+            self._baseline = (load_model(self.hparams.baseline, self.device).model,)
+        return self._baseline[0]
 
 
 def _finest_level(model: Any, image: Tensor, size: tuple[int, int]) -> np.ndarray:

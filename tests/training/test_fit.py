@@ -62,14 +62,15 @@ def test_validate_and_predict_from_a_checkpoint(trained):
     scrn(
         "validate", "--config", trained / "whole.yaml", "--ckpt_path", checkpoint,
         "--model.output", out, "--model.visualize", "1", "--model.flip", "true",
-        "--trainer.default_root_dir", trained,
+        "--trainer.default_root_dir", trained, "--model.baseline", checkpoint,
     )  # fmt: skip
     scores = json.loads((out / "scores.json").read_text())
     assert 0 <= scores["miou"] <= 1
     assert len(scores["iou"]) == 11
     assert scores["inference"]["flip"] is True
+    assert json.loads((out / "baseline.json").read_text()) == scores
     assert (out / "iou.png").is_file()
-    assert Image.open(out / "pictures/000.png").width > 3 * 64
+    assert Image.open(out / "pictures/000.png").width > 4 * 64
     assert (out / "pictures/000_features.png").is_file()
 
     photos = trained / "set/val"
