@@ -1,6 +1,7 @@
 """The benchmark of the whole network: its clock, its gate, its figures."""
 
 import json
+import os
 import time
 
 import pytest
