@@ -1,7 +1,8 @@
 """The benchmark of the whole network: its clock, its gate, its figures."""
 
 import json
-import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -204,22 +205,28 @@ def test_variants_share_their_weights_but_not_their_ops():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the resident memory of a CPU's process")
-@pytest.mark.skipif(
-    "SCRN_FRESH_PROCESS" not in os.environ,
-    reason="a process that has run other tests reuses their memory: set SCRN_FRESH_PROCESS=1",
-)
-def test_peak_memory_is_that_of_the_largest_moment(monkeypatch):
-    class Model(nn.Module):
-        def forward(self, x):
-            rows = 1 if x.shape[2] == 64 else 25_000_000
-            first = torch.ones(rows)  # 100 MB
-            second = first + 1
-            del first
-            return second.mul_(2)
+def test_peak_memory_is_that_of_the_largest_moment():
+    """In a process of its own: one that has run other tests would reuse their memory."""
+    script = """
+import torch
+from torch import nn
+from benchmarks.network import memory, variants
 
-    monkeypatch.setattr(memory, "build_model", lambda *args, **kwargs: None)
-    monkeypatch.setattr(variants.Variant, "model", lambda variant, original: Model())
-    peak = memory._measure(PLAIN, "", 1, (65, 64), "cpu")
+class Model(nn.Module):
+    def forward(self, x):
+        rows = 1 if x.shape[2] == 64 else 25_000_000
+        first = torch.ones(rows)  # 100 MB
+        second = first + 1
+        del first
+        return second.mul_(2)
+
+memory.build_model = lambda *args, **kwargs: None
+variants.Variant.model = lambda variant, original: Model()
+print(memory._measure(variants.VARIANTS[0], "", 1, (65, 64), "cpu"))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=memory.ROOT, capture_output=True, text=True, check=True)
+    peak = int(done.stdout)
     assert 195e6 < peak < 230e6
 
 

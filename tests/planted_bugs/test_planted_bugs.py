@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -237,12 +236,13 @@ def test_every_mutation_applies(name: str) -> None:
 
 
 def sample() -> list[tuple[str, Mutation]]:
-    """Every few of the chosen."""
-    return [
-        (name, each)
-        for name, suite in SUITES.items()
-        for each in suite.chosen[:: -(-len(suite.chosen) // suite.ci)]
-    ]
+    """Every few of the chosen that are not known to be harmless."""
+    drawn = []
+    for name, suite in SUITES.items():
+        harmless = report.reasons(name)
+        noticed = [each for each in suite.chosen if each.identity not in harmless]
+        drawn += [(name, each) for each in noticed[:: -(-len(noticed) // suite.ci)]]
+    return drawn
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +257,4 @@ def test_a_sample_is_noticed(name: str, chosen: Mutation, folder: Path) -> None:
         outcome = Driver(SUITES[name], folder=folder).decide(chosen)
     except build.CannotBuild as error:
         pytest.skip(str(error))
-    known = json.loads((Path(__file__).parent / "survivors.json").read_text())
-    expected = "survived" if chosen.name in str(known) else "killed"
-    assert outcome.status == expected, outcome
+    assert outcome.status == "killed", outcome
