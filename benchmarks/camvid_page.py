@@ -107,6 +107,8 @@ def evaluate(weights: Path, root: Path, pictures: Path) -> None:
             *(sys.executable, "-m", "scrn.cli", "validate", "--config=camvid.yaml"),
             *(f"--data.root={root}", f"--model.weights={weights}", f"--model.output={output}"),
             *("--model.pretrained=null", "--trainer.logger=false", "--trainer.accelerator=cpu"),
+            # Where it keeps its settings, which are not wanted here.
+            f"--trainer.default_root_dir={output}",
         ]
         path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
         subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
@@ -168,7 +170,8 @@ def figures(
 ) -> str:
     """The page's generated part."""
     names = list(scores["iou"])
-    epochs = len({int(epoch) for epoch in log["epoch"].values()})
+    # The log may go on beyond the checkpoint.
+    epochs = len({int(e) for step, e in log["epoch"].items() if step < about["steps"]})
     lines = [
         f"After {about['steps']} steps ({epochs} epochs), on the 101 validation images at 360x480, "
         "whole and at one scale, by the half-precision weights as packaged:",

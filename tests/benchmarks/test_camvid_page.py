@@ -49,6 +49,8 @@ def test_page_is_filled_between_its_marks(run, tmp_path):
     assert "old" not in written
     assert written.count("**73.46**") == 1
     assert "After 3220 steps (2 epochs)" in written
+    early = camvid_page.figures(scores, {"steps": 10}, camvid_page.read_log(run), "camvid")
+    assert "After 10 steps (1 epochs)" in early
     assert "| 10.0 | 20.0 |" in written
 
 
