@@ -118,6 +118,7 @@ def variants(family: int, layout: str) -> Iterator[Variant]:
         if precision == "tf32":
             return
         yield variant("columns.column_sums", "64x64", half, WEIGHTED=True, BLOCK_N=64, BLOCK_C=64)
+        yield variant("columns.add_parts", "64", half, BLOCK_C=64)
         yield variant("columns.whiten", "64x64", half, BLOCK_N=64, BLOCK_C=64)
         yield variant("flash.merge", "32x64", half, BLOCK_N=32, BLOCK_C=64)
         yield variant("gradients.row_products", "64x64", half, BLOCK_N=64, BLOCK_C=64)
@@ -145,7 +146,8 @@ def unit_strides(kernel: str, dense: str) -> dict[str, int]:
 
 def signature(kernel: Any, variant: Variant) -> tuple[dict[str, str], dict[tuple[int], Any]]:
     constants = dict(variant.constants)
-    partials = {"out"} if constants.get("SPLIT") else set()
+    in_float32 = constants.get("SPLIT") or variant.kernel == "columns.add_parts"
+    partials = {"out"} if in_float32 else set()
     types, attributes = {}, {}
     for index, name in enumerate(kernel.arg_names):
         divisible = True

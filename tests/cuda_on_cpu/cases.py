@@ -124,12 +124,14 @@ class Sample:
             y, x = np.mgrid[0:height, 0:width]
             wave = np.stack([np.sin(0.31 * y + 0.2 * x), np.cos(0.27 * x - 0.1 * y)])
             values = np.repeat(1.3 * wave[None], batch, axis=0)
-        elif self.field in ("collapsed", "corner"):
+        elif self.field in ("collapsed", "corner", "neighbours"):
             y, x = np.mgrid[0:height, 0:width]
-            point = (
-                (width / 3, height / 3) if self.field == "collapsed" else (width - 2, height - 2)
-            )
+            point = (width - 2, height - 2) if self.field == "corner" else (width / 3, height / 3)
             centre = np.stack([point[0] - x, point[1] - y]) + 0.3
+            if self.field == "neighbours":
+                # A cell of the input further in every third row: lists that end within a unit.
+                step = self.out_size[1] / self.in_size[1] if self.upsample else 1
+                centre[0] += step * (y % 3 == 0)
             values = np.repeat(centre[None], batch, axis=0)
         elif self.field == "far":
             values = rng.uniform(-40, 40, shape)

@@ -111,8 +111,8 @@ LARGE = [
         max_blocks=blocks,
     )
     for last, mode in MODES
-    # At a corner by lists only: one after the other, atomics add up more rounding than is allowed.
-    for field in ("collapsed", "smooth", *["corner"] * mode)
+    # In few cells by lists only: one after the other, atomics add up more rounding than is allowed.
+    for field in ("collapsed", "smooth", *["corner", "neighbours"] * mode)
     for blocks in (0, 3)
 ]
 
