@@ -29,7 +29,8 @@ def sample(case: Case) -> dict[str, Function]:
 
 
 def refine(case: Case) -> dict[str, Function]:
-    if case.dtype != torch.float32:
+    """Forward alone: backward it takes many times what the chain does, seconds on a CPU."""
+    if case.dtype != torch.float32 or case.direction != "forward":
         return {}
     return {DEFORM: _refine_by_deform}
 

@@ -139,16 +139,13 @@ def roofline(document: Document) -> Figure | None:
     intensities = [cost(case).flops / cost(case).bytes for case, _, _ in points]
     ridge = top / steepest
     left, right = min(*intensities, ridge) / 3, max(*intensities, ridge) * 3
-    axes.plot([left, ridge, right], [left * steepest / 1e9, top / 1e9, top / 1e9], color="black")
-    axes.annotate(
-        f"copy, {steepest / 1e9:.0f} GB/s read and written",
-        (left, left * steepest / 1e9),
-        (8, -4),
-        textcoords="offset points",
-        fontsize=9,
+    axes.plot(
+        [left, ridge, right],
+        [left * steepest / 1e9, top / 1e9, top / 1e9],
+        color="black",
+        label=f"copy, {steepest / 1e9:.0f} GB/s read and written;\n"
+        f"matrix product, {top / 1e9:.0f} GFLOP/s",
     )
-    axes.text(right, top / 1e9 * 1.12, f"matrix product, {top / 1e9:.0f} GFLOP/s", ha="right",
-              fontsize=9)  # fmt: skip
     markers = {"forward": "o", "backward": "s", "both": "D"}
     seen = set()
     for case, name, seconds in points:
@@ -171,7 +168,7 @@ def roofline(document: Document) -> Figure | None:
     axes.set_ylabel("GFLOP/s")
     axes.set_title(f"Roofline\n{_device(document)}", loc="left", pad=14)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 

@@ -22,6 +22,7 @@ from .ops import OURS
 from .results import Results
 from .runner import YARDSTICKS
 
+WIDTH = 150
 OUT = Path("outputs/benchmarks")
 RESULTS, NETWORK, DEMO, REPORT = "results.json", "network.json", "demo.png", "report.md"
 
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     console = Console(highlight=False, soft_wrap=True)
     read = document.load(path)
+    # A row that folds can still be read; one that is cut cannot.
+    console.width = max(console.width, WIDTH)
     console.print(environment.headline(read.environment))
     leads(console, read.results)
     console.print()
