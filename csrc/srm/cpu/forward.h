@@ -64,7 +64,8 @@ void sample_row_last(const ForwardPlan& plan, int64_t b, int64_t y) {
         continue;
       }
       for_pattern(pattern, [&](auto rows, auto columns) __attribute__((always_inline)) {
-        sample_pixel<rows.value, columns.value, kSkip>(window, weight, skip, output, channels);
+        sample_pixel<rows.value, columns.value, kSkip>(window, weight, skip, output, channels,
+                                                       plan.streams);
       });
     }
   }
@@ -81,6 +82,7 @@ void sample_rows_last(const ForwardPlan& plan, int64_t begin, int64_t end) {
       sample_row_last<false, S, A>(plan, b, y);
     }
   }
+  fence_streams();
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct Window {
 // the latency of the multiply-adds.
 template <int kRows, int kColumns, int kVecs, bool kSkip, typename S, typename A, typename O>
 SCRN_INLINE void sample_channels(Window<S> g, int64_t c, const Value<A>* w, const S* skip,
-                                 O* output) {
+                                 O* output, bool streams) {
   Value<A> sum[kVecs] = {};
   if constexpr (kSkip) {
     for (int v = 0; v < kVecs; ++v) sum[v] = load(skip + c + v * kLanes<A>);
@@ -32,11 +32,16 @@ SCRN_INLINE void sample_channels(Window<S> g, int64_t c, const Value<A>* w, cons
       }
     }
   }
-  for (int v = 0; v < kVecs; ++v) store(output + c + v * kLanes<A>, sum[v]);
+  if (streams) {
+    for (int v = 0; v < kVecs; ++v) stream(output + c + v * kLanes<A>, sum[v]);
+  } else {
+    for (int v = 0; v < kVecs; ++v) store(output + c + v * kLanes<A>, sum[v]);
+  }
 }
 
 template <int kRows, int kColumns, bool kSkip, typename S, typename A, typename O>
-void sample_pixel(Window<S> g, const A* weight, const S* skip, O* output, int64_t channels) {
+void sample_pixel(Window<S> g, const A* weight, const S* skip, O* output, int64_t channels,
+                  bool streams) {
   constexpr int kStep = kLanes<A>;
   Value<A> w[9];
   for (int r = 0; r < kRows; ++r) {
@@ -44,14 +49,14 @@ void sample_pixel(Window<S> g, const A* weight, const S* skip, O* output, int64_
   }
   int64_t c = 0;
   for (; c + 4 * kStep <= channels; c += 4 * kStep) {
-    sample_channels<kRows, kColumns, 4, kSkip, S, A>(g, c, w, skip, output);
+    sample_channels<kRows, kColumns, 4, kSkip, S, A>(g, c, w, skip, output, streams);
   }
   for (; c + kStep <= channels; c += kStep) {
-    sample_channels<kRows, kColumns, 1, kSkip, S, A>(g, c, w, skip, output);
+    sample_channels<kRows, kColumns, 1, kSkip, S, A>(g, c, w, skip, output, streams);
   }
   if (c < channels) {
     // Once more over some channels that are done: they get the same values.
-    sample_channels<kRows, kColumns, 1, kSkip, S, A>(g, channels - kStep, w, skip, output);
+    sample_channels<kRows, kColumns, 1, kSkip, S, A>(g, channels - kStep, w, skip, output, streams);
   }
 }
 

@@ -168,7 +168,7 @@ void sample_chunk(const SampleShape& shape, const InputWindow& window, const For
 }
 
 // Rows y .. y + rows - 1 of the tile from scratch planes to the output.
-template <typename S, typename A>
+template <bool kSkip, bool kStreams, typename S, typename A>
 void write_rows(const ForwardPlan& plan, const Tile<A>& tile, int y, int rows, int64_t c0,
                 int channels, const A* planes, int64_t plane) {
   const SampleShape& shape = plan.params.shape;
@@ -181,13 +181,9 @@ void write_rows(const ForwardPlan& plan, const Tile<A>& tile, int y, int rows, i
     for (int r = 0; r < (joined ? 1 : rows); ++r) {
       const int64_t at = (tile.b * shape.channels + c0 + c) * out_plane +
                          (tile.y0 + y + r) * shape.out_w + tile.x0;
-      const A* result = planes + c * plane + r * tile.columns;
-      S* output = static_cast<S*>(plan.params.output) + at;
-      if (plan.params.skip != nullptr) {
-        add_row(result, static_cast<const S*>(plan.params.skip) + at, count, output, out_plane);
-      } else {
-        narrow_row(result, count, output);
-      }
+      const S* skip = kSkip ? static_cast<const S*>(plan.params.skip) + at : nullptr;
+      write_row<kSkip, kStreams>(planes + c * plane + r * tile.columns, skip, count,
+                                 static_cast<S*>(plan.params.output) + at, out_plane);
     }
   }
 }
@@ -223,7 +219,11 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
                          memory.planes + r * tile.columns + chunk * kChunk, plane);
       }
     }
-    write_rows<S>(plan, tile, y, rows, c0, channels, memory.planes, plane);
+    const auto write = plan.params.skip != nullptr ? plan.streams ? write_rows<true, true, S, A>
+                                                                  : write_rows<true, false, S, A>
+                       : plan.streams              ? write_rows<false, true, S, A>
+                                                   : write_rows<false, false, S, A>;
+    write(plan, tile, y, rows, c0, channels, memory.planes, plane);
   }
 }
 
@@ -279,6 +279,7 @@ void sample_tiles_planes(const ForwardPlan& plan, int64_t begin, int64_t end) {
       c0 += left;
     }
   }
+  fence_streams();
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ struct ForwardPlan {
   AxisTable y, x;
   int32_t tile_h = 0, tile_w = 0;  // of a task in NCHW; channels_last: one row is a task
   int32_t group_h = 0;             // rows of a tile whose results are written together
+  bool streams = false;            // the output is written past the caches
 };
 
 // The pixels of a chunk ordered by pattern (see patterns.h), those of pattern p at start[p] to

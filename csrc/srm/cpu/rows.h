@@ -64,20 +64,35 @@ void store_row(DType dtype, const A* source, int count, void* base, int64_t inde
   }
 }
 
-// target = source + skip, rounded once. Meanwhile the cache lines that the same call for the
-// next plane will need, `next` elements further, are requested.
-template <typename S, typename A>
-SCRN_INLINE void add_row(const A* source, const S* skip, int count, S* target, int64_t next) {
+template <bool kStreams, typename T, typename V>
+SCRN_INLINE void put(T* target, V x) {
+  if constexpr (kStreams) {
+    stream(target, x);
+  } else {
+    store(target, x);
+  }
+}
+
+// target = source, or source + skip, rounded once. Meanwhile the cache lines that the same call
+// for the next plane will need, `next` elements further, are requested.
+template <bool kSkip, bool kStreams, typename S, typename A>
+SCRN_INLINE void write_row(const A* source, const S* skip, int count, S* target, int64_t next) {
   constexpr int kLine = 64 / sizeof(S);
   int i = 0;
   for (; i + kLine <= count; i += kLine) {
-    __builtin_prefetch(skip + next + i);
-    __builtin_prefetch(target + next + i, 1);
+    if constexpr (kSkip) __builtin_prefetch(skip + next + i);
+    if constexpr (!kStreams) __builtin_prefetch(target + next + i, 1);
     for (int j = 0; j < kLine; j += kLanes<A>) {
-      store(target + i + j, load(source + i + j) + load(skip + i + j));
+      Value<A> sum = load(source + i + j);
+      if constexpr (kSkip) sum += load(skip + i + j);
+      put<kStreams>(target + i + j, sum);
     }
   }
-  for (; i < count; ++i) narrow(source[i] + widen(skip[i]), target[i]);
+  for (; i < count; ++i) {
+    A sum = source[i];
+    if constexpr (kSkip) sum += widen(skip[i]);
+    narrow(sum, target[i]);
+  }
 }
 
 // exp(x) for x <= 0; below the smallest normal result it is 0.
