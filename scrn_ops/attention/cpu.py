@@ -34,16 +34,16 @@ def forward(
     """The output, the unary term's share of it [B, Dv], and the probabilities [B, N, M] if
     ``keep``."""
     dtype = compute_dtype(value)
-    q, k, v = centred(query, dtype), centred(key, dtype), value.to(dtype)
+    # Scaled first, as in the formula: then the products overflow where its do, and only there.
+    q = centred(query, dtype).mul_(scale)
+    k, v = centred(key, dtype), value.to(dtype)
     shared = unary.to(dtype).softmax(dim=1).unsqueeze(1) @ v
     output = empty_output(value, query.shape[1])
-    if not keep and q.shape[2] == v.shape[2] <= FLASH_WIDTH and q.shape[0] > 0:
+    if not keep and _flash_fits(q, k, v):
         pairwise = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            *(t.contiguous().unsqueeze(1) for t in (q, k, v)), scale=scale
+            *(t.contiguous().unsqueeze(1) for t in (q, k, v)), scale=1.0
         )[0].squeeze(1)
-        # It makes zeros of rows of NaN. A NaN or an infinity is in every row, by the means.
-        rows = q[:, :1] + k[:, :1]
-        pairwise += shared + (rows - rows).sum(dim=2, keepdim=True)
+        pairwise += shared
         done = pairwise.dtype == output.dtype and pairwise.stride() == output.stride()
         output = pairwise if done else output.copy_(pairwise)
         return output, shared.squeeze(1), value.new_empty(0, dtype=dtype)
@@ -52,7 +52,7 @@ def forward(
     for part, buffers in chunks(batch, n, m, CHUNK_SCORES, 0 if keep else 1, q):
         images, _ = part
         scores = probabilities[part] if keep else buffers[0]
-        _softmax_scores(q[part], k[images], scale, scores)
+        _softmax_scores(q[part], k[images], scores)
         if dtype == value.dtype:
             torch.baddbmm(shared[images], scores, v[images], out=output[part])
         else:
@@ -86,7 +86,7 @@ def backward(
         gradients[2].copy_(weights * slopes)
     if not (need_query or need_key or need_value):
         return gradients
-    q, k = centred(query, dtype), centred(key, dtype)
+    q, k = centred(query, dtype).mul_(scale), centred(key, dtype)
     batch, n, m = q.shape[0], q.shape[1], k.shape[1]
     # The results themselves, where they are of the type that is computed in.
     sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
@@ -105,7 +105,7 @@ def backward(
             p = probabilities[part]
         else:
             (p,) = rest
-            _softmax_scores(q[part], k[images], scale, p)
+            _softmax_scores(q[part], k[images], p)
         if grad_v is not None:
             grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
         if grad_q is None and grad_k is None:
@@ -113,11 +113,11 @@ def backward(
         torch.bmm(u[part], v[images].transpose(1, 2), out=slopes)
         torch.ops.aten._softmax_backward_data.out(slopes, p, 2, dtype, grad_input=slopes)
         if grad_q is not None:
-            _scaled_product(slopes, k[images], scale, grad_q[part])
+            torch.bmm(slopes, k[images], out=grad_q[part])
         if grad_k is not None:
-            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], alpha=scale)
+            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part])
     if grad_q is not None:
-        torch.sub(grad_q, grad_q.mean(dim=1, keepdim=True), out=grad_q)
+        torch.sub(grad_q, grad_q.mean(dim=1, keepdim=True), out=grad_q).mul_(scale)
     for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):
         if need and gradient is not total_gradient and gradient.dim() == 3:
             gradient.copy_(total_gradient)
@@ -129,10 +129,17 @@ def centred(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
     return embeddings - embeddings.mean(dim=1, keepdim=True)
 
 
-def _scaled_product(a: Tensor, b: Tensor, scale: float, out: Tensor) -> None:
-    torch.baddbmm(out, a, b, beta=0, alpha=scale, out=out)
+def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether torch's flash attention takes the widths, and neither a score nor a sum of values
+    can overflow: it makes zeros of a row that has a NaN, and divides by the sum at the end."""
+    if not q.shape[2] == v.shape[2] <= FLASH_WIDTH or q.shape[0] == 0:
+        return False
+    size_q, size_k, size_v = (float(torch.linalg.vector_norm(t)) for t in (q, k, v))
+    limit = torch.finfo(v.dtype).max / 4
+    # Written so that a NaN fits nowhere.
+    return size_q * size_k < limit and size_v * v.shape[1] < limit
 
 
-def _softmax_scores(q: Tensor, k: Tensor, scale: float, out: Tensor) -> None:
-    _scaled_product(q, k.transpose(1, 2), scale, out)
+def _softmax_scores(q: Tensor, k: Tensor, out: Tensor) -> None:
+    torch.bmm(q, k.transpose(1, 2), out=out)
     torch.softmax(out, dim=2, out=out)

@@ -116,6 +116,39 @@ def test_not_finite(name, value, width):
         assert not got[1].isnan().any()
 
 
+@pytest.mark.usefixtures("probabilities")
+@pytest.mark.parametrize("width", [24, 16])
+@pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
+@pytest.mark.parametrize(
+    ("largest", "scale"),
+    [(1e25, 1), (1e18, 1e10), (1e18, -1e10), (1, torch.nan), (1, torch.inf), (torch.nan, 0)],
+)
+def test_scores_that_overflow(largest, scale, dtype, width):
+    """Products of finite numbers may be inf - inf, and then whole rows are NaN."""
+    tensors = inputs(Shape(2, 9, 11, 16, width), dtype, "cpu")
+    with torch.no_grad():
+        tensors[0][0, 2, :4] = largest
+        tensors[1][0, 3, :2] = largest
+        tensors[1][0, 3, 2:4] = -largest
+    results = []
+    for backend in ("fused", "reference"):
+        op = partial(scrn_ops.whitened_attention, scale=scale, backend=backend)
+        with torch.no_grad():
+            inference = op(*tensors)
+        results.append([inference, *values_and_gradients(op, tensors)[0]])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, equal_nan=True, rtol=0.02, atol=0.02)
+    assert results[0][0][0].isnan().all()
+
+
+def test_sums_of_values_that_overflow():
+    """Where the values have no infinity, and their weighted mean has none."""
+    tensors = [t.detach() for t in inputs(Shape(1, 9, 11, 16, 16), F32, "cpu", values="tiny")]
+    tensors[3] = torch.full_like(tensors[3], 5e37)
+    output = scrn_ops.whitened_attention(*tensors)
+    torch.testing.assert_close(output, torch.full_like(output, 1e38))
+
+
 @pytest.mark.usefixtures("chunks", "probabilities")
 @pytest.mark.parametrize("layout", ["contiguous", "channel_major"])
 def test_gradcheck(layout):
