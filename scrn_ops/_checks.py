@@ -10,6 +10,7 @@ from torch import Tensor
 BACKENDS = ("fused", "eager", "reference")
 FEATURE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 AUTOCAST_DEVICES = ("cpu", "cuda")
+_NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
 _AUTOCAST_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -21,6 +22,18 @@ def check_backend(backend: str | None) -> str:
         names = ", ".join(repr(name) for name in BACKENDS)
         raise ValueError(f"backend: expected None, {names}, got {backend!r}")
     return backend
+
+
+def check_flag(name: str, flag: object) -> None:
+    if not isinstance(flag, bool):
+        raise TypeError(f"{name}: expected True or False, got {flag!r}")
+
+
+def check_number(name: str, number: object) -> None:
+    """Of an argument that is no tensor for the operators: none of these has a gradient."""
+    if isinstance(number, bool) or not isinstance(number, _NUMBERS):
+        learned = f"; a learned {name} goes into query" if isinstance(number, Tensor) else ""
+        raise TypeError(f"{name}: expected a number, got {type(number).__name__}{learned}")
 
 
 def check_aggregate_offsets(offset: Tensor, mask: Tensor) -> None:

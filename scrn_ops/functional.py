@@ -39,11 +39,12 @@ def aggregate_offsets(
 
     Raises:
         ValueError: a rank, size, number of channels, device or backend that does not fit.
-        TypeError: not tensors, or of another dtype.
+        TypeError: not tensors, or of another dtype; a flag that is no bool.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
     backend = _checks.check_backend(backend)
+    _checks.check_flag("mask_is_logits", mask_is_logits)
     if backend == "reference":
         return reference.aggregate_offsets(offset, mask, mask_is_logits=mask_is_logits)
     if backend == "eager":
@@ -94,11 +95,12 @@ def offset_sample(
 
     Raises:
         ValueError: a rank, size, number of channels, device or backend that does not fit.
-        TypeError: not tensors, or dtypes that do not fit each other.
+        TypeError: not tensors, or dtypes that do not fit each other; a flag that is no bool.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
     backend = _checks.check_backend(backend)
+    _checks.check_flag("align_corners", align_corners)
     if backend == "reference":
         return reference.offset_sample(input, offset, align_corners=align_corners)
     if backend == "eager":
@@ -154,11 +156,13 @@ def semantic_refine(
 
     Raises:
         ValueError: a rank, size, number of channels, device or backend that does not fit.
-        TypeError: not tensors, or dtypes that do not fit each other.
+        TypeError: not tensors, or dtypes that do not fit each other; a flag that is no bool.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
     backend = _checks.check_backend(backend)
+    _checks.check_flag("mask_is_logits", mask_is_logits)
+    _checks.check_flag("align_corners", align_corners)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.semantic_refine(

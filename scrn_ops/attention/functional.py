@@ -38,7 +38,8 @@ def whitened_attention(
         unary: ``m`` [B, M].
         value: ``g`` [B, M, Dv] in float32, float64, float16 or bfloat16. The others are in
             float32 or in value's dtype.
-        scale: ``s``, for example 1 / sqrt(Dk).
+        scale: ``s``, for example 1 / sqrt(Dk). A number: multiply ``query`` by one that is
+            learned.
         backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` or
             ``"reference"``, which are both the formula as it stands (twice differentiable).
         path: of the fused CUDA kernels: ``"flash"``, ``"split_softmax"``, or ``None`` for what
@@ -50,11 +51,13 @@ def whitened_attention(
 
     Raises:
         ValueError: a rank, size, device, backend or path that does not fit.
-        TypeError: not tensors, or dtypes that do not fit each other.
+        TypeError: not tensors, or dtypes that do not fit each other; a scale that is no
+            number.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
     backend = _checks.check_backend(backend)
+    _checks.check_number("scale", scale)
     if backend != "fused":
         if path is not None:
             raise ValueError(f"path: expected None for backend={backend!r}, got {path!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -97,6 +99,23 @@ def test_one_graph_for_many_shapes(layout, backend):
         for a, b in zip(got, values_and_gradients(chain, tensors)[0], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 1, "a new shape compiled again"
+
+
+@pytest.mark.parametrize("backend", ["fused", "eager"])
+def test_the_scale_of_a_graph(backend):
+    """A constant, and numbers that come of sizes."""
+    torch._dynamo.reset()
+
+    def call(*tensors, scale):
+        width = tensors[1].shape[2]
+        op = partial(scrn_ops.whitened_attention, *tensors, backend=backend)
+        return op(scale=scale) + op(scale=width) + op(scale=width**-0.5)
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    for width in (16, 20):
+        tensors = inputs(Shape(4, 7, 9, width, 24), F32, "cpu")
+        for scale in (0.7, -2):
+            torch.testing.assert_close(compiled(*tensors, scale=scale), call(*tensors, scale=scale))
 
 
 def test_export():
@@ -246,6 +265,11 @@ def spoiled():
         ("value", value.to_sparse(), NotImplementedError, "value: expected a dense tensor"),
         ("unary", None, TypeError, "unary: expected a Tensor, got NoneType"),
         ("backend", "triton", ValueError, "backend: expected None, 'fused'"),
+        ("scale", "a", TypeError, "scale: expected a number, got str"),
+        ("scale", None, TypeError, "scale: expected a number, got NoneType"),
+        ("scale", True, TypeError, "scale: expected a number, got bool"),
+        ("scale", zeros(()), TypeError, "scale: expected a number, got Tensor; a learned scale"),
+        ("scale", torch.nn.Parameter(zeros(1)), TypeError, "got Parameter; .* into query"),
     ):
         yield pytest.param(good | {name: bad}, error, message, id=f"{name}-{message[:30]}")
 
@@ -257,7 +281,12 @@ def test_bad_input(call, error, message):
         return
     with pytest.raises(error, match=message):
         scrn_ops.whitened_attention(**call)
-    if "backend" not in call:
+    if "backend" in call:
+        return
+    for backend in ("reference", "eager"):
+        with pytest.raises(error, match=message):
+            scrn_ops.whitened_attention(**call, backend=backend)
+    if "scale" not in call:
         with pytest.raises(error, match=message):
             scrn_ops.reference.whitened_attention(**call)
         with pytest.raises((RuntimeError, TypeError, ValueError)):

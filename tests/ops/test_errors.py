@@ -30,6 +30,7 @@ PARAMETERS = {
     SAMPLE: ("input", "offset"),
     AGGREGATE: ("offset", "mask"),
 }
+OPTIONS = ("mask_is_logits", "align_corners", "backend")
 
 # op, the arguments replaced, the error, and what its message says.
 CASES = [
@@ -105,13 +106,18 @@ CASES = [
     (REFINE, {"backend": "cuda"}, ValueError, r"backend: expected None, 'fused', .*got 'cuda'"),
     (SAMPLE, {"backend": 1}, ValueError, "backend: expected None"),
     (AGGREGATE, {"backend": ""}, ValueError, "backend: expected None"),
+    # flags
+    (REFINE, {"mask_is_logits": "no"}, TypeError, "mask_is_logits: expected True or .*got 'no'"),
+    (REFINE, {"align_corners": None}, TypeError, "align_corners: .* True or False, got None"),
+    (SAMPLE, {"align_corners": 0.0}, TypeError, "align_corners: expected True .*got 0.0"),
+    (AGGREGATE, {"mask_is_logits": 1}, TypeError, "mask_is_logits: expected True or False, got 1"),
 ]  # fmt: skip
 
 
 def call(op, changes, module=scrn_ops):
     arguments = maps(**changes)
-    backend = {"backend": changes["backend"]} if "backend" in changes else {}
-    return getattr(module, op)(*(arguments[name] for name in PARAMETERS[op]), **backend)
+    options = {name: changes[name] for name in OPTIONS if name in changes}
+    return getattr(module, op)(*(arguments[name] for name in PARAMETERS[op]), **options)
 
 
 def ids(case):
@@ -124,10 +130,14 @@ def test_bad_input(op, changes, error, message):
     assert isinstance(call(op, {}), torch.Tensor)
     with pytest.raises(error, match=message):
         call(op, changes)
-    if "backend" not in changes:
+    if not changes.keys() & set(OPTIONS):
         for module in (reference, eager):
             with pytest.raises(error, match=message):
                 call(op, changes, module)
+    if "backend" not in changes:
+        for backend in ("reference", "eager"):
+            with pytest.raises(error, match=message):
+                call(op, changes | {"backend": backend})
 
 
 @pytest.mark.parametrize(
