@@ -27,6 +27,8 @@ def fold_batch_dims(
     args: tuple[Any, ...],
 ) -> tuple[Any, Any]:
     """``call`` on tensors [size * B, ...]: its results as [size, B, ...], and their dims."""
+    # Not by dividing the results' first dimension: the mapped one may be 0.
+    batch = args[0].shape[1 if in_dims[0] == 0 else 0]
 
     def fold(arg: Any, dim: int | None) -> Any:
         if not isinstance(arg, Tensor):
@@ -37,7 +39,7 @@ def fold_batch_dims(
     def unfold(result: Tensor) -> tuple[Tensor, int | None]:
         if result.dim() == 1:  # what stands for a result that was not asked for
             return result, None
-        return result.unflatten(0, (size, result.shape[0] // size)), 0
+        return result.unflatten(0, (size, batch)), 0
 
     results = call(*(fold(arg, dim) for arg, dim in zip(args, in_dims, strict=True)))
     if isinstance(results, Tensor):

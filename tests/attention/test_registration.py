@@ -194,6 +194,16 @@ def test_torch_func(keep, monkeypatch):
         torch.testing.assert_close(got[1], want)
 
 
+def test_vmap_over_nothing():
+    tensors = [t.detach().new_empty(0, *t.shape) for t in inputs(SHAPE, F32, "cpu")]
+    op = scrn_ops.whitened_attention
+    for call in (op, lambda *a: ops.whitened_attention(*a, 1.0, True)[0]):
+        assert torch.vmap(call)(*tensors).shape == (0, 2, 7, 24)
+    gradients = torch.func.grad(lambda *a: op(*a).sum(), (0, 1, 2, 3))
+    for got, want in zip(torch.vmap(gradients)(*tensors), tensors, strict=True):
+        assert got.shape == want.shape
+
+
 def test_higher_derivatives_are_refused():
     tensors = inputs(SHAPE, F32, "cpu")
     for op in (scrn_ops.whitened_attention, lambda *a: ops.whitened_attention(*a)[0]):

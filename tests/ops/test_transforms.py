@@ -61,6 +61,32 @@ def test_vmap(device, calls):
         torch.testing.assert_close(torch.vmap(torch.vmap(op))(*twice), expected)
 
 
+@pytest.mark.parametrize("calls", [functions, operators])
+def test_vmap_over_nothing(device, calls):
+    """A mapped dimension of size 0, as other ops of torch take it, and no images in a sample."""
+    inputs = detached_inputs(device)
+    for op, args in calls(*inputs):
+        shape = op(*args).shape
+        none = [a.new_empty(0, *a.shape) for a in args]
+        assert torch.vmap(op)(*none).shape == (0, *shape)
+        last = [a.new_empty(*a.shape, 0) for a in args]
+        assert torch.vmap(op, in_dims=-1)(*last).shape == (0, *shape)
+        some = torch.vmap(op, in_dims=(*[None] * (len(args) - 1), 0))(*args[:-1], none[-1])
+        assert some.shape == (0, *shape)
+        twice = [a.new_empty(3, 0, *a.shape) for a in args]
+        assert torch.vmap(torch.vmap(op))(*twice).shape == (3, 0, *shape)
+        no_images = [a.new_empty(3, 0, *a.shape[1:]) for a in args]
+        assert torch.vmap(op)(*no_images).shape == (3, 0, *shape[1:])
+
+
+def test_gradients_over_nothing(device):
+    for op, args in functions(*detached_inputs(device)):
+        gradient = torch.func.grad(lambda *a, op=op: op(*a).sum(), tuple(range(len(args))))
+        none = [a.new_empty(0, *a.shape) for a in args]
+        for got, want in zip(torch.vmap(gradient)(*none), none, strict=True):
+            assert got.shape == want.shape
+
+
 def test_vmap_keeps_the_layout(device):
     low = torch.randn(3, 2, 5, 4, 4, device=device)
     low = low.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
