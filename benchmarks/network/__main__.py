@@ -50,11 +50,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     torch.set_num_threads(options.threads)
+    # The gate judges float32: cuDNN's convolutions would be in TF32, which is off by 3e-3.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     if options.keep_memory:
         keep_freed_memory()
     source, path = images.find()
     facts = environment.describe(options.device)
     facts |= {"backbone": options.backbone, "image": source, "threads": options.threads}
+    facts["tf32"] = torch.backends.cudnn.allow_tf32
     facts["allocator"] = "keeps freed memory" if options.keep_memory else "default"
     print(environment.headline(facts))
     speed = measure.matrix_product_speed(options.device)

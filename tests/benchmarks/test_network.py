@@ -265,6 +265,32 @@ def test_the_command_writes_everything(outcome, monkeypatch, tmp_path):
     assert size["operators"]["gelu"]["seconds"] > 0
 
 
+def test_nothing_is_in_tf32(outcome, monkeypatch, tmp_path):
+    """cuDNN's convolutions are by default, and then no variant would pass the gate on a GPU."""
+    seen = []
+
+    def allowed():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    def keep(*args, **kwargs):
+        seen.append(allowed())
+        return outcome
+
+    before = allowed()
+    monkeypatch.setattr(command, "run", keep)
+    path = tmp_path / "network.json"
+    arguments = ["--quick", "--size", "64x96", "--json", str(path), "--device", "cpu"]
+    try:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        assert command.main(arguments) == 0
+        # The attention's kernels read the newer setting.
+        assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+    assert seen == [(False, False)]
+    assert json.loads(path.read_text())["environment"]["tf32"] is False
+
+
 def test_sizes_are_checked(capsys):
     with pytest.raises(SystemExit):
         command.parse(["--size", "360"])
