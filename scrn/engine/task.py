@@ -26,7 +26,8 @@ class Segmentation(L.LightningModule):
     """A segmentation network, its loss and its optimiser.
 
     Args:
-        backbone, upsampler, context, num_classes, pretrained, ops: see :func:`scrn.build_model`.
+        backbone, upsampler, context, pretrained, ops: see :func:`scrn.build_model`.
+        num_classes: of the data set, which is compared with it.
         lr: learning rate of everything but the backbone.
         backbone_lr: learning rate of the backbone; None takes ``lr``.
         optimizer: "adam" (the paper's) or "adamw".
@@ -113,6 +114,12 @@ class Segmentation(L.LightningModule):
             self.model.load_state_dict(load_model(weights).model.state_dict())
         except RuntimeError as error:
             raise ValueError(f"weights: {weights} is of another network: {error}") from error
+
+    def setup(self, stage: str) -> None:
+        data, got = self.trainer.datamodule, self.hparams.num_classes
+        if data is not None and got != (expected := len(data.dataset.classes)):
+            # Too many would train, and too few fail at the first label beyond them.
+            raise ValueError(f"num_classes: expected the data set's {expected}, got {got}")
 
     def configure_optimizers(self) -> dict[str, Any]:
         hp = self.hparams
