@@ -90,7 +90,7 @@ def _(
     scale: float,
     *needs: bool,
 ) -> tuple[Tensor, ...]:
-    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared)
+    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities)
     if log_sum_exp.dim() == 2:
         from .kernels.backward import backward
 
@@ -138,7 +138,7 @@ def _(
     scale: float,
     *needs: bool,
 ) -> tuple[Tensor, ...]:
-    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared)
+    _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities)
     inputs = (query, key, unary, value)
     return tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
 
@@ -152,12 +152,16 @@ def _check_backward(
     output: Tensor,
     log_sum_exp: Tensor,
     shared: Tensor,
+    probabilities: Tensor,
 ) -> None:
     check_whitened_attention(query, key, unary, value)
     (batch, n, _), channels = query.shape, value.shape[2]
     device, dtype = value.device, compute_dtype(value)
     _checks.check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
     _checks.check_gradient("shared", shared, (batch, channels), dtype, device)
+    # Of one dimension and empty where they are not kept.
+    kept = (0,) if probabilities.dim() == 1 else (batch, n, value.shape[1])
+    _checks.check_gradient("probabilities", probabilities, kept, dtype, device)
     if log_sum_exp.dim() == 2 or value.is_cuda:
         _checks.check_gradient("output", output, (batch, n, channels), value.dtype, device)
         _checks.check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)

@@ -309,3 +309,23 @@ def test_the_backward_operator_refuses_bad_gradients():
     for bad in (grad[0], grad[:, 1:], grad[..., 1:], grad.double(), grad.to("meta")):
         with pytest.raises((RuntimeError, TypeError, ValueError)):
             ops.whitened_attention_backward(bad, *rest)
+
+
+@pytest.mark.parametrize("fake", [False, True])
+def test_the_backward_operator_refuses_bad_probabilities(fake):
+    tensors = [t.detach().to("meta" if fake else "cpu") for t in inputs(SHAPE, F32, "cpu")]
+    fitting = arguments("whitened_attention_backward", tensors, True)
+    probabilities = fitting[8]
+    elsewhere = torch.zeros(2, 7, 9, device="cpu" if fake else "meta")
+    for bad, error, message in (
+        (probabilities[1:], ValueError, r"expected \[2, 7, 9\], got \[1, 7, 9\]"),
+        (probabilities[:, 1:], ValueError, r"got \[2, 6, 9\]"),
+        (probabilities[..., 1:], ValueError, r"got \[2, 7, 8\]"),
+        (probabilities.transpose(1, 2), ValueError, r"got \[2, 9, 7\]"),
+        (probabilities[0], ValueError, r"got \[7, 9\]"),
+        (probabilities.flatten(), ValueError, r"expected \[0\], got \[126\]"),
+        (probabilities.double(), TypeError, "expected dtype torch.float32"),
+        (elsewhere, ValueError, "expected device"),
+    ):
+        with pytest.raises(error, match=f"probabilities: .*{message}"):
+            ops.whitened_attention_backward(*fitting[:8], bad, *fitting[9:])
