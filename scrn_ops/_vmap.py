@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-OPERATORS = (
+_OPERATORS = (
     "aggregate_offsets",
     "aggregate_offsets_backward",
     "offset_sample",
     "offset_sample_backward",
     "semantic_refine",
     "semantic_refine_backward",
-    "whitened_attention",
-    "whitened_attention_backward",
 )
 
 
@@ -48,14 +46,15 @@ def fold_batch_dims(
     return outputs, out_dims
 
 
-def _register(name: str) -> None:
+def register_vmap(name: str, fold: Callable[..., tuple[Any, Any]] = fold_batch_dims) -> None:
+    """``fold`` has the arguments and results of :func:`fold_batch_dims`."""
     operator = getattr(torch.ops.scrn_ops, name).default
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
-        return fold_batch_dims(operator, info.batch_size, in_dims, args)
+        return fold(operator, info.batch_size, in_dims, args)
 
     torch.library.register_vmap(f"scrn_ops::{name}", rule)
 
 
-for _name in OPERATORS:
-    _register(_name)
+for _name in _OPERATORS:
+    register_vmap(_name)

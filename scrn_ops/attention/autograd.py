@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .._vmap import fold_batch_dims
+from .._vmap import fold_batch_dims, register_vmap
 from ..autograd import refuse_forward_mode, refuse_second_derivative, register_autograd, wanted
+from . import cpu
 
 __all__ = ["WhitenedAttention"]
 
 _ops = torch.ops.scrn_ops
 _NAME = "whitened_attention"
+_PROBABILITIES = 8  # their place among the backward's arguments
+
+
+def _fold_forward(
+    call: Callable[..., Any], size: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Whether probabilities are kept was decided for one sample: all have to fit together."""
+
+    def within_memory(
+        query: Tensor,
+        key: Tensor,
+        unary: Tensor,
+        value: Tensor,
+        scale: float = 1.0,
+        keep: bool = False,
+        path: str | None = None,
+    ) -> Any:
+        keep = keep and cpu.keeps_probabilities(query, value)
+        return call(query, key, unary, value, scale, keep, path)
+
+    return fold_batch_dims(within_memory, size, in_dims, args)
+
+
+def _fold_backward(
+    call: Callable[..., Any], size: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Probabilities that all samples share, as for a Jacobian, would be copied for each."""
+    probabilities = args[_PROBABILITIES]
+    copied = size * probabilities.numel() * probabilities.element_size()
+    if in_dims[_PROBABILITIES] is None and copied > cpu.KEPT_BYTES:
+        without = probabilities.new_empty(0)
+        args = (*args[:_PROBABILITIES], without, *args[_PROBABILITIES + 1 :])
+    return fold_batch_dims(call, size, in_dims, args)
 
 
 class WhitenedAttentionBackward(Function):
@@ -39,7 +74,7 @@ class WhitenedAttentionBackward(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return fold_batch_dims(WhitenedAttentionBackward.apply, info.batch_size, in_dims, args)
+        return _fold_backward(WhitenedAttentionBackward.apply, info.batch_size, in_dims, args)
 
 
 class WhitenedAttention(Function):
@@ -94,7 +129,9 @@ class WhitenedAttention(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return fold_batch_dims(WhitenedAttention.apply, info.batch_size, in_dims, args)
+        return _fold_forward(WhitenedAttention.apply, info.batch_size, in_dims, args)
 
 
 register_autograd({_NAME: WhitenedAttention, f"{_NAME}_backward": WhitenedAttentionBackward})
+register_vmap(_NAME, _fold_forward)
+register_vmap(f"{_NAME}_backward", _fold_backward)

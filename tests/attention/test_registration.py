@@ -194,6 +194,48 @@ def test_torch_func(keep, monkeypatch):
         torch.testing.assert_close(got[1], want)
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_what_is_kept_of_mapped_samples(samples, monkeypatch):
+    """No more than of a batch of their number: here what two of them need."""
+    forward, backward, seen = cpu.forward, cpu.backward, []
+
+    def spy_forward(*args):
+        results = forward(*args)
+        seen.append(tuple(results[2].shape))
+        return results
+
+    def spy_backward(*args):
+        seen.append(tuple(args[6].shape))
+        return backward(*args)
+
+    tensors = [t.detach() for t in inputs(SHAPE, F64, "cpu")]
+    batches = [torch.stack([t * (1 + i) for i in range(samples)]) for t in tensors]
+
+    def loss(*a):
+        return scrn_ops.whitened_attention(*a).square().sum()
+
+    def rows(query):
+        return scrn_ops.whitened_attention(query, *tensors[1:])[0, 0, :samples]
+
+    gradients = torch.func.grad(loss, (0, 1, 2, 3))
+    expected = [gradients(*(b[i] for b in batches)) for i in range(samples)]
+    jacobian = torch.func.jacrev(rows)(tensors[0])
+    monkeypatch.setattr(cpu, "forward", spy_forward)
+    monkeypatch.setattr(cpu, "backward", spy_backward)
+    monkeypatch.setattr(cpu, "KEPT_BYTES", 2 * (2 * 7 * 9) * 8)
+    one, kept = (2, 7, 9), (2 * samples, 7, 9) if samples <= 2 else (0,)
+
+    for got, want in zip(torch.vmap(gradients)(*batches), zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(got, torch.stack(want))
+    twice = [b.unsqueeze(1) for b in batches]
+    torch.vmap(torch.vmap(gradients))(*twice)
+    torch.vmap(lambda *a: ops.whitened_attention(*a, 1.0, True)[0])(*batches)
+    assert seen == [kept] * 5
+    seen.clear()
+    torch.testing.assert_close(torch.func.jacrev(rows)(tensors[0]), jacobian)
+    assert seen == [one, kept]
+
+
 def test_vmap_over_nothing():
     tensors = [t.detach().new_empty(0, *t.shape) for t in inputs(SHAPE, F32, "cpu")]
     op = scrn_ops.whitened_attention
