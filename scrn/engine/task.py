@@ -147,12 +147,18 @@ class Segmentation(L.LightningModule):
         # Not trainer.estimated_stepping_batches: it builds the loader before the checkpoint is
         # read, and a resumed run would then start its epoch again.
         trainer = self.trainer
-        if trainer.max_steps > 0:
-            return trainer.max_steps
-        batches = trainer.datamodule.batches_per_epoch(trainer.world_size)
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        return trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches)
+        limits = [trainer.max_steps] if trainer.max_steps >= 0 else []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            batches = trainer.datamodule.batches_per_epoch(trainer.world_size)
+            limit = trainer.limit_train_batches
+            batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+            limits.append(trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
+        if not limits:
+            raise ValueError(
+                "max_epochs: expected a number of epochs, or of steps in max_steps, as the "
+                f"learning rate decays to zero over them, got {trainer.max_epochs}"
+            )
+        return min(limits)
 
     def on_fit_start(self) -> None:
         if self.trainer.strategy.root_device.type == "cpu":

@@ -2,6 +2,7 @@
 
 import lightning as L
 import pytest
+import torch
 
 from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation
@@ -36,3 +37,44 @@ def test_the_number_of_classes_is_the_data_sets(data, command, classes):
     expected = rf"num_classes: expected the data set's 11, got {classes}"
     with pytest.raises(ValueError, match=expected):
         run(make_task(num_classes=classes), datamodule=data)
+
+
+class Seen(L.Callback):
+    """The learning rate of every step, and the seed of every micro-batch."""
+
+    def __init__(self):
+        self.rates, self.seeds = [], []
+
+    def on_train_batch_end(self, trainer, *args):
+        self.seeds.append(torch.initial_seed())
+        if trainer.global_step > len(self.rates):
+            self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def fit(data, callback=None, task=None, **options):
+    trainer = make_trainer(callbacks=[callback] if callback else [], **options)
+    trainer.fit(task or make_task(), datamodule=data)
+
+
+# 6 steps an epoch.
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({"max_epochs": 2}, 12),
+        ({"max_steps": 4}, 4),
+        ({"max_steps": 4, "max_epochs": -1}, 4),
+        ({"max_steps": 4, "max_epochs": 2}, 4),
+        ({"max_steps": 100, "max_epochs": 1}, 6),
+    ],
+    ids=str,
+)
+def test_the_rate_decays_to_zero_over_the_whole_run(data, options, steps):
+    seen = Seen()
+    fit(data, seen, make_task(lr=1.0, power=1.0), **options)
+    assert seen.rates == pytest.approx([1 - (i + 1) / steps for i in range(steps)])
+
+
+@pytest.mark.parametrize("epochs", [-1, None])
+def test_a_run_without_an_end_is_refused(data, epochs):
+    with pytest.raises(ValueError, match=r"max_epochs: expected .* decays to zero .* got -1"):
+        fit(data, max_epochs=epochs, max_time={"seconds": 5})
