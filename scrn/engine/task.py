@@ -45,7 +45,7 @@ class Segmentation(L.LightningModule):
         visualize: number of validation images shown as pictures in it (of the first process's,
             where several evaluate).
         baseline: folder or checkpoint of another model, evaluated and shown beside this one.
-        seed: of all that a training step draws (anchors, drop path), with the step's number.
+        seed: of all that a batch of a training step draws (anchors, drop path), with its number.
     """
 
     def __init__(
@@ -171,10 +171,11 @@ class Segmentation(L.LightningModule):
                     module.eval()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # A function of the step alone: a resumed run draws what the uninterrupted one would.
-        torch.manual_seed(
-            (self.hparams.seed * 1_000_003 + self.global_step) * 4099 + self.global_rank
-        )
+        # A function of the step and of the batch's place in it: a resumed run draws what the
+        # uninterrupted one would.
+        parts = self.trainer.accumulate_grad_batches
+        draw = self.global_step * parts + batch_idx % parts
+        torch.manual_seed((self.hparams.seed * 1_000_003 + draw) * 4099 + self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         image, labels = batch

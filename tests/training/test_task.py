@@ -78,3 +78,12 @@ def test_the_rate_decays_to_zero_over_the_whole_run(data, options, steps):
 def test_a_run_without_an_end_is_refused(data, epochs):
     with pytest.raises(ValueError, match=r"max_epochs: expected .* decays to zero .* got -1"):
         fit(data, max_epochs=epochs, max_time={"seconds": 5})
+
+
+def test_micro_batches_of_a_step_draw_different_numbers(data):
+    plain, parts = Seen(), Seen()
+    fit(data, plain, max_epochs=2)
+    fit(data, parts, max_epochs=2, accumulate_grad_batches=4)
+    assert plain.seeds == [step * 4099 for step in range(12)]
+    # 4 and 2 batches make the two steps of an epoch.
+    assert parts.seeds == [i * 4099 for i in (0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13)]
