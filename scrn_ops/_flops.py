@@ -39,19 +39,27 @@ def _hand_over(counter: ModuleType) -> None:
 class _Finder(MetaPathFinder):
     """Stands aside for the module's own finder, and hands over when it has been executed."""
 
+    _searching = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _MODULE:
+        if fullname != _MODULE or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
         if spec is None or spec.loader is None:
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_hand_over(module: ModuleType) -> None:
             execute(module)
+            # Not before: the module may be searched for without being imported.
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _hand_over(module)
 
         spec.loader.exec_module = execute_and_hand_over  # type: ignore[method-assign]

@@ -48,6 +48,12 @@ SCRN_HOST_DEVICE void divide(int64_t n, int64_t den, int32_t& quotient, int64_t&
   }
 }
 
+// Not only index < size: the float bounds that a cell has passed are rounded ones where a side is
+// longer than 2^24, and cell -2 may have passed, too.
+SCRN_HOST_DEVICE bool reaches(int32_t index, int32_t size) {
+  return static_cast<uint32_t>(index) < static_cast<uint32_t>(size);
+}
+
 // Bilinear sampling of the input itself at ratio(index) + offset * mul / den, zero outside.
 template <typename T>
 SCRN_HOST_DEVICE Taps<T> direct_taps(int32_t index, T offset, int32_t in_size, const Ratio& ratio) {
@@ -67,7 +73,7 @@ SCRN_HOST_DEVICE Taps<T> direct_taps(int32_t index, T offset, int32_t in_size, c
   const T fraction = shift - whole;
   const int32_t cell = base + static_cast<int32_t>(whole);
   const T low = cell >= 0 ? T(1) : T(0);
-  const T high = cell + 1 < in_size ? T(1) : T(0);
+  const T high = reaches(cell + 1, in_size) ? T(1) : T(0);
   if (cell >= 0) {
     taps.first = cell;
     taps.weight[0] = (T(1) - fraction) * low;
@@ -97,7 +103,7 @@ SCRN_HOST_DEVICE Taps<T> upsample_taps(int32_t index, T offset, int32_t out_size
   const T fraction = offset - whole;
   const int32_t cell = index + static_cast<int32_t>(whole);
   const T low = cell >= 0 ? T(1) : T(0);
-  const T high = cell + 1 < out_size ? T(1) : T(0);
+  const T high = reaches(cell + 1, out_size) ? T(1) : T(0);
 
   const int64_t n0 = cell * ratio.mul + ratio.add;  // cell = -1 has weight 0 in `low`
   const int64_t n1 = n0 + ratio.mul;

@@ -33,10 +33,11 @@ def test_torch_alone_is_enough():
 
 
 def test_triton_comes_in_at_first_use():
-    """And with it torch's FLOP counter, which then knows the ops."""
+    """And with it torch's FLOP counter, which then knows the ops, looked for before or not."""
     code = (
         "import sys, torch\n"
         "import scrn_ops\n"
+        "import importlib.util; importlib.util.find_spec('torch.utils.flop_counter')\n"
         "brought = [n for n in ('triton', 'scrn', 'torchvision') if n in sys.modules]\n"
         "from torch.utils.flop_counter import FlopCounterMode\n"
         "with FlopCounterMode(display=False) as counter:\n"

@@ -30,6 +30,20 @@ def refine(low, offset, mask):
     return scrn_ops.semantic_refine(low, offset, mask, mask_is_logits=True)
 
 
+def test_a_side_of_more_than_2_24(device):
+    """Where float32 has no odd numbers: a point at -2 is outside, though -2 - x is rounded to
+    what a bound of -1 - x is."""
+    width, x = 20_000_005, 20_000_002
+    input = torch.ones(1, 1, 1, width, device=device)
+    offset = torch.zeros(1, 2, 1, width, device=device)
+    offset[0, 0, 0, x] = -2.0 - x
+    offset.requires_grad_()
+    output = scrn_ops.offset_sample(input, offset)
+    assert output[0, 0, 0, x] == 0
+    (gradient,) = torch.autograd.grad(output.sum(), offset)
+    assert gradient[0, 0, 0, x] == 0
+
+
 @pytest.mark.parametrize("op", [sample, refine])
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_more_than_2_31_elements(device, layout, op):

@@ -3,6 +3,9 @@ as those of the images one by one, which are smaller and are not."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +14,7 @@ import scrn_ops
 from .cases import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, Size, generator, leaf, normal
 
 STREAMED_BYTES = 8 * 1024 * 1024
+SOURCE = Path(__file__).parents[2] / "csrc/srm/cpu/srm_cpu.cpp"
 # Rows that are whole cache lines in both layouts, and wider than a tile; rows that are in neither.
 WHOLE = Size(5, 32, (24, 144), (48, 288))
 RAGGED = Size(5, 33, (24, 143), (48, 285))
@@ -18,6 +22,12 @@ CASES = [
     *((WHOLE, dtype, skipped) for dtype in DTYPES for skipped in (True, False)),
     *((RAGGED, dtype, True) for dtype in (F32, BF16)),
 ]
+
+
+@pytest.mark.skipif(not SOURCE.is_file(), reason="tested without the sources")
+def test_the_threshold_is_the_kernels():
+    (product,) = re.findall(r"kStreamedBytes = ([\d *]+);", SOURCE.read_text())
+    assert eval(product) == STREAMED_BYTES
 
 
 @pytest.mark.parametrize("layout", DENSE_LAYOUTS)

@@ -142,6 +142,24 @@ def test_doctor_reports_wrong_kernels(
     assert re.search(r"^cpu .*FAILED.*differs from the reference", capsys.readouterr().out, re.M)
 
 
+def test_doctor_reports_a_gradient_that_is_not_a_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = scrn_ops.semantic_refine
+
+    def poisoned(
+        low: torch.Tensor, offset: torch.Tensor, *others: torch.Tensor, backend: str, **options: bool
+    ) -> torch.Tensor:
+        if backend == "fused":
+            offset = offset.clone()
+            offset.register_hook(lambda gradient: gradient * torch.nan)
+        return right(low, offset, *others, backend=backend, **options)
+
+    monkeypatch.setattr(scrn_ops, "semantic_refine", poisoned)
+    assert doctor.main() == 1
+    assert re.search(r"^cpu .*FAILED.*differs from the reference", capsys.readouterr().out, re.M)
+
+
 def test_torch_without_cuda_leaves_the_cuda_library_alone(copy: Path) -> None:
     (copy / "scrn_ops" / "libscrn_ops_cuda.so").write_bytes(b"not a library")
     check = "from scrn_ops import _load; print(_load.cuda_absence())"

@@ -141,7 +141,7 @@ CHOSEN = (
         ),
         (
             "border of the upsampled map replicated, not zero",
-            "const T high = cell + 1 < out_size ? T(1) : T(0);",
+            "const T high = reaches(cell + 1, out_size) ? T(1) : T(0);",
             "const T high = T(1);",
         ),
         (

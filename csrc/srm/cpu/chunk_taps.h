@@ -19,16 +19,18 @@ struct VecTaps {
 template <typename A>
 SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, Value<A> offset) {
   const Value<A> zero = {}, one = broadcast<A>(1);
-  const auto inside =
+  auto inside =
       (offset >= to_value<A>(-1 - index)) & (offset < to_value<A>(table.out_size - index));
   const Value<A> safe = inside ? offset : zero;
   Index<A> whole = truncate<A>(safe);
   whole += to_value<A>(whole) > safe;
   const Value<A> fraction = safe - to_value<A>(whole);
   Index<A> cell = index + whole;
-  // Only lanes beyond the row's end need this.
+  // For lanes beyond the row's end, and since float bounds of more than 2^24 are rounded ones.
   const Index<A> last = broadcast_index<A>(table.out_size - 1);
+  inside &= (cell >= -1) & (cell <= last);
   cell = cell > last ? last : cell;
+  cell = cell < -1 ? broadcast_index<A>(-1) : cell;
 
   const auto low = (cell >= 0) & inside, high = (cell < last) & inside;
   const Value<A> w0 = low ? one - fraction : zero, w1 = high ? fraction : zero;
@@ -59,13 +61,13 @@ SCRN_INLINE VecTaps<A> direct_taps(const AxisTable& table, Index<A> base, Value<
   const Value<A> zero = {}, one = broadcast<A>(1);
   const Value<A> scale = broadcast<A>(static_cast<A>(table.scale));
   const Value<A> shift = fma(offset, scale, start);
-  const auto inside =
-      (shift >= to_value<A>(-1 - base)) & (shift < to_value<A>(table.in_size - base));
+  auto inside = (shift >= to_value<A>(-1 - base)) & (shift < to_value<A>(table.in_size - base));
   const Value<A> safe = inside ? shift : zero;
   Index<A> whole = truncate<A>(safe);
   whole += to_value<A>(whole) > safe;
   const Value<A> fraction = safe - to_value<A>(whole);
   const Index<A> cell = base + whole;
+  inside &= (cell >= -1) & (cell < table.in_size);  // as in upsample_taps
   const auto low = (cell >= 0) & inside, high = (cell < table.in_size - 1) & inside;
   const Value<A> left = one - fraction, right = high ? fraction : zero;
   const Value<A> right_slope = high ? scale : zero;

@@ -97,7 +97,8 @@ InputWindow choose_window(const SampleShape& shape, const Tile<A>& tile) {
       window.x.end - window.x.begin <= last_x - low_x) {
     for (int t = 0; t < tile.rows * tile.chunks; ++t) {
       ForwardTaps<A>& taps = tile.taps[t];
-      for (int i = 0; i < kChunk; ++i) {
+      const int count = tile.chunk_size(t % tile.chunks);
+      for (int i = 0; i < count; ++i) {
         const bool near = taps.y[i] >= window.y.begin && taps.x[i] >= window.x.begin &&
                           taps.y[i] + (taps.pattern[i] >> 2) <= window.y.end &&
                           taps.x[i] + (taps.pattern[i] & 3) <= window.x.end;
@@ -219,10 +220,11 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
                          memory.planes + r * tile.columns + chunk * kChunk, plane);
       }
     }
-    const auto write = plan.params.skip != nullptr ? plan.streams ? write_rows<true, true, S, A>
-                                                                  : write_rows<true, false, S, A>
-                       : plan.streams              ? write_rows<false, true, S, A>
-                                                   : write_rows<false, false, S, A>;
+    const bool streams = plan.streams && kCanStream;
+    const auto write = plan.params.skip != nullptr
+                           ? streams ? write_rows<true, true, S, A> : write_rows<true, false, S, A>
+                       : streams ? write_rows<false, true, S, A>
+                                 : write_rows<false, false, S, A>;
     write(plan, tile, y, rows, c0, channels, memory.planes, plane);
   }
 }

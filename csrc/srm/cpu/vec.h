@@ -235,11 +235,7 @@ SCRN_INLINE void store(Half* p, Value<float> x) {
 }
 
 // store past the caches, to an address that is a multiple of what is written; fence_streams()
-// makes it visible to other threads.
-template <typename T, typename V>
-SCRN_INLINE void stream(T* p, V x) {
-  store(p, x);
-}
+// makes it visible to other threads. Where the instruction set has none it is a store.
 #if defined(__AVX512F__)
 SCRN_INLINE void stream(float* p, Value<float> x) { _mm512_stream_ps(p, __m512(x)); }
 SCRN_INLINE void stream(double* p, Value<double> x) { _mm512_stream_pd(p, __m512d(x)); }
@@ -247,15 +243,26 @@ SCRN_INLINE void stream(double* p, Value<double> x) { _mm512_stream_pd(p, __m512
 SCRN_INLINE void stream(float* p, Value<float> x) { _mm256_stream_ps(p, __m256(x)); }
 SCRN_INLINE void stream(double* p, Value<double> x) { _mm256_stream_pd(p, __m256d(x)); }
 #endif
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
+constexpr bool kCanStream = true;
 template <typename T>
 SCRN_INLINE void stream_half(T* p, Value<float> x) {
   T rounded[kLanes<float>];
   store(rounded, x);
+#if defined(__AVX512F__)
   _mm256_stream_si256(reinterpret_cast<__m256i*>(p), read_as<__m256i>(rounded));
+#else
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), read_as<__m128i>(rounded));
+#endif
 }
 SCRN_INLINE void stream(Half* p, Value<float> x) { stream_half(p, x); }
 SCRN_INLINE void stream(BFloat16* p, Value<float> x) { stream_half(p, x); }
+#else
+constexpr bool kCanStream = false;
+template <typename T, typename V>
+SCRN_INLINE void stream(T* p, V x) {
+  store(p, x);
+}
 #endif
 SCRN_INLINE void fence_streams() {
 #if defined(__AVX2__)
