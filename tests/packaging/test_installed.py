@@ -148,7 +148,11 @@ def test_doctor_reports_a_gradient_that_is_not_a_number(
     right = scrn_ops.semantic_refine
 
     def poisoned(
-        low: torch.Tensor, offset: torch.Tensor, *others: torch.Tensor, backend: str, **options: bool
+        low: torch.Tensor,
+        offset: torch.Tensor,
+        *others: torch.Tensor,
+        backend: str,
+        **options: bool,
     ) -> torch.Tensor:
         if backend == "fused":
             offset = offset.clone()
