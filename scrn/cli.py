@@ -40,8 +40,8 @@ def _resolve_config(args: list[str]) -> list[str]:
 
 def _train(args: list[str]) -> int:
     import torch
-    from lightning.pytorch import Trainer
-    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
     from .data.errors import DataError
     from .data.module import SegmentationData
@@ -64,6 +64,12 @@ def _train(args: list[str]) -> int:
             kept = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
             return {"fit": kept, "validate": kept}
 
+    class SaveConfig(SaveConfigCallback):
+        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+            # Elsewhere it would overwrite a config.yaml of the user's in the working directory.
+            if trainer.logger is not None and trainer.logger.log_dir is not None:
+                super().setup(trainer, pl_module, stage)
+
     torch.set_float32_matmul_precision("high")
     # Lightning reads the command line itself: for the subcommands, and in processes it spawns.
     sys.argv = [sys.argv[0], *_resolve_config(args)]
@@ -73,6 +79,7 @@ def _train(args: list[str]) -> int:
             SegmentationData,
             # The loaders share the images out among the processes themselves.
             trainer_defaults={"use_distributed_sampler": False},
+            save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
         )
