@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import DataError
@@ -14,29 +15,41 @@ from .errors import DataError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def read_image(path: Path) -> Tensor:
-    """An image file as uint8 ``[3, H, W]``."""
-    return torch.from_numpy(_decode(path, "an image", "RGB")).permute(2, 0, 1).contiguous()
+def read_image(path: Path, upright: bool = False) -> Tensor:
+    """An image file as uint8 ``[3, H, W]``: its pixels as stored, as labels lie over them, or
+    ``upright``, turned as its EXIF orientation says."""
+
+    def convert(image: Image.Image) -> Image.Image:
+        if image.mode.startswith(("I", "F")):
+            # Pillow would clip what lies beyond 255.
+            raise DataError(path, "an image of 8 bits a channel", f"one of mode {image.mode}")
+        return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
+
+    return torch.from_numpy(_decode(path, "an image", convert)).permute(2, 0, 1).contiguous()
 
 
 def read_labels(path: Path) -> Tensor:
     """A label file as integer class values ``[H, W]``: 8-bit grey, palette (its indices), or
     16-bit grey."""
-    values = _decode(path, "a single-channel label map", None)
+    values = _decode(path, "a single-channel label map", lambda image: image)
     if values.ndim != 2:
         raise DataError(path, "a single-channel label map", f"{values.shape[-1]} channels")
     return torch.from_numpy(values.astype(np.int32))
 
 
-def _decode(path: Path, expected: str, mode: str | None) -> np.ndarray:
+def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     if not path.is_file():
         raise DataError(path, expected, "no such file")
     try:
         with Image.open(path) as image:
             image.load()
-            return np.array(image.convert(mode) if mode else image)
+            return np.array(convert(image))
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(path, expected, "a file in no known image format") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(path, expected, f"too many pixels ({error})") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(path, expected, f"a broken file ({error})") from error
 

@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     for folder in ("labels", "overlays", *(["probabilities"] if args.probabilities else [])):
         (output / folder).mkdir(parents=True, exist_ok=True)
     for path in files:
-        image = read_image(path)
+        image = read_image(path, upright=True)
         scores = segment(saved, image, inference, args.short_side)
         labels = scores.argmax(0).byte().numpy()
         Image.fromarray(labels).save(output / "labels" / f"{path.stem}.png")

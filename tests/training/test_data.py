@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from scrn.data import (
     ADE20K,
@@ -18,7 +18,10 @@ from scrn.data import (
     training_transform,
 )
 from scrn.data.classes import ADE20K_CLASSES, CITYSCAPES_CLASSES, palette
+from scrn.data.files import read_image
 from scrn.data.module import EpochBatchSampler, SegmentationData
+
+ORIENTATION = ExifTags.Base.Orientation
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -128,6 +131,39 @@ def test_truncated_files(tmp_path, which, keep):
         DataError, match=f"{target.name}: expected .* found a (broken file|file in)"
     ):
         CamVid(tmp_path)[0]
+
+
+def turned(path, orientation=6):
+    """Stored lying on its side, as phones do."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.open(path).save(path, exif=exif)
+
+
+def test_photo_and_labels_lie_over_each_other_as_stored(tmp_path):
+    """Whatever the photo says of its orientation: label files say nothing of theirs."""
+    camvid(tmp_path)
+    path = tmp_path / "train/0001TP_006690.png"
+    turned(path)
+    image, mask = CamVid(tmp_path)[0]
+    assert image.shape[1:] == mask.shape == (24, 32)
+    assert torch.equal(read_image(path, upright=True), image.rot90(-1, (1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [(np.uint16, "I;16"), (np.int32, "I"), (np.float32, "F")]
+)
+def test_photos_of_more_than_8_bits(tmp_path, kind, mode):
+    path = save(tmp_path / "deep.tif", np.full((24, 32), 300, kind))
+    with pytest.raises(DataError, match=rf"deep.tif: expected .* 8 bits .*, found .* {mode}$"):
+        read_image(path)
+
+
+def test_photos_that_are_too_large_to_be_meant(tmp_path, monkeypatch):
+    path = save(tmp_path / "huge.png", photo())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 24 * 32 // 2 - 1)
+    with pytest.raises(DataError, match=r"huge.png: expected an image, found .*768 pixels"):
+        read_image(path)
 
 
 def test_labels_with_three_channels(tmp_path):

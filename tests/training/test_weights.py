@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from scrn.cli import main
 from scrn.data import DataError
@@ -98,6 +98,21 @@ def test_prediction_sees_the_photo_at_the_models_size(folder):
     mean, std = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
     expected = (photo / 255 - mean[:, None, None]) / std[:, None, None]
     assert torch.allclose(seen[1][0], expected, atol=1e-5)
+
+
+def test_a_photo_is_segmented_upright(folder, tmp_path, monkeypatch):
+    """A phone's photo, stored on its side."""
+    monkeypatch.chdir(tmp_path)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8
+    photo = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
+    Image.fromarray(photo).save("upright.png")
+    Image.fromarray(np.rot90(photo, -1)).save("lying.png", exif=exif)
+    assert main(["predict", ".", "--model", str(folder), "--device", "cpu"]) == 0
+    for kind in ("labels", "overlays"):
+        upright, lying = (Image.open(f"segmented/{kind}/{n}.png") for n in ("upright", "lying"))
+        assert lying.size == (64, 96)
+        assert np.array_equal(np.array(lying), np.array(upright))
 
 
 def test_evaluation_starts_from_a_saved_folder(folder, checkpoint):
