@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 BACKENDS = ("fused", "eager", "reference")
 FEATURE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -56,21 +56,14 @@ def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tenso
     check_companion("offset", offset, "low", low)
     check_coordinate_dtype("offset", offset, "low", low)
     check_coordinate_dtype("mask", mask, "low", low)
-    h, w = low.shape[2:]
-    height, width = offset.shape[2:]
-    if h > height or w > width:
-        raise ValueError(
-            f"low: expected a map no larger than offset's {height}x{width}, got {h}x{w}; "
-            "semantic_refine upsamples low to the size of offset"
-        )
+    _check_upsampled(low, "offset", offset)
     if skip is not None:
         _check_map("skip", skip)
         if skip.shape[1] != low.shape[1]:
             raise ValueError(f"skip: expected low's {low.shape[1]} channels, got {skip.shape[1]}")
         check_companion("skip", skip, "low", low)
         _check_same_size("skip", skip, "offset", offset)
-        if autocast_dtype(skip) != autocast_dtype(low):
-            raise TypeError(f"skip: expected low's dtype {low.dtype}, got {skip.dtype}")
+        _check_same_dtype("skip", skip, "low", low)
 
 
 def check_widths(widths: dict[str, int]) -> None:
@@ -80,10 +73,25 @@ def check_widths(widths: dict[str, int]) -> None:
             raise ValueError(f"{name}: expected at least 1, got {width}")
 
 
-def check_map_channels(name: str, map: Tensor, channels: int) -> None:
-    """Of a module's input."""
+def check_map_channels(name: str, map: Tensor, channels: int, conv: nn.Module) -> None:
+    """Of a module's input, which ``conv`` takes."""
+    check_dense(name, map)
     if map.dim() != 4 or map.shape[1] != channels:
         raise ValueError(f"{name}: expected [B, {channels}, H, W], got {_shape(map)}")
+    _check_not_empty(name, map)
+    # None of what users put in a convolution's place, for example several modules in a row.
+    weight = getattr(conv, "weight", None)
+    # The map's device, since weights may be kept elsewhere until they are used.
+    device = map.device.type
+    if isinstance(weight, Tensor) and autocast_dtype(map) != _cast(weight.dtype, device):
+        raise TypeError(f"{name}: expected the module's dtype {weight.dtype}, got {map.dtype}")
+
+
+def check_low_and_high(low: Tensor, high: Tensor) -> None:
+    """Of a module's two inputs, each of which was checked."""
+    check_companion("high", high, "low", low)
+    _check_same_dtype("high", high, "low", low)
+    _check_upsampled(low, "high", high)
 
 
 def check_gradient(
@@ -103,14 +111,17 @@ def check_gradient(
 
 def autocast_dtype(features: Tensor) -> torch.dtype:
     """The type that autocast, where it is on, gives to a map of features."""
-    device = features.device.type
+    return _cast(features.dtype, features.device.type)
+
+
+def _cast(dtype: torch.dtype, device: str) -> torch.dtype:
     if (
-        features.dtype in _AUTOCAST_DTYPES
+        dtype in _AUTOCAST_DTYPES
         and device in AUTOCAST_DEVICES
         and torch.is_autocast_enabled(device)
     ):
         return torch.get_autocast_dtype(device)
-    return features.dtype
+    return dtype
 
 
 def autocast_features(features: Tensor) -> Tensor:
@@ -136,6 +147,10 @@ def _check_map(name: str, tensor: Tensor) -> None:
         raise ValueError(
             f"{name}: expected 4 dimensions [B, C, H, W], got {tensor.dim()}: {_shape(tensor)}"
         )
+    _check_not_empty(name, tensor)
+
+
+def _check_not_empty(name: str, tensor: Tensor) -> None:
     if tensor.shape[2] < 1 or tensor.shape[3] < 1:
         raise ValueError(
             f"{name}: expected a height and a width of at least 1, got {_shape(tensor)}"
@@ -172,6 +187,21 @@ def _check_same_size(name: str, tensor: Tensor, other_name: str, other: Tensor) 
             f"{name}: expected {other_name}'s size {other.shape[2]}x{other.shape[3]}, "
             f"got {tensor.shape[2]}x{tensor.shape[3]}"
         )
+
+
+def _check_upsampled(low: Tensor, other_name: str, other: Tensor) -> None:
+    h, w = low.shape[2:]
+    height, width = other.shape[2:]
+    if h > height or w > width:
+        raise ValueError(
+            f"low: expected a map no larger than {other_name}'s {height}x{width}, got {h}x{w}; "
+            f"low is upsampled to the size of {other_name}"
+        )
+
+
+def _check_same_dtype(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    if autocast_dtype(tensor) != autocast_dtype(other):
+        raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
 
 
 def check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: Tensor) -> None:

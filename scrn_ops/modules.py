@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,7 +44,9 @@ class SemanticRefinement(nn.Module):
 
     Raises:
         ValueError: widths below 1, an unknown backend, or ``add_skip`` where the channels
-            differ; in ``forward``, maps of another rank or number of channels.
+            differ; in ``forward``, maps of another rank, number of channels, batch, size or device.
+        TypeError: a flag that is no bool; in ``forward``, not tensors, or of another dtype than
+            the module.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class SemanticRefinement(nn.Module):
             "hidden": hidden,
         }
         _checks.check_widths(widths)
+        _checks.check_flag("add_skip", add_skip)
+        _checks.check_flag("align_corners", align_corners)
         if add_skip and low_channels != high_channels:
             raise ValueError(
                 "add_skip: expected low_channels == high_channels, got "
@@ -93,8 +99,6 @@ class SemanticRefinement(nn.Module):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """``low`` upsampled to the size of ``high`` and aligned to it, plus ``high`` if
         ``add_skip``."""
-        _checks.check_map_channels("low", low, self.low_channels)
-        _checks.check_map_channels("high", high, self.high_channels)
         offset, logits = self.predict(low, high)
         return semantic_refine(
             low,
@@ -108,6 +112,9 @@ class SemanticRefinement(nn.Module):
 
     def predict(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The offsets [B, 2, H, W], in pixels, and the mask's logits [B, 9, H, W]."""
+        _checks.check_map_channels("low", low, self.low_channels, self.compress_low)
+        _checks.check_map_channels("high", high, self.high_channels, self.compress_high)
+        _checks.check_low_and_high(low, high)
         compressed = F.interpolate(
             self.compress_low(low),
             size=high.shape[2:],
@@ -137,5 +144,7 @@ class _Float32Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
-        with torch.autocast(input.device.type, enabled=False):
+        device = input.device.type
+        # torch has no autocast of meta tensors that could be switched off.
+        with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
             return self._conv_forward(input.to(dtype), self.weight.to(dtype), bias)

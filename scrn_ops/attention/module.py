@@ -30,7 +30,9 @@ class DisentangledNonLocal(nn.Module):
 
     Raises:
         ValueError: widths below 1, a temperature that is not above 0, or an unknown backend; in
-            ``forward``, a map of another rank or number of channels.
+            ``forward``, a map of another rank or number of channels, or without pixels.
+        TypeError: a flag that is no bool, a temperature that is no number; in ``forward``, no
+            tensor, or one of another dtype than the module.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class DisentangledNonLocal(nn.Module):
             "value_channels": value_channels,
         }
         _checks.check_widths(widths)
+        _checks.check_flag("use_scale", use_scale)
+        _checks.check_number("temperature", temperature)
         if not temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {temperature}")
         _checks.check_backend(backend)
@@ -62,7 +66,7 @@ class DisentangledNonLocal(nn.Module):
         self.value = nn.Conv2d(in_channels, value_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        _checks.check_map_channels("x", x, self.in_channels)
+        _checks.check_map_channels("x", x, self.in_channels, self.query)
         query, key, value = (
             conv(x).flatten(2).transpose(1, 2) for conv in (self.query, self.key, self.value)
         )

@@ -98,5 +98,46 @@ def test_bad_maps():
             module()(bad)
 
 
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ([1.0], TypeError, "x: expected a Tensor, got list"),
+        (torch.zeros(2, 12, 4, 4).long(), TypeError, "x: expected dtype float32, .*int64"),
+        (torch.zeros(2, 12, 4, 4).double(), TypeError, "x: expected the module's dtype .*float32"),
+        (torch.zeros(2, 12, 4, 4).half(), TypeError, "x: expected the module's dtype .*float32"),
+        (torch.zeros(2, 12, 0, 4), ValueError, r"x: .* at least 1, got \[2, 12, 0, 4\]"),
+        (torch.zeros(2, 12, 4, 4).to_sparse(), NotImplementedError, "x: expected a dense tensor"),
+    ],
+)
+def test_bad_maps_are_named(x, error, message):
+    with pytest.raises(error, match=message):
+        module()(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_maps_of_another_type_under_autocast(dtype):
+    attention = module().to(dtype)
+    x = torch.randn(2, 12, 4, 5)
+    assert attention(x.to(dtype)).dtype == dtype
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for given in (torch.float32, torch.bfloat16, torch.float16):
+            assert attention(x.to(given)).dtype == torch.bfloat16
+        with pytest.raises(TypeError, match="x: expected the module's dtype"):
+            attention(x.double())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": "a"}, "temperature: expected a number, got str"),
+        ({"temperature": torch.ones(())}, "temperature: expected a number, got Tensor"),
+        ({"use_scale": "no"}, "use_scale: expected True or False, got 'no'"),
+    ],
+)
+def test_options_of_a_wrong_type(options, message):
+    with pytest.raises(TypeError, match=message):
+        module(**options)
+
+
 def test_repr():
     assert "scale=1, backend='eager'" in repr(module(backend="eager"))

@@ -168,6 +168,12 @@ def test_bad_construction(arguments, options, message):
         SemanticRefinement(*arguments, **options)
 
 
+@pytest.mark.parametrize("name", ["add_skip", "align_corners"])
+def test_flags_are_bools(name):
+    with pytest.raises(TypeError, match=f"{name}: expected True or False, got None"):
+        SemanticRefinement(8, 8, **{name: None})
+
+
 def test_bad_maps(device):
     module = SemanticRefinement(4, 6, add_skip=False).to(device)
     low, high = torch.randn(1, 4, 3, 3, device=device), torch.randn(1, 6, 6, 6, device=device)
@@ -178,3 +184,63 @@ def test_bad_maps(device):
         module(low, high[0])
     with pytest.raises(ValueError, match="low: expected a map no larger"):
         module(torch.randn(1, 4, 7, 3, device=device), high)
+
+
+def spoiled():
+    low, high = torch.randn(2, 4, 3, 3), torch.randn(2, 6, 6, 6)
+    for name, bad, error, message in (
+        ("low", [[1.0]], TypeError, "expected a Tensor, got list"),
+        ("high", None, TypeError, "expected a Tensor, got NoneType"),
+        ("low", low.long(), TypeError, "expected dtype float32, .*int64"),
+        ("high", high.long(), TypeError, "expected dtype float32, .*int64"),
+        ("low", low.double(), TypeError, "expected the module's dtype torch.float32, got .*64"),
+        ("high", high.double(), TypeError, "expected the module's dtype torch.float32, got .*64"),
+        ("high", high.bfloat16(), TypeError, "expected the module's dtype torch.float32"),
+        ("low", low.to_sparse(), NotImplementedError, "expected a dense tensor"),
+        ("low", low[:, :, :0], ValueError, r"a height .* at least 1, got \[2, 4, 0, 3\]"),
+        ("high", high[..., :0], ValueError, r"a width of at least 1, got \[2, 6, 6, 0\]"),
+        ("high", high[:1], ValueError, r"expected low's batch of 2, got \[1, 6, 6, 6\]"),
+        ("high", high.to("meta"), ValueError, "expected low's device cpu, got meta"),
+        ("low", torch.randn(2, 4, 7, 3), ValueError, "no larger than high's 6x6, got 7x3"),
+    ):
+        maps = {"low": low, "high": high} | {name: bad}
+        yield pytest.param(maps, error, f"{name}: .*{message}", id=f"{name}-{message[:30]}")
+
+
+@pytest.mark.parametrize(("maps", "error", "message"), list(spoiled()))
+def test_bad_maps_are_named(maps, error, message):
+    module = SemanticRefinement(4, 6, add_skip=False)
+    for call in (module, module.predict):
+        with pytest.raises(error, match=message):
+            call(**maps)
+
+
+def test_maps_of_another_type_under_autocast(device):
+    """It casts what the convolutions take, but nothing that is float64."""
+    low, high = torch.randn(1, 4, 3, 3, device=device), torch.randn(1, 4, 6, 6, device=device)
+    for dtype in (torch.float32, BF16):
+        module = SemanticRefinement(4, 4).to(device, dtype)
+        with torch.autocast(device, dtype=BF16):
+            for given in (torch.float32, BF16, F16):
+                assert module(low.to(given), high).dtype == BF16
+            with pytest.raises(TypeError, match="low: expected the module's dtype"):
+                module(low.double(), high)
+
+
+def test_export_and_meta_tensors():
+    module = SemanticRefinement(4, 4).eval()
+    low, high = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)
+    sizes = {0: torch.export.Dim("b"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    tall = {0: sizes[0], 2: 2 * sizes[2], 3: 2 * sizes[3]}
+    program = torch.export.export(module, (low, high), dynamic_shapes=(sizes, tall)).module()
+    low, high = torch.randn(3, 4, 4, 5), torch.randn(3, 4, 8, 10)
+    torch.testing.assert_close(program(low, high), module(low, high))
+    assert module.to("meta")(low.to("meta"), high.to("meta")).shape == (3, 4, 8, 10)
+
+
+def test_another_module_may_take_the_place_of_a_convolution(device):
+    module = SemanticRefinement(4, 4).to(device)
+    low, high = torch.randn(1, 4, 3, 3, device=device), torch.randn(1, 4, 6, 6, device=device)
+    expected = module(low, high)
+    module.compress_low = torch.nn.Sequential(module.compress_low)
+    assert torch.equal(module(low, high), expected)
