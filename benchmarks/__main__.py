@@ -50,7 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--compile-budget",
         type=float,
         metavar="SECONDS",
-        help=f"of compilation in all (quick {QUICK_COMPILE_BUDGET:g}, else without end)",
+        help=f"of compiling each implementation (quick {QUICK_COMPILE_BUDGET:g}, else without end)",
     )
     parser.add_argument(
         "--time-limit",

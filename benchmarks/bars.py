@@ -49,7 +49,7 @@ class Judgement:
         if self.speedup is None:
             return "not measured"
         if self.bar.moonshot is not None and self.speedup >= self.bar.moonshot:
-            return "met, moonshot too"
+            return "met, stretch too"
         return "met" if self.speedup >= self.bar.required else "MISSED"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import environment
+from . import environment, peers
 from .cases import AnyCase
 from .derived import H200_BYTES_PER_SECOND, Derived
 from .document import Document
@@ -38,7 +38,7 @@ def report(
         lines += [f"Left out, the time was up: {', '.join(left_out)}.", ""]
     lines += _measured(document)
     if document.bars:
-        lines += ["", "## What is asked of semantic_refine on a CPU", "", *_bars(document.bars)]
+        lines += ["", "## Targets of semantic_refine on a CPU", "", *_bars(document.bars)]
     if document.base is not None:
         lines += ["", *_base(document, document.base)]
     if network is not None:
@@ -110,8 +110,8 @@ def _cells(results: Results, row: Row) -> tuple[str, ...]:
 
 
 def _bars(bars: Sequence[dict[str, Any]]) -> Iterator[str]:
-    head = ("direction", "layout", "over eager in", "output", "asked", "moonshot", "measured",
-            "verdict", "units of add (aim)")  # fmt: skip
+    head = ("direction", "layout", "over eager in", "output", "target", "stretch", "measured",
+            "verdict", "units of add (target)")  # fmt: skip
     rows = []
     for bar in bars:
         same = len(bar["over_layouts"]) == 1
@@ -215,7 +215,8 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
     losing = sum(results.lead(group, threads) < 1 for group in groups)
     facts = document.environment
     where = facts.get("gpu") or f"{facts['cpu']}, {threads} threads, {facts['instruction_set']}"
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    met: set[str] = set()
     for group in groups:
         for case in group.in_layouts:
             ours = results.row(case, threads, OURS)
@@ -232,6 +233,7 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
                 if ratio is not None and name not in (BASELINE, COMPILED)
             }
             peer = min(best, key=lambda name: best[name], default=None)
+            met.update(best)
             eager = results.row(case, threads, BASELINE)
             shrink = ""
             if eager is not None and eager.peak_bytes and ours.peak_bytes:
@@ -250,19 +252,34 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
     head = ("case", "fused, ms", "over eager", "over torch.compile", "over a peer", "of the floor",
             "peak MB, fused / eager")  # fmt: skip
     lines = [
-        f"Measured on {where}, torch {facts['torch']}; the smallest lead first, and "
-        f"{losing or 'none'} of {len(groups)} "
-        f"{'is' if losing == 1 else 'are'} slower than something that was compared.",
+        f"Measured on {where}, torch {facts['torch']}; the smallest lead first. {OURS} is the "
+        f"fastest in {len(groups) - losing} of the {len(groups)} cases, each in its layouts.",
         "",
         *table(head, rows),
         "",
         "The floor is what a copy of as many bytes takes (or a matrix product of as many "
-        "operations). Peers: torchvision's `deform_conv2d` with an identity kernel, torch's "
-        "`scaled_dot_product_attention` plus the shared term, FlexAttention.",
+        f"operations). {_peers(met)}".rstrip(),
     ]
+    if document.bars:
+        missed = sum(bar["verdict"] == "MISSED" for bar in document.bars)
+        lines += ["", f"Targets that `make bench` lists: {len(document.bars)}, missed: {missed}."]
+    if facts.get("left_out"):
+        lines += ["", f"Not measured, the time was up: {', '.join(facts['left_out'])}."]
     if network is not None:
         lines += ["", *(line.replace("## ", "### ") for line in network_lines(network))]
     return "\n".join(lines)
+
+
+_PEERS = {
+    peers.DEFORM: "torchvision's `deform_conv2d` with an identity kernel",
+    peers.SDPA: "torch's `scaled_dot_product_attention` plus the shared term",
+    peers.FLEX: "FlexAttention",
+}
+
+
+def _peers(names: set[str]) -> str:
+    known = [text for name, text in _PEERS.items() if name in names]
+    return f"Peers: {', '.join(known)}." if known else ""
 
 
 def _times(ratio: float | None) -> str:

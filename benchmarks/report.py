@@ -89,17 +89,17 @@ def _number(value: float | None, width: int, format: str) -> str:
 
 def print_bars(console: Console, judgements: list[Judgement]) -> None:
     table = Table(
-        title=f"What is asked of semantic_refine on a CPU, {THREADS} threads, float32",
+        title=f"Targets of semantic_refine on a CPU, {THREADS} threads, float32",
         title_justify="left",
         show_edge=False,
         pad_edge=False,
     )
     for name in ("direction", "layout", "over eager in", "output"):
         table.add_column(name, no_wrap=True)
-    for name in ("asked", "moonshot", "measured"):
+    for name in ("target", "stretch", "measured"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("of add (aim)", justify="right", no_wrap=True)
+    table.add_column("of add (target)", justify="right", no_wrap=True)
     for each in judgements:
         bar = each.bar
         met = each.verdict.startswith("met")

@@ -55,7 +55,7 @@ def commands(stage: str, device: str, details: Path, budget: int) -> list[Comman
         ]
     if stage == "bench":
         cases = ["--full"] if on_cuda else ["--quick", "--filter", "32x64 ", "forward"]
-        limits = ["--seconds", "0.1", "--compile-budget", "90" if on_cuda else "0"]
+        limits = ["--seconds", "0.1", "--compile-budget", "60" if on_cuda else "0"]
         limits += ["--time-limit", str(int(0.65 * budget))]
         network = ["--size", "360x480"] if on_cuda else ["--size", "64x64", "--seconds", "0.1"]
         ops = [*python, "benchmarks", *cases, "--device", device, *limits, "--out", str(details)]

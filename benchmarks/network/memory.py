@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import subprocess
@@ -18,13 +19,15 @@ from .variants import VARIANTS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP = (64, 64)  # loads code and packs weights, on maps too small to count
+_CALLS = 5
 
 
 def peak_bytes(
     variant: Variant, backbone: str, num_classes: int, size: tuple[int, int], device: str
 ) -> int:
-    """What inference needs beside the loaded model, the image included. On a CPU it is the
-    resident memory of the process, as the system's allocator has it.
+    """What inference needs beside the loaded model, the image included: the largest of several
+    calls, since on a CPU it is the resident memory of the process, and what the system's
+    allocator makes of the same requests varies twofold.
 
     Raises:
         RuntimeError: the measuring process failed; its last words are quoted.
@@ -43,12 +46,17 @@ def _measure(
     variant: Variant, backbone: str, num_classes: int, size: tuple[int, int], device: str
 ) -> int:
     model = variant.model(build_model(backbone, num_classes=num_classes)).to(device)
-    gc.collect()
+    peaks = []
     with torch.no_grad():
         model(variant.image(torch.zeros(1, 3, *_WARM_UP, device=device)))
-        before = start(device)
-        model(variant.image(torch.randn(1, 3, *size, device=device)))
-    return peak(device) - before
+        for _ in range(_CALLS):
+            gc.collect()
+            if device == "cpu":
+                ctypes.CDLL(None).malloc_trim(0)  # or the next call would find memory to reuse
+            before = start(device)
+            model(variant.image(torch.randn(1, 3, *size, device=device)))
+            peaks.append(peak(device) - before)
+    return max(peaks)
 
 
 def start(device: str) -> int:

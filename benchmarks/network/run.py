@@ -45,15 +45,15 @@ class Outcome:
 
     @property
     def judgements(self) -> list[tuple[str, bool]]:
-        """What is asked of the last variant, and whether it was met."""
+        """The last variant's targets, and whether they were met."""
         own = self.best(OURS)
         over_eager = self.best(PLAIN) / own
         over_fused = self.best(EAGER_FUSED) / own
         texts = [
-            (f"x{over_fused:.2f} over {EAGER_FUSED.name} (asked: more than 1)", over_fused > 1)
+            (f"x{over_fused:.2f} over {EAGER_FUSED.name} (target: more than 1)", over_fused > 1)
         ]
         if self.size == LARGE:
-            text = f"x{over_eager:.2f} over {PLAIN.name} (asked: {REQUIRED}, aim {AIM})"
+            text = f"x{over_eager:.2f} over {PLAIN.name} (target: {REQUIRED}, stretch {AIM})"
             texts.append((text, over_eager >= REQUIRED))
         return texts
 

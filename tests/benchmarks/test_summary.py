@@ -78,7 +78,9 @@ def test_occupancy_is_that_of_the_kernels_that_run():
     assert not shares or 0.1 < shares["sample_forward_channels_last"] <= 1
 
 
-def planted(folder: Path, *, losing: bool = True, refused: bool = False) -> None:
+def planted(
+    folder: Path, *, losing: bool = True, refused: bool = False, left_out: tuple[str, ...] = ()
+) -> None:
     """results.json of two cases, of which one loses."""
     rows = []
     for case, eager in ((REFINE, 5.0), (replace(REFINE, layout="nchw"), 0.8 if losing else 2.0)):
@@ -89,7 +91,8 @@ def planted(folder: Path, *, losing: bool = True, refused: bool = False) -> None
     if refused:
         rows[0].timing, rows[0].status, rows[0].note = None, WRONG, "output is off by 1"
     results = Results(rows, {(torch.float32, 2): 1e12})
-    document.write(folder / summary.RESULTS, environment.describe("cpu"), results, [])
+    facts = environment.describe("cpu") | {"left_out": list(left_out)}
+    document.write(folder / summary.RESULTS, facts, results, [])
 
 
 def test_summary_draws_the_report_and_says_where_it_is(tmp_path, capsys):
@@ -143,6 +146,14 @@ def test_readme_section_is_written_between_its_markers(tmp_path):
     assert "x0.8" in text
     assert "x5.0" in text
     assert "17.0 / 51.0" in text
+
+
+def test_readme_says_what_was_not_measured(tmp_path):
+    planted(tmp_path, left_out=("whitened_attention N=920",))
+    text = markdown.readme(document.load(tmp_path / summary.RESULTS), None)
+    assert "Not measured, the time was up: whitened_attention N=920." in text
+    assert "deform_conv2d" not in text  # no row of it was timed
+    assert f"{OURS} is the fastest in 0 of the 1 cases" in text
 
 
 def test_a_run_is_kept_on_demand(tmp_path):
