@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 USAGE = """scrn {fit,validate,predict,export,cost} ...
@@ -18,6 +20,8 @@ USAGE = """scrn {fit,validate,predict,export,cost} ...
 
 `scrn COMMAND --help` lists all of a command's options. --config takes a file, or the name of a
 recipe that comes with the package: {recipes}."""
+
+_MODULES = {"predict": ".engine.predict", "export": ".engine.export", "cost": ".cost"}
 
 
 def _recipes() -> dict[str, Path]:
@@ -38,12 +42,12 @@ def _resolve_config(args: list[str]) -> list[str]:
     return resolved
 
 
-def _train(args: list[str]) -> int:
+def _train(args: list[str]) -> None:
     import torch
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
-    from .data.errors import DataError
     from .data.module import SegmentationData
     from .engine.checkpoint import AtomicCheckpointIO
     from .engine.task import Segmentation
@@ -83,46 +87,54 @@ def _train(args: list[str]) -> int:
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
         )
-    except DataError as error:
-        print(f"scrn {args[0]}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error
 
 
-def _run(module: ModuleType, args: list[str]) -> int:
-    name = f"scrn {args[0]}"
-    parser = argparse.ArgumentParser(prog=name, description=module.__doc__)
+def _run(command: str, args: list[str]) -> None:
+    module = import_module(_MODULES[command], __package__)
+    parser = argparse.ArgumentParser(prog=f"scrn {command}", description=module.__doc__)
     module.add_arguments(parser)
+    module.run(parser.parse_args(args))
+
+
+def _in_one_line(command: str, work: Callable[[], None]) -> int:
+    """The exit status. What the user can mend is told in a line; the rest keeps its traceback."""
     try:
-        module.run(parser.parse_args(args[1:]))
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        work()
+    except (ImportError, OSError, ValueError, NotImplementedError) as error:
+        if not isinstance(error, OSError) and not _is_ours(error):
+            raise
+        text = str(error).strip() or type(error).__name__
+        print(f"scrn {command}: {text.splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this package or Lightning raised it: they say what was expected."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = trace.tb_frame.f_globals.get("__package__") if trace is not None else None
+    # A DataError of a loader's process is raised anew by torch.
+    packages = {(name or "").split(".")[0] for name in (raised_in, type(error).__module__)}
+    return not packages.isdisjoint(("scrn", "scrn_ops", "lightning"))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; the exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     command = args[0] if args else "--help"
+    usage = USAGE.replace("{recipes}", ", ".join(_recipes()))
     if command in ("-h", "--help"):
-        print(USAGE.replace("{recipes}", ", ".join(_recipes())))
+        print(usage)
         return 0 if args else 2
     if command in ("fit", "validate"):
-        return _train(args)
-    if command == "predict":
-        from .engine import predict
-
-        return _run(predict, args)
-    if command == "export":
-        from .engine import export
-
-        return _run(export, args)
-    if command == "cost":
-        from . import cost
-
-        return cost.main(args[1:]) or 0
-    print(f"scrn: unknown command {command!r}\n\n{USAGE}", file=sys.stderr)
+        return _in_one_line(command, partial(_train, args))
+    if command in _MODULES:
+        return _in_one_line(command, partial(_run, command, args[1:]))
+    print(f"scrn: unknown command {command!r}\n\n{usage}", file=sys.stderr)
     return 2
 
 

@@ -1,8 +1,14 @@
-"""Parameters and operations of the network: ``python -m scrn.cost --help``."""
+"""Parameters and operations of the network, for one image.
+
+'paper' counts multiply-accumulates of convolutions and linear layers, 2 per element of batch norms,
+1 of ReLUs, and nothing else; 'full' counts every multiplication and every addition, of every
+operator. The embedding head of the training loss does not count.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from . import build_model
 from .flops import module_counts, operator_counts
 from .models import CONTEXTS, SCRN, UPSAMPLERS
+from .models.network import MIN_SIZE
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,13 @@ def measure(model: SCRN, size: tuple[int, int]) -> dict[str, Cost]:
     model runs on fake tensors, in evaluation mode.
 
     Raises:
+        ValueError: a size below the network's least.
         NotImplementedError: an operator whose operations the full count does not know.
     """
+    if min(size) < MIN_SIZE:
+        raise ValueError(
+            f"size: expected a height and a width of at least {MIN_SIZE}, got {size[0]}x{size[1]}"
+        )
     parts: dict[str, nn.Module] = {
         "backbone": model.backbone,
         "context": model.context,
@@ -160,15 +172,7 @@ def _print_parts(args: argparse.Namespace) -> None:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scrn.cost",
-        description="Parameters and operations of the network, for one image. 'paper' counts "
-        "multiply-accumulates of convolutions and linear layers, 2 per element of batch norms, "
-        "1 of ReLUs, and nothing else; 'full' counts every multiplication and every addition, "
-        "of every operator. The embedding head of the training loss does not count.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="mscan_s", help="mscan_s, van_l, timm:resnet18, ...")
     parser.add_argument("--upsampler", default="srm", choices=sorted(UPSAMPLERS))
     parser.add_argument("--context", default="crm", choices=sorted(CONTEXTS))
@@ -179,12 +183,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--table", action="store_true", help="the totals in the paper's tables beside ours"
     )
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
     if args.table:
         _print_table()
     else:
         _print_parts(args)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; the exit status."""
+    from .cli import main as scrn
+
+    return scrn(["cost", *(sys.argv[1:] if argv is None else argv)])
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def evaluation_transform(
     """Normalises the image; with ``short_side`` resizes it (the labels keep their size)."""
     steps: list[v2.Transform] = []
     if short_side is not None:
+        if short_side < 1:
+            raise ValueError(f"short_side: expected at least 1, got {short_side}")
         steps.append(_ResizeImage(short_side))
     return v2.Compose(steps + _normalise(mean, std))
 

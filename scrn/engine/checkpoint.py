@@ -11,6 +11,8 @@ import lightning as L
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from ..data.errors import reading
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames: a reader finds the old file or the new one, whole."""
@@ -29,6 +31,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        with reading(path, "a training checkpoint"):
+            return super().load_checkpoint(path, *args, **kwargs)
 
 
 class LastCheckpoint(ModelCheckpoint):

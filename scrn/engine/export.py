@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the folder; its size in bytes."""
+    if args.short_side is not None and args.short_side < 0:
+        raise ValueError(f"short_side: expected 0 or more, got {args.short_side}")
     saved = load_checkpoint(args.checkpoint)
     if args.short_side is not None:
         saved.short_side = args.short_side

@@ -95,6 +95,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device: expected one that is here, such as 'cpu', got {name!r} ({reason})"
+        ) from error
+
+
 def run(args: argparse.Namespace) -> int:
     """Segments every input; the number of images."""
     files = collect(args.input)
@@ -103,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         scales=tuple(args.scales),
         flip=args.flip,
     )
+    _check_device(args.device)
     saved = load_model(args.model, args.device)
     output = Path(args.output)
     for folder in ("labels", "overlays", *(["probabilities"] if args.probabilities else [])):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .. import SCRN
-from ..data.errors import DataError
+from ..data.errors import DataError, reading
 
 PACKAGED = "packaged"
 """The name under which :func:`load_model` finds the weights that come with the package."""
@@ -87,12 +87,16 @@ def save_model(saved: SavedModel, folder: str | Path, half: bool = True) -> None
 
 def load_checkpoint(path: Path) -> SavedModel:
     """A training checkpoint's network, with the averaged weights where the run averaged them."""
+    if not path.is_file():
+        raise DataError(path, "a training checkpoint", "no such file")
+    with reading(path, "a checkpoint of scrn fit"):
+        return _from_checkpoint(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
     from ..data.module import DATASETS
     from .task import Segmentation
 
-    if not path.is_file():
-        raise DataError(path, "a training checkpoint", "no such file")
-    content = torch.load(path, map_location="cpu", weights_only=True)
     data = content["datamodule_hyper_parameters"]
     arguments = {
         name: value
@@ -126,6 +130,11 @@ def _load_folder(folder: Path) -> SavedModel:
     card_file = folder / _CARD
     if not card_file.is_file():
         raise DataError(card_file, "the classes and the normalisation of a model", "no such file")
+    with reading(folder, "a folder of scrn export"):
+        return _from_folder(folder, card_file)
+
+
+def _from_folder(folder: Path, card_file: Path) -> SavedModel:
     card = json.loads(card_file.read_text())
     model = SCRN(**json.loads((folder / "config.json").read_text()))
     model.load_state_dict(load_file(folder / WEIGHTS))

@@ -1,13 +1,18 @@
 """The command in this process: what it writes where, and one line for what cannot work."""
 
+import json
 import sys
 
 import pytest
+import torch
+from PIL import Image
 
+from scrn import cost
 from scrn.cli import main
 
 from .command import recipe, tiny_camvid
 
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 SMALL = (
     "--model.backbone=timm:test_resnet", "--model.context=none", "--data.crop=[32,32]",
     "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1",
@@ -36,3 +41,143 @@ def test_a_logger_gets_the_settings(here):
     assert main(["fit", "--config", "config.yaml", *SMALL, *logger]) == 0
     (saved,) = here.glob("logs/*/*/config.yaml")
     assert "backbone: timm:test_resnet" in saved.read_text()
+
+
+def last_line(capsys):
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_unknown_commands_are_told_the_recipes(capsys):
+    assert main(["segment"]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("scrn: unknown command 'segment'")
+    assert "camvid.yaml, cityscapes.yaml" in text
+    assert "{recipes}" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.backbone=foo"], "backbone: expected one of"),
+        (["--model.num_classes=12"], "num_classes: expected the data set's 11, got 12"),
+        (["--model.scales=[0]"], "scales: expected numbers above 0"),
+        (["--model.pretrained=none.pth"], "pretrained: no such file"),
+        (["--data.batch_size=100"], "batch_size: expected at most the 12 images"),
+        (["--data.short_side=-5"], "short_side: expected at least 1, got -5"),
+        (["--data.workers=1", "--data.root=spoilt"], "spoilt/train/0"),
+        (["--trainer.max_epochs=-1"], "max_epochs: expected"),
+        (["--trainer.accelerator=abacus"], "You selected an invalid accelerator name"),
+        (["--trainer.accelerator=tpu"], "Requirement 'torch_xla"),
+        pytest.param(
+            ["--trainer.accelerator=gpu"], "No supported gpu backend found", marks=NO_CUDA
+        ),
+        (["--ckpt_path=none.ckpt"], "Checkpoint file not found"),
+        (["--ckpt_path=config.yaml"], "config.yaml: expected a training checkpoint, found"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_training_that_cannot_start_says_why_in_one_line(here, options, message, capsys):
+    if "--data.root=spoilt" in options:
+        (here / "set").rename(here / "spoilt")
+        for path in (here / "spoilt/train").iterdir():
+            path.write_bytes(b"")
+    assert main(["fit", "--config", "config.yaml", *SMALL, *options]) == 1
+    assert last_line(capsys).startswith(f"scrn fit: {message}")
+
+
+def test_errors_of_others_keep_their_traceback(here, monkeypatch):
+    monkeypatch.setattr("scrn.engine.task.SegmentationLoss.forward", lambda *_: json.loads("{"))
+    with pytest.raises(json.JSONDecodeError):
+        main(["fit", "--config", "config.yaml", *SMALL])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backbone", "foo"], "backbone: expected one of"),
+        (["--size", "10", "10"], "size: expected a height and a width of at least 32, got 10x10"),
+        (["--size", "64", "-64"], "size: expected a height and a width of at least 32, got 64x-64"),
+        (["--num-classes", "0"], "num_classes: expected at least 1, got 0"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("entry", [cost.main, lambda options: main(["cost", *options])])
+def test_a_cost_that_cannot_be_counted(entry, options, message, capsys):
+    assert entry(options) == 1
+    assert last_line(capsys).startswith(f"scrn cost: {message}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "gpu"], "device: expected one that is here, such as 'cpu', got 'gpu'"),
+        pytest.param(["--device", "cuda"], "device: expected one that is here", marks=NO_CUDA),
+        (["--device", "cuda:99"], "device: expected one that is here"),
+        (["--device", "meta"], "device: expected one that is here"),
+        (["--short-side", "-5"], "short_side: expected at least 1, got -5"),
+        (["--scales", "0"], "scales: expected numbers above 0"),
+        (["--output", "photo.png"], "[Errno"),
+    ],
+    ids=str,
+)
+def test_a_prediction_that_cannot_work(folder, tmp_path, monkeypatch, options, message, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("photo.png")
+    model = ("--model", str(folder), "--device", "cpu")
+    assert main(["predict", "photo.png", *model, *options]) == 1
+    assert last_line(capsys).startswith(f"scrn predict: {message}")
+
+
+def other_checkpoints(checkpoint):
+    """Files that are not a training's checkpoint, by what is wrong with them."""
+    content = torch.load(checkpoint, weights_only=True)
+    arguments, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+    return {
+        "a list": [1, 2],
+        "weights alone": content["state_dict"],
+        "of other data": content | {"datamodule_hyper_parameters": {"path": "elsewhere"}},
+        "of an unknown set": content | {"datamodule_hyper_parameters": data | {"name": "kitti"}},
+        "of another network": content | {"hyper_parameters": arguments | {"context": "none"}},
+        "of another Lightning module": {
+            "state_dict": {}, "hyper_parameters": {"lr": 0.1}, "global_step": 3
+        },
+    }  # fmt: skip
+
+
+def test_files_that_are_no_checkpoint(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("photo.png")
+    (tmp_path / "text.ckpt").write_text("epoch 3, loss 0.2\n")
+    (tmp_path / "empty.ckpt").write_text("")
+    for name, content in other_checkpoints(checkpoint).items():
+        torch.save(content, f"{name}.ckpt")
+    for path in sorted(tmp_path.glob("*.ckpt")):
+        for command in (
+            ["predict", "photo.png", "--device", "cpu", "--model", path.name],
+            ["export", "--checkpoint", path.name, "--output", "out"],
+        ):
+            assert main(command) == 1, path
+            line = last_line(capsys)
+            expected = f"scrn {command[0]}: {path.name}: expected a checkpoint of scrn fit, found"
+            assert line.startswith(expected), line
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_are_no_model(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("photo.png")
+    for spoilt in ("inference.json", "config.json", "model.safetensors"):
+        other = tmp_path / f"without {spoilt}"
+        other.mkdir()
+        for file in folder.iterdir():
+            (other / file.name).write_bytes(b"{}" if file.name == spoilt else file.read_bytes())
+        assert main(["predict", "photo.png", "--device", "cpu", "--model", other.name]) == 1
+        expected = f"scrn predict: {other.name}: expected a folder of scrn export, found"
+        assert last_line(capsys).startswith(expected)
+
+
+def test_export_of_no_size(checkpoint, tmp_path, capsys):
+    command = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out")]
+    assert main([*command, "--short-side", "-5"]) == 1
+    assert last_line(capsys) == "scrn export: short_side: expected 0 or more, got -5"
+    assert not (tmp_path / "out").exists()

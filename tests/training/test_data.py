@@ -290,3 +290,4 @@ def test_an_error_keeps_its_name_in_the_loaders_process(tmp_path):
     with pytest.raises(DataError, match=r"0001TP_006690.png: expected .*, found 12") as caught:
         next(iter(module.val_dataloader()))
     assert str(caught.value).count("expected") == 1
+    assert "\n" not in str(caught.value)

@@ -24,36 +24,6 @@ packaged = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """As training writes it, but for what belongs to the optimiser and the loops."""
-    torch.manual_seed(0)
-    task = Segmentation("timm:tf_efficientnet_lite0", num_classes=11, output="elsewhere")
-    for module in task.model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-    data = SegmentationData("camvid", "nowhere", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-    path = tmp_path_factory.mktemp("weights") / "last.ckpt"
-    content = {
-        "state_dict": task.state_dict(),
-        "hyper_parameters": dict(task.hparams),
-        "datamodule_hyper_parameters": dict(data.hparams),
-        "averaging_state": {},
-        "global_step": 12,
-    }
-    torch.save(content, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(checkpoint):
-    folder = checkpoint.parent / "exported"
-    arguments = ["export", "--checkpoint", checkpoint, "--output", folder, "--short-side", 48]
-    assert main([str(a) for a in arguments]) == 0
-    return folder
-
-
 def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
     trained, saved = load_model(checkpoint), load_model(folder)
     assert saved.classes == trained.classes == CAMVID_CLASSES
