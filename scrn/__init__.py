@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .models import SCRN, load_pretrained
+if TYPE_CHECKING:
+    from .models import SCRN
 
 __all__ = ["SCRN", "build_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # At first use: the command says which extra is missing, which it could not if this failed.
+    if name not in ("SCRN", "models"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    models = import_module(".models", __name__)
+    return models if name == "models" else models.SCRN
 
 
 def build_model(
@@ -37,6 +48,8 @@ def build_model(
         FileNotFoundError: no such checkpoint.
         ModuleNotFoundError: ``timm:`` where timm is not installed.
     """
+    from .models import SCRN, load_pretrained
+
     model = SCRN(backbone, upsampler=upsampler, context=context, num_classes=num_classes, ops=ops)
     if pretrained is not None:
         load_pretrained(model.backbone, pretrained)

@@ -22,6 +22,12 @@ USAGE = """scrn {fit,validate,predict,export,cost} ...
 recipe that comes with the package: {recipes}."""
 
 _MODULES = {"predict": ".engine.predict", "export": ".engine.export", "cost": ".cost"}
+# What the extras of pyproject.toml bring: "network", and "train", which includes it.
+_EXTRAS = {
+    "huggingface_hub", "safetensors", "timm", "torchvision",
+    "jsonargparse", "lightning", "matplotlib", "numpy", "PIL", "rich", "tensorboard",
+    "torchmetrics",
+}  # fmt: skip
 
 
 def _recipes() -> dict[str, Path]:
@@ -103,10 +109,13 @@ def _in_one_line(command: str, work: Callable[[], None]) -> int:
     try:
         work()
     except (ImportError, OSError, ValueError, NotImplementedError) as error:
-        if not isinstance(error, OSError) and not _is_ours(error):
+        hint = ""
+        if isinstance(error, ImportError) and (error.name or "").split(".")[0] in _EXTRAS:
+            hint = f": pip install '.[{'network' if command == 'cost' else 'train'}]' brings it"
+        elif not isinstance(error, OSError) and not _is_ours(error):
             raise
         text = str(error).strip() or type(error).__name__
-        print(f"scrn {command}: {text.splitlines()[0]}", file=sys.stderr)
+        print(f"scrn {command}: {text.splitlines()[0]}{hint}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,7 @@
 """The command in this process: what it writes where, and one line for what cannot work."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from scrn import cost
 from scrn.cli import main
 
-from .command import recipe, tiny_camvid
+from .command import ROOT, recipe, tiny_camvid
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 SMALL = (
@@ -181,3 +182,29 @@ def test_export_of_no_size(checkpoint, tmp_path, capsys):
     assert main([*command, "--short-side", "-5"]) == 1
     assert last_line(capsys) == "scrn export: short_side: expected 0 or more, got -5"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "extra"),
+    [
+        ("huggingface_hub", ["cost"], "network"),
+        ("lightning", ["fit", "--config", "camvid.yaml"], "train"),
+        ("jsonargparse", ["fit", "--config", "camvid.yaml"], "train"),
+        ("PIL", ["predict", "photo.jpg"], "train"),
+        ("safetensors", ["export", "--checkpoint", "none", "--output", "none"], "train"),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(missing, command, extra):
+    script = f"""
+import sys
+sys.modules[{missing!r}] = None  # as if it were not installed
+from scrn.cli import main
+assert main(["--help"]) == 0
+sys.exit(main({command!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"scrn {command[0]}: ")
+    assert missing in line
+    assert line.endswith(f"pip install '.[{extra}]' brings it")
