@@ -1,6 +1,8 @@
 """The command in this process: what it writes where, and one line for what cannot work."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -208,3 +210,24 @@ sys.exit(main({command!r}))
     assert line.startswith(f"scrn {command[0]}: ")
     assert missing in line
     assert line.endswith(f"pip install '.[{extra}]' brings it")
+
+
+def documented_commands():
+    page = (ROOT / "docs/training.md").read_text()
+    for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+        yield from (
+            shlex.split(line, comments=True) for line in block.replace("\\\n", "").splitlines()
+        )
+
+
+def test_the_pages_commands_are_understood(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scrn"])
+    seen = set()
+    for words in filter(None, documented_commands()):
+        assert words[0] in ("scrn", "srun", "torchrun"), words
+        if words[0] == "scrn" and words[1] in ("fit", "validate") and "--help" not in words:
+            with pytest.raises(SystemExit) as done:
+                main([*words[1:], "--print_config"])
+            assert done.value.code == 0, capsys.readouterr().err
+            seen.update(words)
+    assert {"--model.scales", "--model.window", "--model.stride", "--model.baseline"} <= seen
