@@ -1,9 +1,9 @@
 """``python -m benchmarks.demo``: label maps of which every 8th pixel in x and y was kept, brought
 back to full size by modules trained here, and a picture of it.
 
-On CamVid (shared/camvid beside the repository, or $SCRN_CAMVID) the exit status is 1 if the
-refined maps are not better than bilinear ones in pixel accuracy and in boundary F-score.
-Without it, photos that scikit-image ships are used, and nothing is judged.
+On CamVid (data/camvid in the checkout, or $SCRN_CAMVID) the exit status is 1 if the refined maps
+are not better than bilinear ones in pixel accuracy and in boundary F-score. Without it, photos
+that scikit-image ships are used, and nothing is judged.
 """
 
 from __future__ import annotations

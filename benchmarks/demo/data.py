@@ -55,9 +55,9 @@ class PhotoSet:
 
 
 def camvid_root() -> Path | None:
-    """The folder of CamVid: $SCRN_CAMVID, or shared/camvid beside the repository."""
+    """The folder of CamVid: $SCRN_CAMVID, or data/camvid in the checkout."""
     named = os.environ.get("SCRN_CAMVID")
-    root = Path(named) if named else ROOT.parent / "shared" / "camvid"
+    root = Path(named) if named else ROOT / "data" / "camvid"
     if (root / "valannot").is_dir():
         return root
     if named:

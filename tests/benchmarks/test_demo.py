@@ -176,6 +176,18 @@ def test_bundled_labels_follow_the_photo(no_camvid):
         assert labels.max() < photos.classes
 
 
+def test_camvid_is_where_the_recipe_looks_for_it(no_camvid, monkeypatch, tmp_path):
+    """And nowhere that README does not name."""
+    (tmp_path / "shared/camvid/valannot").mkdir(parents=True)
+    assert data.camvid_root() is None
+    folder = tmp_path / "repository/data/camvid"
+    (folder / "valannot").mkdir(parents=True)
+    assert data.camvid_root() == folder
+    elsewhere = tmp_path / "shared/camvid"
+    monkeypatch.setenv("SCRN_CAMVID", str(elsewhere))
+    assert data.camvid_root() == elsewhere
+
+
 def test_named_folder_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("SCRN_CAMVID", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="SCRN_CAMVID"):
@@ -228,7 +240,7 @@ def test_exit_status_where_eager_ends_elsewhere(judged, tmp_path):
 @pytest.mark.camvid
 def test_camvid_is_read_as_it_is():
     if data.camvid_root() is None:
-        pytest.skip("CamVid is not present (shared/camvid beside the repository, or SCRN_CAMVID)")
+        pytest.skip("CamVid is not present (data/camvid, or SCRN_CAMVID)")
     photos = data.load()
     assert photos.judged
     assert (len(photos.train), len(photos.unseen)) == (367, 21)

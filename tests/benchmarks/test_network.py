@@ -244,10 +244,11 @@ def test_images(monkeypatch, tmp_path):
     assert image.shape == (1, 3, 70, 50)
     assert image.mean().abs() < 1.5
     assert 0.3 < image.std() < 2
+    camvid = tmp_path / "repository" / "data" / "camvid"
     for folder in ("val", "valannot"):
-        (tmp_path / "shared" / "camvid" / folder).mkdir(parents=True)
-    (tmp_path / "shared" / "camvid" / "val" / "b.jpg").touch()
-    (tmp_path / "shared" / "camvid" / "val" / "a.jpg").touch()
+        (camvid / folder).mkdir(parents=True)
+    (camvid / "val" / "b.jpg").touch()
+    (camvid / "val" / "a.jpg").touch()
     assert images.find()[0] == "CamVid's a"
 
 

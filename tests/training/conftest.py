@@ -14,7 +14,7 @@ def camvid_root():
     """The folder of CamVid; a test that asks for it is marked ``camvid``."""
     root = find()
     if root is None:
-        pytest.skip("CamVid is not present (shared/camvid beside the repository, or SCRN_CAMVID)")
+        pytest.skip("CamVid is not present (data/camvid, or SCRN_CAMVID)")
     return root
 
 
