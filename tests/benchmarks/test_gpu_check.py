@@ -39,7 +39,7 @@ def test_every_stage_starts_and_reports_that_there_is_no_device(tmp_path, monkey
     assert page.count(NO_DEVICE) == len(STAGES) + 1
 
 
-def test_budgets_fit_the_lease():
+def test_budgets_fit_25_minutes():
     text = SCRIPT.read_text()
     budgets = dict(
         each.split("]=") for each in text.split("BUDGET=([")[1].split(")")[0].split(" [")
