@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from PIL import ExifTags, Image
 
@@ -111,16 +112,18 @@ def test_a_photo_is_segmented_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.chdir(tmp_path)
-    # A scene that needs no data set: sky above, road below.
-    photo = np.zeros((180, 240, 3), np.uint8)
-    photo[:90], photo[90:] = (170, 200, 235), (110, 105, 105)
-    Image.fromarray(photo).save("photo.png")
-    assert main(["predict", "photo.png"]) == 0
-    labels = np.array(Image.open("segmented/labels/photo.png"))
-    assert labels.shape == (180, 240)
-    assert CAMVID_CLASSES[np.bincount(labels[:60].ravel()).argmax()] == "sky"
-    assert CAMVID_CLASSES[np.bincount(labels[130:].ravel()).argmax()] == "road"
-    assert Image.open("segmented/overlays/photo.png").size == (240, 180)
+    # Photos that scikit-image ships: a man in front of a lawn, and a rocket between its towers.
+    folder = Path(skimage.__file__).parent / "data"
+    assert main(["predict", str(folder / "camera.png"), str(folder / "rocket.jpg")]) == 0
+    lawn, rocket = (np.array(Image.open(f"segmented/labels/{n}.png")) for n in ("camera", "rocket"))
+    assert (lawn.shape, rocket.shape) == ((512, 512), (427, 640))
+    sky, road, sidewalk = (CAMVID_CLASSES.index(name) for name in ("sky", "road", "sidewalk"))
+    assert (lawn[:60] == sky).mean() > 0.9
+    # CamVid has no class for grass.
+    assert np.isin(lawn[-80:, 400:], (road, sidewalk)).mean() > 0.9
+    assert (rocket[:120, 130:520] == sky).mean() > 0.9
+    assert (rocket[-20:] == sky).mean() < 0.5
+    assert Image.open("segmented/overlays/rocket.png").size == (640, 427)
 
 
 @packaged
