@@ -94,6 +94,9 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    # As benchmarks.network times it.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     size = (args.size[0], args.size[1])
     print(_measure(VARIANTS[args.variant], args.backbone, args.num_classes, size, args.device))
 
