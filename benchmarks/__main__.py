@@ -43,7 +43,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="numbers of threads on a CPU (default 1,2; one for a machine with one core)",
     )
     parser.add_argument(
-        "--seconds", type=float, help="of timing per implementation (quick 0.3, else 1)"
+        "--seconds", type=float, help="of timing per implementation (quick 0.2, else 1)"
     )
     parser.add_argument("--no-compile", action="store_true", help="without the torch.compile rows")
     parser.add_argument(
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Options(
             device=options.device,
             threads=options.threads or _default_threads(device),
-            seconds=options.seconds or (0.3 if options.quick else 1.0),
+            seconds=options.seconds or (0.2 if options.quick else 1.0),
             compile_budget=0.0 if options.no_compile else compile_budget,
             time_limit=options.time_limit or (QUICK_TIME_LIMIT if options.quick else float("inf")),
         )
