@@ -20,10 +20,6 @@ from scrn.engine.task import Segmentation
 from scrn.engine.weights import PACKAGED_FOLDER, load_model, save_model
 from scrn.metrics import SegmentationScores
 
-packaged = pytest.mark.skipif(
-    not PACKAGED_FOLDER.is_dir(), reason="no weights come with the package yet"
-)
-
 
 def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
     trained, saved = load_model(checkpoint), load_model(folder)
@@ -102,7 +98,6 @@ def test_a_folder_without_its_card(folder, tmp_path):
         load_model(tmp_path / "none")
 
 
-@packaged
 def test_a_photo_is_segmented_at_once(tmp_path, monkeypatch):
     """By the packaged weights, with no network and nothing but the photo named."""
 
@@ -126,7 +121,6 @@ def test_a_photo_is_segmented_at_once(tmp_path, monkeypatch):
     assert Image.open("segmented/overlays/rocket.png").size == (640, 427)
 
 
-@packaged
 def test_packaged_weights_are_small_and_say_what_they_are():
     files = {f.name: f for f in PACKAGED_FOLDER.iterdir()}
     assert set(files) == {
@@ -142,7 +136,6 @@ def test_packaged_weights_are_small_and_say_what_they_are():
     assert f"{100 * miou:.2f}" in page.read_text()
 
 
-@packaged
 @pytest.mark.slow
 @pytest.mark.camvid
 def test_packaged_weights_hold_the_published_score(camvid_root):
