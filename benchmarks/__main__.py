@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(case.name for case in chosen))
         return 0
     # Tables are not to be cut where nobody sees them fold.
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     facts = environment.describe(options.device)
     console.print(environment.headline(facts))
     compile_budget = options.compile_budget

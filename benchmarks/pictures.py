@@ -18,7 +18,12 @@ from .document import Document
 from .ops import BASELINE, COMPILED, COPY, OURS
 from .results import Results
 
-COLOURS = {BASELINE: "#4878a8", COMPILED: "#e49444", "deform_conv2d": "#6a9f58"}
+COLOURS = {
+    BASELINE: "#4878a8",
+    COMPILED: "#e49444",
+    "deform_conv2d": "#6a9f58",
+    "FlexAttention": "#967662",
+}
 OTHER = "#a87c9f"
 OURS_COLOUR = "#c1443c"
 ROW_INCHES, MOST_ROWS = 0.62, 40

@@ -22,7 +22,7 @@ from .ops import OURS
 from .results import Results
 from .runner import YARDSTICKS
 
-WIDTH = 150
+WIDTH = 180
 OUT = Path("outputs/benchmarks")
 RESULTS, NETWORK, DEMO, REPORT = "results.json", "network.json", "demo.png", "report.md"
 
