@@ -18,7 +18,7 @@ import torch
 from scrn_ops._allocator import keep_freed_memory
 
 from .. import environment
-from . import images, measure, report
+from . import images, measure, report, variants
 from .run import LARGE, run
 
 CAMVID_SIZE = (360, 480)
@@ -50,9 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     torch.set_num_threads(options.threads)
-    # The gate judges float32: cuDNN's convolutions would be in TF32, which is off by 3e-3.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    variants.forbid_tf32()
     if options.keep_memory:
         keep_freed_memory()
     source, path = images.find()

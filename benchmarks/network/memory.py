@@ -15,7 +15,7 @@ import torch
 
 from scrn import build_model
 
-from .variants import VARIANTS, Variant
+from .variants import VARIANTS, Variant, forbid_tf32
 
 ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP = (64, 64)  # loads code and packs weights, on maps too small to count
@@ -94,9 +94,7 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    # As benchmarks.network times it.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    forbid_tf32()
     size = (args.size[0], args.size[1])
     print(_measure(VARIANTS[args.variant], args.backbone, args.num_classes, size, args.device))
 

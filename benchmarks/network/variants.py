@@ -90,3 +90,10 @@ def _scale_offsets(module: nn.Module, inputs: Any) -> None:
     last.weight.normal_()
     length = module.predict(*inputs)[0].square().sum(1).mean().sqrt()
     last.weight.mul_(OFFSET_PIXELS / length)
+
+
+def forbid_tf32() -> None:
+    """In every process that runs the network: cuDNN's convolutions are in TF32 by default, which
+    is off by 3e-3, and the gate judges float32."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
