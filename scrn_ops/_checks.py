@@ -200,13 +200,12 @@ def _check_upsampled(low: Tensor, other_name: str, other: Tensor) -> None:
 
 
 def _check_same_dtype(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    if autocast_dtype(tensor) != autocast_dtype(other):
+    if tensor.dtype != other.dtype and autocast_dtype(tensor) != autocast_dtype(other):
         raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
 
 
 def check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: Tensor) -> None:
-    expected = autocast_dtype(map)
-    if tensor.dtype != torch.float32 and tensor.dtype != expected:
+    if tensor.dtype != torch.float32 and tensor.dtype != (expected := autocast_dtype(map)):
         raise TypeError(
             f"{name}: expected dtype float32 or {features_name}'s {expected}, got {tensor.dtype}"
         )

@@ -312,15 +312,16 @@ class _Registrations(torch.library.Library):
         if dispatch_key == "Autograd":
 
             def kernel(keyset: Any, *args: Any) -> Any:
-                if any(isinstance(arg, Tensor) and _has_tangent(arg) for arg in args):
+                # Outside of any dual level, nearly always, there is no tangent to look for.
+                if forward_ad._current_level >= 0 and any(map(_has_tangent, args)):
                     refuse_forward_mode(op_name.removesuffix("_backward"))
                 return fn(keyset, *args)
 
         return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def _has_tangent(tensor: Tensor) -> bool:
-    return forward_ad.unpack_dual(tensor).tangent is not None
+def _has_tangent(arg: Any) -> bool:
+    return isinstance(arg, Tensor) and forward_ad.unpack_dual(arg).tangent is not None
 
 
 _library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]

@@ -56,15 +56,15 @@ def _interpreted() -> bool:
 
 def _check_axes(name: str, tensor: Tensor) -> None:
     check_dense(name, tensor)
-    axes = _AXES[name]
-    if tensor.dim() != axes.count(",") + 1:
+    axes, shape = _AXES[name], tensor.shape
+    if len(shape) != axes.count(",") + 1:
         raise ValueError(
-            f"{name}: expected {axes.count(',') + 1} dimensions {axes}, got {tensor.dim()}: "
-            f"{list(tensor.shape)}"
+            f"{name}: expected {axes.count(',') + 1} dimensions {axes}, got {len(shape)}: "
+            f"{list(shape)}"
         )
-    if any(size < 1 for size in tensor.shape[1:]):
+    if 0 in shape[1:]:
         raise ValueError(
-            f"{name}: expected {axes} with sizes of at least 1 after B, got {list(tensor.shape)}"
+            f"{name}: expected {axes} with sizes of at least 1 after B, got {list(shape)}"
         )
 
 

@@ -17,9 +17,10 @@ from .layout import empty_gradient, empty_output
 CHUNK_SCORES = 1 << 22
 # Beyond this they are computed again for the backward.
 KEPT_BYTES = 256 << 20
-# Up to this width torch's flash attention is as fast as two matrix products and a softmax, or
-# faster, and needs no memory for scores.
+# Torch's flash attention needs no memory for scores. Up to this width it is as fast as two matrix
+# products and a softmax, or faster, from as many scores of an image on as leave the caches.
 FLASH_WIDTH = 256
+FLASH_SCORES = 1 << 21
 
 
 def keeps_probabilities(query: Tensor, value: Tensor) -> bool:
@@ -130,9 +131,11 @@ def centred(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether torch's flash attention takes the widths, and neither a score nor a sum of values
-    can overflow: it makes zeros of a row that has a NaN, and divides by the sum at the end."""
+    """Whether torch's flash attention takes the shape, gains by it, and neither a score nor a sum
+    of values can overflow: it makes zeros of a row that has a NaN, and divides by the sum last."""
     if not q.shape[2] == v.shape[2] <= FLASH_WIDTH or q.shape[0] == 0:
+        return False
+    if q.shape[1] * k.shape[1] < FLASH_SCORES:
         return False
     size_q, size_k, size_v = (float(torch.linalg.vector_norm(t)) for t in (q, k, v))
     limit = torch.finfo(v.dtype).max / 4
