@@ -32,11 +32,7 @@ SCRN_INLINE void sample_channels(Window<S> g, int64_t c, const Value<A>* w, cons
       }
     }
   }
-  if (streams) {
-    for (int v = 0; v < kVecs; ++v) stream(output + c + v * kLanes<A>, sum[v]);
-  } else {
-    for (int v = 0; v < kVecs; ++v) store(output + c + v * kLanes<A>, sum[v]);
-  }
+  for (int v = 0; v < kVecs; ++v) put(output + c + v * kLanes<A>, sum[v], streams);
 }
 
 template <int kRows, int kColumns, bool kSkip, typename S, typename A, typename O>

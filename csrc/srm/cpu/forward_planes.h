@@ -169,7 +169,7 @@ void sample_chunk(const SampleShape& shape, const InputWindow& window, const For
 }
 
 // Rows y .. y + rows - 1 of the tile from scratch planes to the output.
-template <bool kSkip, bool kStreams, typename S, typename A>
+template <bool kSkip, typename S, typename A>
 void write_rows(const ForwardPlan& plan, const Tile<A>& tile, int y, int rows, int64_t c0,
                 int channels, const A* planes, int64_t plane) {
   const SampleShape& shape = plan.params.shape;
@@ -183,8 +183,8 @@ void write_rows(const ForwardPlan& plan, const Tile<A>& tile, int y, int rows, i
       const int64_t at = (tile.b * shape.channels + c0 + c) * out_plane +
                          (tile.y0 + y + r) * shape.out_w + tile.x0;
       const S* skip = kSkip ? static_cast<const S*>(plan.params.skip) + at : nullptr;
-      write_row<kSkip, kStreams>(planes + c * plane + r * tile.columns, skip, count,
-                                 static_cast<S*>(plan.params.output) + at, out_plane);
+      write_row<kSkip>(planes + c * plane + r * tile.columns, skip, count,
+                       static_cast<S*>(plan.params.output) + at, out_plane, plan.streams);
     }
   }
 }
@@ -220,11 +220,8 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
                          memory.planes + r * tile.columns + chunk * kChunk, plane);
       }
     }
-    const bool streams = plan.streams && kCanStream;
-    const auto write = plan.params.skip != nullptr
-                           ? streams ? write_rows<true, true, S, A> : write_rows<true, false, S, A>
-                       : streams ? write_rows<false, true, S, A>
-                                 : write_rows<false, false, S, A>;
+    const auto write =
+        plan.params.skip != nullptr ? write_rows<true, S, A> : write_rows<false, S, A>;
     write(plan, tile, y, rows, c0, channels, memory.planes, plane);
   }
 }

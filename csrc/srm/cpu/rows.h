@@ -64,28 +64,20 @@ void store_row(DType dtype, const A* source, int count, void* base, int64_t inde
   }
 }
 
-template <bool kStreams, typename T, typename V>
-SCRN_INLINE void put(T* target, V x) {
-  if constexpr (kStreams) {
-    stream(target, x);
-  } else {
-    store(target, x);
-  }
-}
-
 // target = source, or source + skip, rounded once. Meanwhile the cache lines that the same call
 // for the next plane will need, `next` elements further, are requested.
-template <bool kSkip, bool kStreams, typename S, typename A>
-SCRN_INLINE void write_row(const A* source, const S* skip, int count, S* target, int64_t next) {
+template <bool kSkip, typename S, typename A>
+SCRN_INLINE void write_row(const A* source, const S* skip, int count, S* target, int64_t next,
+                           bool streams) {
   constexpr int kLine = 64 / sizeof(S);
   int i = 0;
   for (; i + kLine <= count; i += kLine) {
     if constexpr (kSkip) __builtin_prefetch(skip + next + i);
-    if constexpr (!kStreams) __builtin_prefetch(target + next + i, 1);
+    if (!streams) __builtin_prefetch(target + next + i, 1);
     for (int j = 0; j < kLine; j += kLanes<A>) {
       Value<A> sum = load(source + i + j);
       if constexpr (kSkip) sum += load(skip + i + j);
-      put<kStreams>(target + i + j, sum);
+      put(target + i + j, sum, streams);
     }
   }
   for (; i < count; ++i) {

@@ -244,7 +244,6 @@ SCRN_INLINE void stream(float* p, Value<float> x) { _mm256_stream_ps(p, __m256(x
 SCRN_INLINE void stream(double* p, Value<double> x) { _mm256_stream_pd(p, __m256d(x)); }
 #endif
 #if defined(__AVX2__)
-constexpr bool kCanStream = true;
 template <typename T>
 SCRN_INLINE void stream_half(T* p, Value<float> x) {
   T rounded[kLanes<float>];
@@ -258,12 +257,19 @@ SCRN_INLINE void stream_half(T* p, Value<float> x) {
 SCRN_INLINE void stream(Half* p, Value<float> x) { stream_half(p, x); }
 SCRN_INLINE void stream(BFloat16* p, Value<float> x) { stream_half(p, x); }
 #else
-constexpr bool kCanStream = false;
 template <typename T, typename V>
 SCRN_INLINE void stream(T* p, V x) {
   store(p, x);
 }
 #endif
+template <typename T, typename V>
+SCRN_INLINE void put(T* p, V x, bool streams) {
+  if (streams) {
+    stream(p, x);
+  } else {
+    store(p, x);
+  }
+}
 SCRN_INLINE void fence_streams() {
 #if defined(__AVX2__)
   _mm_sfence();
