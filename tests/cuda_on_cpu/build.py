@@ -47,7 +47,8 @@ SANITIZER_FLAGS = {
         "-fno-sanitize=vptr",
     ],
     "tsan": ["-fsanitize=thread"],
-    "count": ["-fsanitize-coverage=trace-pc"],
+    # As the source has it, not as an optimiser of some version arranges it.
+    "count": ["-O0", "-fsanitize-coverage=trace-pc"],
 }
 
 

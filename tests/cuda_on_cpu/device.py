@@ -72,6 +72,7 @@ class Device:
     module: ModuleType
     placement: str = "end"
     misalignment: int = 0  # in elements
+    workspace_bytes: int = 0  # of all workspaces so far
 
     def empty(
         self, name: str, shape: tuple[int, ...], dtype: str, channels_last: bool = False
@@ -91,6 +92,7 @@ class Device:
         return tensor
 
     def workspace(self, count: int) -> Any:
+        self.workspace_bytes += count
         return self.module.Buffer("workspace", count, self.placement, 0)
 
     def call(self, name: str, **arguments: Any) -> int:

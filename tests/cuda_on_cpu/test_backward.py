@@ -167,6 +167,13 @@ def test_special_points(
     )
 
 
+@pytest.mark.parametrize("case", [case for case in SHAPED if case.dtype == "float32"], ids=label)
+def test_shared_memory_that_holds_zeros(device: Device, case: Sample) -> None:
+    """What is used before it is written is most often NaN in these tests, or index -1."""
+    device.module.set_options(shared_zero=True)
+    check(device, case)
+
+
 @pytest.mark.parametrize(("last", "deterministic"), MODES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_misaligned_tensors(device: Device, last: bool, deterministic: bool, dtype: str) -> None:

@@ -1,22 +1,109 @@
-"""The deterministic backward's work is linear in the pixels, wherever they sample: counted in the
-basic blocks that its kernels execute, not timed."""
+"""The kernels' work, counted in the basic blocks that they execute, not timed: no more than is on
+record, and of the deterministic backward linear in the pixels, wherever they sample.
+
+``python -m tests.cuda_on_cpu.test_work`` records what there is now.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from .cases import Sample
-from .conftest import KIND, load_device
+from . import build
+from .cases import Aggregate, Sample
+from .conftest import KIND, MODULE, load_device
 from .device import Device
+from .test_backward import MODES, label
+from .test_forward import name as forward_label
 
-pytestmark = pytest.mark.skipif(KIND != "plain", reason="counts in a build of its own")
+pytestmark = pytest.mark.skipif(
+    KIND not in ("plain", "count"), reason="counts in a build of its own"
+)
+
+UNITS = ("aggregate", "sample_forward_float32", "sample_backward_float32")
+RECORD = Path(__file__).with_name("work.json")
 
 SIZES = [(32, 32), (64, 64), (128, 64)]
+LAYOUTS = [False, True]
+
+AGGREGATES = [Aggregate(2, 9, 35), Aggregate(2, 9, 35, logits=True), Aggregate(1, 17, 64)]
+FORWARDS = [
+    Sample(
+        channels_last=last, channels=channels, field=field, out_size=(9, 33), mask=mask, skip=skip
+    )
+    for last in LAYOUTS
+    for field, channels in (("smooth", 8), ("random", 13), ("far", 40))
+    for mask, skip in (("logits", True), ("", False))
+]
+BACKWARDS = [
+    Sample(
+        channels_last=last,
+        deterministic=mode,
+        channels=channels,
+        field=field,
+        in_size=(12, 9),
+        out_size=(23, width),
+    )
+    for last, mode in MODES
+    for field, channels, width in (
+        ("smooth", 8, 16),
+        ("random", 13, 33),
+        ("far", 40, 17),
+        ("collapsed", 16, 48),
+        ("neighbours", 4, 64),
+    )
+]
 
 
 @pytest.fixture(scope="module")
-def counting() -> Device:
-    return load_device("kernels", "count", ("sample_backward_float32",))
+def counting(request: pytest.FixtureRequest) -> Device:
+    if MODULE and KIND == "count":
+        device: Device = request.getfixturevalue("kernels")
+        return device
+    return load_device("kernels", "count", UNITS)
+
+
+def counted(device: Device, run: Callable[[Device], object]) -> tuple[int, int]:
+    """Basic blocks, and bytes of the workspace."""
+    device.module.take_records()
+    before = device.workspace_bytes
+    run(device)
+    blocks = sum(record["work"] for record in device.module.take_records())
+    return blocks, device.workspace_bytes - before
+
+
+def jobs() -> dict[str, Callable[[Device], object]]:
+    result: dict[str, Callable[[Device], object]] = {}
+    for number, each in enumerate(AGGREGATES):
+        result[f"aggregate-{number}-forward"] = each.forward
+        result[f"aggregate-{number}-backward"] = each.backward
+    for case in FORWARDS:
+        result[f"{forward_label(case)}-forward"] = case.forward
+    for case in BACKWARDS:
+        result[f"{label(case)}-backward"] = case.backward
+    return result
+
+
+def compiler() -> str:
+    return build.compiler_version().splitlines()[0]
+
+
+@pytest.mark.parametrize("job", jobs())
+def test_no_more_work_than_is_on_record(counting: Device, job: str) -> None:
+    """What makes a kernel slower and changes no result, such as a pass too many, shows here."""
+    record = json.loads(RECORD.read_text())
+    if record["compiler"] != compiler():
+        pytest.skip(f"counted with {record['compiler']}, this is {compiler()}")
+    blocks, workspace = counted(counting, jobs()[job])
+    assert blocks > 0
+    recorded_blocks, recorded_workspace = record["jobs"][job]
+    renew = "more than on record; if it has to be: python -m tests.cuda_on_cpu.test_work"
+    assert blocks <= recorded_blocks, renew
+    assert workspace <= recorded_workspace, renew
 
 
 def work(device: Device, last: bool, field: str, size: tuple[int, int]) -> int:
@@ -29,23 +116,32 @@ def work(device: Device, last: bool, field: str, size: tuple[int, int]) -> int:
         channels=4,
         batch=1,
     )
-    device.module.take_records()
-    case.backward(device, want_offset=False)
-    return sum(record["work"] for record in device.module.take_records())
+    return counted(device, lambda device: case.backward(device, want_offset=False))[0]
 
 
-@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("field", ["collapsed", "smooth", "random"])
 def test_linear_in_the_pixels(counting: Device, last: bool, field: str) -> None:
-    counted = [work(counting, last, field, size) for size in SIZES]
-    assert counted[0] > 0
-    for before, after, factor in zip(counted, counted[1:], (4, 2), strict=False):
+    found = [work(counting, last, field, size) for size in SIZES]
+    assert found[0] > 0
+    for before, after, factor in zip(found, found[1:], (4, 2), strict=False):
         # At most: what does not depend on the pixels is in both.
         assert after <= 1.05 * factor * before
 
 
-@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("last", LAYOUTS)
 def test_one_cell_costs_no_more_than_many(counting: Device, last: bool) -> None:
     for size in SIZES:
         collapsed, spread = (work(counting, last, f, size) for f in ("collapsed", "random"))
         assert collapsed <= 1.5 * spread
+
+
+def main() -> int:
+    device = load_device("kernels", "count", UNITS)
+    found = {name: counted(device, run) for name, run in jobs().items()}
+    RECORD.write_text(json.dumps({"compiler": compiler(), "jobs": found}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,6 +24,7 @@ ALL_TESTS = (
     "test_coverage.py",
 )
 FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
+WORK_UNITS = ("aggregate", FORWARD, BACKWARD)
 
 # Where a mistake shows: the translation units that have it, and the tests that run them.
 PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -43,13 +44,19 @@ SANITIZED = "test_types or test_fields or test_forward or test_unwanted or test_
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
-    """First the tests of one feature type that are nearest, then all, or the sanitizer's: what
-    would be noticed by others alone counts as unnoticed."""
+    """First the tests of one feature type that are nearest. Then all, those that count work, and
+    the sanitizers' of what is nearest; of races ThreadSanitizer's. What would be noticed by others
+    alone counts as unnoticed."""
     units, tests = PLACES.get(Path(mutation.file).name, ELSEWHERE)
     first = stage("plain", "plain", units, tests)
     if mutation.kind in RACES:
         return first, stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
-    return first, stage("plain, everything", "plain", (), ALL_TESTS)
+    return (
+        first,
+        stage("plain, everything", "plain", (), ALL_TESTS),
+        stage("work", "count", WORK_UNITS, ("test_work.py",)),
+        stage("AddressSanitizer, UndefinedBehaviorSanitizer", "asan", units, tests, SANITIZED),
+    )
 
 
 @functools.cache

@@ -79,11 +79,12 @@ PYBIND11_MODULE(cuda_on_cpu_module, module) {
       });
   module.def(
       "set_options",
-      [](const std::string& threads, const std::string& blocks, uint64_t seed, double seconds) {
-        options() = {order(threads), order(blocks), seed, seconds};
+      [](const std::string& threads, const std::string& blocks, uint64_t seed, double seconds,
+         bool shared_zero) {
+        options() = {order(threads), order(blocks), seed, seconds, shared_zero};
       },
       py::arg("threads") = "forward", py::arg("blocks") = "forward", py::arg("seed") = 0,
-      py::arg("seconds") = 60.0);
+      py::arg("seconds") = 60.0, py::arg("shared_zero") = false);
   module.def("take_records", [] {
     py::list list;
     for (const LaunchRecord& record : records()) list.append(describe(record, module_base()));
