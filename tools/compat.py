@@ -27,6 +27,14 @@ sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
+BINDINGS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import native_build
+native_build.check_bindings()
+"""
+
+
 def find_python(version: str) -> str | None:
     """An interpreter of that version: on PATH, or among pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -68,6 +76,11 @@ def main() -> int:
             continue
         venv = ROOT / "build" / "compat" / f"py{version}-{torch[0].replace('==', '-')}"
         interpreter = prepare(python, venv, (*torch, *TEST_PACKAGES))
+        # The wheel was built with one torch's headers; whoever builds may have any other's.
+        bindings = [interpreter, "-P", "-c", BINDINGS, str(ROOT / "tools")]
+        compiles = subprocess.run(bindings, check=False).returncode == 0
+        print(f"compat: {name}: the bindings {'compile' if compiles else 'do NOT compile'}")
+        failed |= not compiles
         reinstall = ["install", "--force-reinstall", "--no-deps", str(wheel)]
         subprocess.run([*pip(interpreter), *reinstall], check=True)
         arguments = ["-q", "-p", "no:cacheprovider", "tests/ops"]

@@ -314,6 +314,37 @@ def build_info(plan: Plan, cudart: str) -> dict[str, object]:
     }
 
 
+def warn_of_newer_toolkit(plan: Plan) -> None:
+    """The CUDA runtime is linked in: a driver new enough for torch's may be too old for it."""
+    found, known = plan.toolkit, plan.torch.cuda
+    if found and known and int(found.version.split(".")[0]) > int(known.split(".")[0]):
+        print(
+            f"scrn_ops: warning: CUDA {found.version} is newer than torch's {known}, and so must "
+            "be the driver; CUDA_HOME names another toolkit",
+            flush=True,
+        )
+
+
+def check_bindings() -> None:
+    """Compiles what includes torch's headers for its messages alone.
+
+    Raises:
+        BuildError: it does not compile with the torch of this Python.
+    """
+    plan = Plan.from_environment()
+    flags = ["-std=c++20", "-fsyntax-only", "-fvisibility=hidden", "-Wall", "-Werror"]
+    flags += [f"-I{ROOT / 'csrc'}", f"-isystem{plan.torch.root / 'include'}"]
+    flags += [f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
+    cuda = shlex.split(" ".join(include_flags(plan))) if plan.toolkit else []
+    for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc").glob("*/*_torch_*.cpp"))]:
+        if source.name.endswith("_cuda.cpp") and not plan.toolkit:
+            print(f"{source.name}: not compiled, {plan.cuda_reason}")
+            continue
+        command = [*shlex.split(plan.cxx), *flags, *cuda, str(source)]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise BuildError(f"{source.name} does not compile with torch {plan.torch.version}")
+
+
 def build(target: Path) -> list[Path]:
     """Builds what the environment asks for and puts it into the package at ``target``."""
     plan = Plan.from_environment()
@@ -322,6 +353,7 @@ def build(target: Path) -> list[Path]:
     else:
         names = " ".join(str(architecture) for architecture in plan.architectures)
         print(f"scrn_ops: {plan.cuda_reason}, for {names}", flush=True)
+        warn_of_newer_toolkit(plan)
     directory = ROOT / "build" / "native"
     ninja = NinjaFile(plan, directory)
     libraries, cudart = [], ""

@@ -7,11 +7,11 @@
 namespace scrn::cuda {
 
 // target[i] += value[i], each element atomically; `target` is aligned to 16 bytes. The vector
-// reduction and its plain twin add the same numbers, in no defined order either way.
+// reduction (from CUDA 12.1 on) and its twin add the same numbers, in no defined order either way.
 template <int N>
 SCRN_DEVICE void add_vector(float* target, const float (&value)[N]) {
   static_assert(N % 4 == 0, "whole 16-byte vectors");
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900 && __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1201
 #pragma unroll
   for (int i = 0; i < N; i += 4) {
     asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};"

@@ -131,10 +131,25 @@ inline Tensor dense(const Tensor& map, bool channels_last = false) {
   return torch::stable::contiguous(map, memory_format(channels_last));
 }
 
+// What torch says of a failed allocation is lost in the stable ABI of torch 2.11, and its type,
+// torch.OutOfMemoryError, in every one; programs that then try a smaller batch look for the words.
+template <typename F>
+Tensor allocated(const Tensor& like, F&& allocate) {
+  try {
+    return allocate();
+  } catch (const std::exception& error) {
+    if (std::string_view(error.what()).find(" memory") != std::string_view::npos) throw;
+    fail(like.is_cuda() ? "CUDA out of memory" : "can't allocate memory",
+         ": torch wrote the cause to stderr (", error.what(), ")");
+  }
+}
+
 inline Tensor empty_map(const Tensor& like, const std::array<int64_t, 4>& shape, ScalarType type,
                         bool channels_last = false) {
-  return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt, like.device(),
-                              std::nullopt, memory_format(channels_last));
+  return allocated(like, [&] {
+    return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt, like.device(),
+                                std::nullopt, memory_format(channels_last));
+  });
 }
 
 // What an operator returns in the place of a gradient that was not asked for.

@@ -14,8 +14,7 @@ namespace {
 class CudaBackend {
  public:
   explicit CudaBackend(const Tensor& like) : guard_(like.get_device_index()) {
-    STABLE_TORCH_ERROR_CODE_CHECK(
-        aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream_));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream_));
   }
 
   size_t workspace_bytes(const SampleBackwardParams& params) const {

@@ -145,7 +145,8 @@ std::tuple<Tensor, Tensor> launch_sample_backward(const Backend& backend, const 
     params.grad_input = pointer_if(need_input, grad_input);
     params.grad_offset = pointer_if(need_offset, grad_offset);
     const int64_t bytes = static_cast<int64_t>(backend.workspace_bytes(params));
-    const Tensor workspace = torch::stable::new_empty(input, {&bytes, 1}, ScalarType::Byte);
+    const Tensor workspace = allocated(
+        input, [&] { return torch::stable::new_empty(input, {&bytes, 1}, ScalarType::Byte); });
     params.workspace = workspace.mutable_data_ptr();
     backend.run(params);
   }

@@ -76,3 +76,10 @@ def test_sampling_and_aggregation_save_their_inputs_alone(device):
     ):
         storages = saved_bytes(lambda op=op, inputs=inputs: op(*inputs))
         assert set(storages) == {t.untyped_storage().data_ptr() for t in inputs}
+
+
+def test_what_does_not_fit_says_so():
+    """Programs that then try a smaller batch look for the words."""
+    input, offset = torch.zeros(1, 1 << 24, 1, 1), torch.zeros(1, 2, 2048, 2048)
+    with pytest.raises(RuntimeError, match="memory"):
+        scrn_ops.offset_sample(input, offset)

@@ -157,6 +157,29 @@ def test_default_architectures_end_in_ptx(tmp_path: Path) -> None:
         toolkit.architectures_for(Toolkit(tmp_path, "10.2", (70,)), {})
 
 
+@pytest.mark.parametrize(
+    ("found", "known", "warns"), [("13.0", "12.8", True), ("12.1", "12.8", False)]
+)
+def test_newer_toolkit_than_torch_knows_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], found: str, known: str, warns: bool
+) -> None:
+    native_build.warn_of_newer_toolkit(make_plan(tmp_path, found, known))
+    text = f"CUDA {found} is newer than torch's {known}"
+    assert (text in capsys.readouterr().out) == warns
+
+
+def make_plan(root: Path, found: str = "12.4", known: str = "13.0") -> native_build.Plan:
+    return native_build.Plan(
+        torch=native_build.Torch(root / "site-packages" / "torch", "2.14.1", known),
+        toolkit=Toolkit(root / "cuda", found, (80,)),
+        architectures=(),
+        cuda_reason="",
+        werror=False,
+        x86=True,
+        cxx="g++",
+    )
+
+
 def test_toolkit_headers_come_before_the_wheels(tmp_path: Path) -> None:
     own = make_toolkit(tmp_path / "cuda")
     site = tmp_path / "site-packages"
@@ -165,15 +188,7 @@ def test_toolkit_headers_come_before_the_wheels(tmp_path: Path) -> None:
         for header in toolkit.KERNEL_HEADERS:
             (directory / header).parent.mkdir(parents=True, exist_ok=True)
             (directory / header).touch()
-    plan = native_build.Plan(
-        torch=native_build.Torch(site / "torch", "2.14.1", "13.0"),
-        toolkit=Toolkit(own, "12.4", (80,)),
-        architectures=(),
-        cuda_reason="",
-        werror=False,
-        x86=True,
-        cxx="g++",
-    )
+    plan = make_plan(tmp_path)
     assert native_build.include_flags(plan) == [f"-isystem {own / 'include'}"]
     (own / "include" / "cuda_fp16.h").unlink()
     assert native_build.include_flags(plan) == [f"-isystem {own / 'include'}", f"-isystem {wheel}"]

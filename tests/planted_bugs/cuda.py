@@ -44,7 +44,7 @@ SANITIZED = "test_types or test_fields or test_forward or test_unwanted or test_
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
-    """First the tests of one feature type that are nearest. Then all, those that count work, and
+    """First the tests of one feature type that are nearest. Then those that count work, all, and
     the sanitizers' of what is nearest; of races ThreadSanitizer's. What would be noticed by others
     alone counts as unnoticed."""
     units, tests = PLACES.get(Path(mutation.file).name, ELSEWHERE)
@@ -53,8 +53,8 @@ def stages(mutation: Mutation) -> Sequence[Stage]:
         return first, stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
     return (
         first,
-        stage("plain, everything", "plain", (), ALL_TESTS),
         stage("work", "count", WORK_UNITS, ("test_work.py",)),
+        stage("plain, everything", "plain", (), ALL_TESTS),
         stage("AddressSanitizer, UndefinedBehaviorSanitizer", "asan", units, tests, SANITIZED),
     )
 
