@@ -30,11 +30,12 @@ from scrn.engine.predict import segment
 from scrn.engine.report import colorize
 from scrn.engine.weights import PACKAGED_FOLDER, load_model
 
+from . import pages
 from .demo.data import camvid_root
 from .environment import ROOT
 
 PAGE = ROOT / "docs" / "camvid.md"
-BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+SECTION = "figures"
 SHORT_SIDE = 360
 SHOWN = (12, 48, 84)  # of the 101 validation images
 WIDTH = 300
@@ -201,9 +202,7 @@ def _percent(value: float | None) -> str:
 
 def fill_in(page: Path, text: str) -> None:
     """Replaces what is between the two marks."""
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    page.write_text(pages.filled(page.read_text(), SECTION, text))
 
 
 if __name__ == "__main__":

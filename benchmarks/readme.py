@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import document, markdown, summary
+from . import document, markdown, pages, summary
 from .environment import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "cpu"
-START, END = "<!-- performance -->", "<!-- /performance -->"
+SECTION = "performance"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -44,25 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     read = document.load(options.results / summary.RESULTS)
     section = markdown.readme(read, summary.network(options.results))
     page = options.page.read_text()
-    made = between(page, section)
+    made = pages.filled(page, SECTION, section)
     if options.check:
         if page != made:
             print(f"{options.page}: old; python -m benchmarks.readme renews it", file=sys.stderr)
         return int(page != made)
     options.page.write_text(made)
     return 0
-
-
-def between(page: str, section: str) -> str:
-    """Raises:
-    ValueError: the page lacks one of the markers.
-    """
-    for marker in (START, END):
-        if page.count(marker) != 1:
-            raise ValueError(f"expected {marker} once in the page, got {page.count(marker)}")
-    before, rest = page.split(START)
-    after = rest.split(END)[1]
-    return f"{before}{START}\n\n{section}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

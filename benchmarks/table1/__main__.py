@@ -13,9 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import pages
 from ..demo.data import camvid_root
 from . import report
 from .runs import Budget, Runs
+
+SECTION = "table1"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,6 +37,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--report", action="store_true", help="train nothing, show what there is already"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="PATH", help="also write the table into that page's section"
     )
     return parser.parse_args(argv)
 
@@ -57,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.write(options.output, result)
     print(report.markdown(result))
     print(f"written: {options.output / report.JSON}, {options.output / report.MARKDOWN}")
+    if options.page:
+        page = pages.filled(options.page.read_text(), SECTION, report.markdown(result))
+        options.page.write_text(page)
     for name in failed:
         print(f"failed: {name}, see {options.output / name / 'log'}", file=sys.stderr)
     return int(bool(failed))

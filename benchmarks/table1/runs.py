@@ -40,7 +40,7 @@ class Budget:
     """What every run gets alike; the rest is the recipe ``camvid.yaml``, but for its averaging of
     the weights, which is made for more steps than these."""
 
-    epochs: int = 12
+    epochs: int = 10
     seeds: tuple[int, ...] = (0, 1)
     crop: tuple[int, int] = (256, 320)
     steps: int | None = None

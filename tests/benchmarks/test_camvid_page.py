@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import camvid_page
+from benchmarks import camvid_page, pages
 from scrn.data.classes import CAMVID_CLASSES
 from scrn.engine.task import Segmentation
 from scrn.engine.weights import SavedModel, save_model
@@ -39,7 +39,8 @@ def test_page_is_filled_between_its_marks(run, tmp_path):
     iou = {name: 0.1 * (i + 1) for i, name in enumerate(CAMVID_CLASSES[:9])} | {"car": None}
     scores = {"miou": 0.73456, "pixel_accuracy": 0.9, "boundary_f": 0.6, "iou": iou}
     page = tmp_path / "camvid.md"
-    page.write_text(f"before\n{camvid_page.BEGIN}\nold\n{camvid_page.END}\nafter\n")
+    begin, end = pages.marks(camvid_page.SECTION)
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     text = camvid_page.figures(scores, {"steps": 3220}, camvid_page.read_log(run), "camvid")
     for _ in range(2):
         camvid_page.fill_in(page, text)
@@ -74,7 +75,7 @@ def test_pictures(run, tmp_path, monkeypatch):
 def test_everything_in_its_order(run, tmp_path, monkeypatch):
     page, weights = tmp_path / "camvid.md", tmp_path / "weights"
     weights.mkdir()
-    page.write_text(f"{camvid_page.BEGIN}{camvid_page.END}")
+    page.write_text("".join(pages.marks(camvid_page.SECTION)))
     (run / "last.ckpt").touch()
     calls = []
 

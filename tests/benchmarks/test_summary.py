@@ -8,7 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import derived, document, environment, markdown, pictures, readme, summary, timing
+from benchmarks import (
+    derived,
+    document,
+    environment,
+    markdown,
+    pages,
+    pictures,
+    readme,
+    summary,
+    timing,
+)
 from benchmarks.cases import AttentionCase, Case
 from benchmarks.cost import cost, eager_launches, launches
 from benchmarks.ops import BASELINE, COPY, OURS
@@ -159,12 +169,20 @@ def test_readme_says_what_was_not_measured(tmp_path):
 def test_a_run_is_kept_on_demand(tmp_path):
     planted(tmp_path / "run")
     page = tmp_path / "README.md"
-    page.write_text(f"{readme.START}{readme.END}")
+    page.write_text("".join(pages.marks(readme.SECTION)))
     kept = tmp_path / "kept"
     arguments = ["--keep", str(tmp_path / "run"), "--results", str(kept), "--page", str(page)]
     assert readme.main(arguments) == 0
     assert [path.name for path in kept.iterdir()] == ["results.json"]
     assert "x5.0" in page.read_text()
+
+
+def test_a_page_without_its_marks_is_refused():
+    begin, end = pages.marks("here")
+    assert pages.filled(f"a {begin} old {end} b", "here", "new\n") == f"a {begin}\n\nnew\n\n{end} b"
+    for page in ("", begin, f"{begin}{begin}{end}"):
+        with pytest.raises(ValueError, match="once in the page"):
+            pages.filled(page, "here", "new")
 
 
 @pytest.mark.skipif(not readme.RESULTS.is_dir(), reason="no results are kept")

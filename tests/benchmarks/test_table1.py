@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import pages
 from benchmarks.table1 import __main__ as command
 from benchmarks.table1 import report, runs
 from benchmarks.table1.images import Images
@@ -86,7 +87,7 @@ def test_report_compares_seeds_that_both_have(monkeypatch):
     assert result["variants"]["baseline"]["miou"]["deviation"] == 0
     assert result["variants"]["srm"]["miou"]["deviation"] is None
     text = report.markdown(json.loads(json.dumps(result)))
-    assert "12 epochs a run, crops 256x320, seeds 0, 1" in text
+    assert "10 epochs a run, crops 256x320, seeds 0, 1" in text
     assert "| Baseline + CRM | 0 | | |" in text
     assert f"| Baseline + SRM | 1 | {100 * other.miou(np.ones((1, 9)))[0]:.2f} |" in text
 
@@ -136,6 +137,15 @@ def test_a_run_belongs_to_one_process(tmp_path, monkeypatch):
         other.communicate(b"\n")
     assert "srm-0: another process is at it" in said
     assert sorted(called) == sorted(2 * ["baseline-0", "crm-0", "both-0"])
+
+
+def test_table_is_written_into_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before".join(["", *pages.marks(command.SECTION)]))
+    arguments = ["--report", "--root", str(tmp_path), "--output", str(tmp_path / "runs")]
+    assert command.main([*arguments, "--page", str(page)]) == 0
+    assert "| Ours (SRM and CRM) | 0 | | |" in page.read_text()
+    assert page.read_text().startswith("before")
 
 
 def test_a_failed_run_is_named(tmp_path, monkeypatch):

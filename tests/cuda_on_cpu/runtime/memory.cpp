@@ -49,7 +49,7 @@ std::byte* map(size_t bytes, void* fixed = nullptr) {
 }
 
 // By hand: the sanitizers would take a memset for an access of the running thread.
-void fill(std::byte* begin, const std::byte* end, std::byte value) {
+void overwrite(std::byte* begin, const std::byte* end, std::byte value) {
   const uint64_t word = 0x0101010101010101u * std::to_integer<uint64_t>(value);
   for (volatile std::byte* p = begin; p != end;) {
     if (reinterpret_cast<uintptr_t>(p) % 8 == 0 && end - p >= 8) {
@@ -75,8 +75,8 @@ std::byte* add_array(const void* key, const char* name, size_t bytes, size_t mis
   std::byte* data = arena->begin + offset;
   arrays[array_count++] = {key, name, data, bytes};
   unpoison(data, bytes);
-  fill(arena->begin + arena->filled, arena->begin + end + kCanary, kPattern);
-  if (options().shared_zero) fill(data, data + bytes, std::byte{0});
+  overwrite(arena->begin + arena->filled, arena->begin + end + kCanary, kPattern);
+  if (options().shared_zero) overwrite(data, data + bytes, std::byte{0});
   arena->used = end;
   arena->filled = end + kCanary;
   arena->high_water = std::max(arena->high_water, (arena->filled + kPage - 1) / kPage * kPage);
@@ -162,8 +162,8 @@ Buffer* allocate(const std::string& name, size_t bytes, Placement placement, siz
   std::byte* begin = mapping + kPage;
   std::byte* data = placement == Placement::kStart ? begin : begin + inner - padded;
   auto* buffer = new Buffer{name, data + misalignment, bytes, mapping, inner + 2 * kPage, true};
-  fill(begin, sparse ? buffer->data : begin + inner, kPattern);
-  if (sparse) fill(buffer->data + bytes, begin + inner, kPattern);
+  overwrite(begin, sparse ? buffer->data : begin + inner, kPattern);
+  if (sparse) overwrite(buffer->data + bytes, begin + inner, kPattern);
   poison(begin, static_cast<size_t>(buffer->data - begin));
   poison(buffer->data + bytes, static_cast<size_t>(begin + inner - buffer->data) - bytes);
   buffers().push_back(buffer);
