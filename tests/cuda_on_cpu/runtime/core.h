@@ -89,7 +89,7 @@ enum class Order { kForward, kReverse, kRandom };
 struct Options {
   Order threads = Order::kForward, blocks = Order::kForward;
   uint64_t seed = 0;
-  double seconds = 60;  // of CPU time that a launch may take
+  double seconds = 60;       // of CPU time that a launch may take
   bool shared_zero = false;  // what shared memory holds before it is written: 0, or NaN and -1
 };
 Options& options();
