@@ -1,16 +1,18 @@
-"""A real image of any size: a frame of CamVid where it is present, else a photo of scikit-image."""
+"""A real image of any size: a frame of CamVid where it is present, else a photo of scikit-image,
+else the page of frames in docs."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
-import skimage
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..demo.data import camvid_root
+from ..environment import ROOT
 
 BUNDLED = "motorcycle_left.png"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -19,10 +21,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 def find() -> tuple[str, Path]:
     """What it is, and where."""
     root = camvid_root()
-    if root is None:
-        return f"scikit-image's {BUNDLED}", Path(skimage.__file__).parent / "data" / BUNDLED
-    path = min((root / "val").glob("*.jpg"))
-    return f"CamVid's {path.stem}", path
+    if root is not None:
+        path = min((root / "val").glob("*.jpg"))
+        return f"CamVid's {path.stem}", path
+    package = importlib.util.find_spec("skimage")
+    if package is not None and package.origin is not None:
+        return f"scikit-image's {BUNDLED}", Path(package.origin).parent / "data" / BUNDLED
+    return "the page of frames in docs", ROOT / "docs" / "camvid" / "frames.jpg"
 
 
 def load(path: Path, size: tuple[int, int]) -> Tensor:
