@@ -183,16 +183,17 @@ def semantic_refine(
     return output
 
 
-def check_device(tensor: Tensor) -> None:
+def check_device(tensor: Tensor, compiled: bool = True) -> None:
+    """``compiled``: on CUDA the kernels are those of the compiled library."""
     device = tensor.device.type
     if device == "cpu" or device == "meta":
         return
-    if device != "cuda":
-        reason = "there are none for it"
-    elif torch.compiler.is_compiling() or (absence := _load.cuda_absence()) is None:
-        return
-    else:
-        reason = absence
+    reason: str | None = "there are none for it"
+    if device == "cuda":
+        asked = compiled and not torch.compiler.is_compiling()
+        reason = _load.cuda_absence() if asked else None
+        if reason is None:
+            return
     raise NotImplementedError(
         f'backend: no fused kernels for device {device!r} ({reason}); backend="eager" runs there'
     )

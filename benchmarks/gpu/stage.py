@@ -49,8 +49,8 @@ def commands(stage: str, device: str, details: Path, budget: int) -> list[Comman
         # Otherwise a block of torch's allocator hides what is written beside a tensor.
         bare = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
         return [
-            Command(small, most=0.3),  # compiles what is compiled when it is first used
-            Command([*sanitizer, "memcheck", *small], bare, most=0.45),
+            Command(small, most=0.4),  # compiles what is compiled when it is first used
+            Command([*sanitizer, "memcheck", *small], bare, most=0.4),
             Command([*sanitizer, "racecheck", *small], bare),
         ]
     if stage == "bench":
@@ -85,7 +85,7 @@ def _suites(details: Path) -> list[Command]:
         return Command(argv, environment, most)
 
     return [
-        suite("attention", ["tests/attention"], "cuda and not slow", 0.35),
+        suite("attention", ["tests/attention"], "cuda and not slow", 0.5),
         suite("models", ["tests/models"], "cuda and not slow", 0.25),
         suite("ops", ["tests/ops"], "cuda and not slow", 0.6),
         suite("large", ["tests/ops", "tests/attention"], "cuda and slow", 1.0),

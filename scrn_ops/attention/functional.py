@@ -64,7 +64,7 @@ def whitened_attention(
         formula = reference if backend == "reference" else eager
         return formula.whitened_attention(query, key, unary, value, scale=scale)
     check_whitened_attention(query, key, unary, value)
-    check_device(value)
+    check_device(value, compiled=False)
     value = _checks.autocast_features(value)
     check_path(path, value)
     keep = (

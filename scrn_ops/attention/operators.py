@@ -94,6 +94,8 @@ def _(
     if log_sum_exp.dim() == 2:
         from .kernels.backward import backward
 
+        # Read without strides; under vmap an image's may be one row for all samples.
+        log_sum_exp, shared = log_sum_exp.contiguous(), shared.contiguous()
         return backward(grad, query, key, unary, value, output, log_sum_exp, shared, scale, needs)
     return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
 

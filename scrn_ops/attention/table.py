@@ -38,11 +38,12 @@ class Row(NamedTuple):
 
 
 def family(capability: tuple[int, int]) -> int:
-    """The column of a compute capability: 8.6, 8.9 and 12.x have 99 KiB of shared memory."""
+    """The column of a compute capability: 8.6, 8.9 and 12.x have 99 KiB of shared memory, and what
+    is not known may have no more."""
     major, minor = capability
     if major == 8:
         return 80 if minor == 0 else 120
-    return {9: 90, 10: 100}.get(major, 120 if major == 12 else 100)
+    return {9: 90, 10: 100, 11: 100}.get(major, 120)
 
 
 def choose_path(width: int, channels: int, itemsize: int) -> str:

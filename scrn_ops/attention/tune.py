@@ -76,14 +76,14 @@ def fastest(
     kernel: str, tried: Iterable[table.Tiles], call: Callable[[], object], time: Timer
 ) -> tuple[float, table.Tiles] | None:
     """Seconds and tiles of the fastest, or None where none can run."""
-    from triton.runtime.errors import OutOfResources
+    from triton.runtime.errors import OutOfResources, PTXASError
 
     best = None
     for tiles in tried:
         with using(kernel, tiles):
             try:
                 seconds = time(call)
-            except OutOfResources:
+            except (OutOfResources, PTXASError):
                 continue
         if best is None or seconds < best[0]:
             best = seconds, tiles

@@ -215,6 +215,8 @@ def test_cuda_without_its_library_is_named(monkeypatch):
     tensors = [t.as_subclass(Elsewhere) for t in (maps()["low"], maps()["offset"])]
     with pytest.raises(NotImplementedError, match=r"'cuda' \(it was built without\).*eager"):
         scrn_ops.offset_sample(*tensors)
+    # The attention's kernels are not in it.
+    scrn_ops.functional.check_device(tensors[0], compiled=False)
 
 
 @pytest.mark.cuda

@@ -165,7 +165,7 @@ def _split_softmax(
             *output.stride(),
             TILE=first.m,
             BLOCK_N=second.n,
-            BLOCK_M=second.m,
+            BLOCK_M=min(second.m, first.m),  # the keys of a block share a reference
             BLOCK_C=block_c,
             PRECISION=precision,
             num_warps=second.warps,

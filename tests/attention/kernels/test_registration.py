@@ -49,6 +49,19 @@ def test_vmap(device, path):
     torch.testing.assert_close(torch.vmap(op)(*batches), expected)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_several_gradients_of_one_forward(device, path, batch):
+    """What the forward saved is then a view that repeats itself, of one image as of several."""
+    tensors = [t.detach() for t in inputs(Shape(batch, 7, 9, 16, 24), F32, device)]
+    results = []
+    for options in ({"path": path}, {"backend": "reference"}):
+        output, pullback = torch.func.vjp(partial(scrn_ops.whitened_attention, **options), *tensors)
+        grads = torch.stack([output.detach() * factor for factor in (1.0, -0.5, 0.3)])
+        results.append(torch.vmap(pullback)(grads))
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
 def test_autocast(device, path):
     query, key, unary, value = inputs(SHAPE, F32, device)
     op = partial(scrn_ops.whitened_attention, path=path)

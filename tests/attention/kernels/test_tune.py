@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+import torch
+
+import scrn_ops
+from scrn_ops import reference
 from scrn_ops.attention import table, tune
+
+from ..cases import F32, Shape, inputs
 
 
 def test_the_fastest_is_printed(device, monkeypatch):
@@ -35,6 +42,30 @@ def test_the_fastest_is_printed(device, monkeypatch):
     )
     slow = [row for row in rows if "Tiles(n=32" not in row]
     assert not slow, slow
+
+
+@pytest.mark.parametrize(("first", "second"), [(16, 32), (32, 64), (64, 16)])
+def test_any_two_tiles_go_together(device, monkeypatch, first, second):
+    """The tuner finds those of the softmax and those of its product one by one."""
+    tensors = [t.detach() for t in inputs(Shape(1, 40, 100, 16, 32), F32, device, values="huge")]
+    expected = reference.whitened_attention(*tensors)
+    sizes = {"exponentials": first, "weighted_values": second}
+    original = table.tiles
+
+    def tiles(kernel, *rest):
+        found = original(kernel, *rest)
+        return found._replace(m=sizes.get(kernel, found.m))
+
+    monkeypatch.setattr(table, "tiles", tiles)
+    output = scrn_ops.whitened_attention(*tensors, path="split_softmax")
+    torch.testing.assert_close(output, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_unknown_devices_get_the_smallest_tiles():
+    assert [table.family(c) for c in ((8, 0), (8, 6), (9, 0), (10, 3), (11, 0), (12, 1))] == [
+        80, 120, 90, 100, 100, 120
+    ]  # fmt: skip
+    assert table.family((7, 5)) == table.family((13, 0)) == 120
 
 
 def test_candidates_have_sizes_that_dots_take():
