@@ -31,7 +31,7 @@ from scrn.engine.report import colorize
 from scrn.engine.weights import PACKAGED_FOLDER, load_model
 
 from . import pages
-from .demo.data import camvid_root
+from .camvid import camvid_root
 from .environment import ROOT
 
 PAGE = ROOT / "docs" / "camvid.md"

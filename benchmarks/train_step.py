@@ -27,7 +27,7 @@ from scrn.losses import cross_entropy
 from scrn_ops._allocator import keep_freed_memory
 
 from . import environment
-from .demo.data import camvid_root
+from .camvid import camvid_root
 from .network import measure, memory
 from .network.variants import displace, with_ops
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from skimage.color import rgb2lab
 from skimage.segmentation import slic
 from torch import Tensor
 
+from ..camvid import camvid_root
 from .model import STRIDE
 
-ROOT = Path(__file__).resolve().parents[2]
 CAMVID_CLASSES = 11
 UNSEEN_EVERY = 5  # neighbouring frames of the video show nearly the same
 # The data set's own colours: sky building pole road sidewalk tree sign fence car pedestrian
@@ -52,17 +51,6 @@ class PhotoSet:
     @property
     def void(self) -> int:
         return self.classes
-
-
-def camvid_root() -> Path | None:
-    """The folder of CamVid: $SCRN_CAMVID, or data/camvid in the checkout."""
-    named = os.environ.get("SCRN_CAMVID")
-    root = Path(named) if named else ROOT / "data" / "camvid"
-    if (root / "valannot").is_dir():
-        return root
-    if named:
-        raise FileNotFoundError(f"SCRN_CAMVID: expected a folder with valannot/ in it, got {named}")
-    return None
 
 
 def load() -> PhotoSet:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..demo.data import camvid_root
+from ..camvid import camvid_root
 from ..environment import ROOT
 
 BUNDLED = "motorcycle_left.png"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import pages
-from ..demo.data import camvid_root
+from ..camvid import camvid_root
 from . import report
 from .runs import Budget, Runs
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import camvid
 from benchmarks.demo import __main__ as demo
 from benchmarks.demo import data, picture, train
 from benchmarks.demo.model import STRIDE, LabelRefiner, bilinear, thin_out
@@ -150,7 +151,7 @@ def test_busiest_window():
 @pytest.fixture
 def no_camvid(monkeypatch, tmp_path):
     monkeypatch.delenv("SCRN_CAMVID", raising=False)
-    monkeypatch.setattr(data, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(camvid, "ROOT", tmp_path / "repository")
 
 
 def test_bundled_photos_without_camvid(no_camvid, monkeypatch, tmp_path, capsys):
@@ -179,13 +180,13 @@ def test_bundled_labels_follow_the_photo(no_camvid):
 def test_camvid_is_where_the_recipe_looks_for_it(no_camvid, monkeypatch, tmp_path):
     """And nowhere that README does not name."""
     (tmp_path / "shared/camvid/valannot").mkdir(parents=True)
-    assert data.camvid_root() is None
+    assert camvid.camvid_root() is None
     folder = tmp_path / "repository/data/camvid"
     (folder / "valannot").mkdir(parents=True)
-    assert data.camvid_root() == folder
+    assert camvid.camvid_root() == folder
     elsewhere = tmp_path / "shared/camvid"
     monkeypatch.setenv("SCRN_CAMVID", str(elsewhere))
-    assert data.camvid_root() == elsewhere
+    assert camvid.camvid_root() == elsewhere
 
 
 def test_named_folder_that_is_not_there(monkeypatch, tmp_path):
@@ -239,7 +240,7 @@ def test_exit_status_where_eager_ends_elsewhere(judged, tmp_path):
 
 @pytest.mark.camvid
 def test_camvid_is_read_as_it_is():
-    if data.camvid_root() is None:
+    if camvid.camvid_root() is None:
         pytest.skip("CamVid is not present (data/camvid, or SCRN_CAMVID)")
     photos = data.load()
     assert photos.judged

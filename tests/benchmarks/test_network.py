@@ -1,6 +1,7 @@
 """The benchmark of the whole network: its clock, its gate, its figures."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -237,7 +238,7 @@ def test_peak_memory_failures_are_told():
 
 def test_images(monkeypatch, tmp_path):
     monkeypatch.delenv("SCRN_CAMVID", raising=False)
-    monkeypatch.setattr("benchmarks.demo.data.ROOT", tmp_path / "repository")
+    monkeypatch.setattr("benchmarks.camvid.ROOT", tmp_path / "repository")
     source, path = images.find()
     assert source == "scikit-image's motorcycle_left.png"
     image = images.load(path, (70, 50))
@@ -296,3 +297,20 @@ def test_sizes_are_checked(capsys):
     with pytest.raises(SystemExit):
         command.parse(["--size", "360"])
     assert "expected HEIGHTxWIDTH, got '360'" in capsys.readouterr().err
+
+
+def test_without_scikit_image_there_is_the_page_of_frames(tmp_path):
+    code = (
+        "import sys; sys.modules['skimage'] = None\n"
+        "from pathlib import Path\n"
+        "from benchmarks import camvid\n"
+        "from benchmarks.network import __main__, images\n"
+        f"camvid.ROOT = Path({str(tmp_path)!r})\n"
+        "print(tuple(images.load(images.find()[1], (64, 96)).shape))\n"
+    )
+    environment = {name: v for name, v in os.environ.items() if name != "SCRN_CAMVID"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "(1, 3, 64, 96)"
