@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .cases import AnyCase, AttentionCase
+from .cases import AnyCase
 from .ops import OPS, Arguments, Function, Op
 
 Results = dict[str, Tensor]
@@ -16,9 +16,6 @@ Results = dict[str, Tensor]
 # Relative L2 errors. Half types are measured by the error of rounding the definition's result.
 OURS_FLOAT32 = 2e-6
 OURS_ROUNDINGS = 1.5
-# On CUDA the attention's products have operands of the half type, and long sums in float32.
-ATTENTION_FLOAT32 = 4e-6
-ATTENTION_ROUNDINGS = 5.0
 # Baselines lose digits in grid_sample's normalised coordinates and round between their steps.
 BASELINE_FLOAT32 = 1e-4
 BASELINE_ROUNDINGS = 8.0
@@ -57,10 +54,6 @@ class Definition:
             for i in range(case.batch)
         ]
         self.dtype = case.dtype
-        on_cuda = next(iter(arguments.values())).is_cuda
-        self.ours = (OURS_FLOAT32, OURS_ROUNDINGS)
-        if isinstance(case, AttentionCase) and on_cuda:
-            self.ours = (ATTENTION_FLOAT32, ATTENTION_ROUNDINGS)
         self.results = {name: torch.cat([each[name] for each in images]) for name in images[0]}
         self.distance = None if op.points is None else _distances(op, arguments)
 
@@ -81,14 +74,14 @@ class Definition:
         return verdict
 
     def _allowance(self, expected: Tensor, dtype: torch.dtype, ours: bool) -> float:
-        floor, roundings = self.ours if ours else (BASELINE_FLOAT32, BASELINE_ROUNDINGS)
+        floor = OURS_FLOAT32 if ours else BASELINE_FLOAT32
         # A half result's own rounding, and for fp32 gradients of half features the rounding of
         # what a baseline computed before.
         rounded_to = dtype if ours else self.dtype
         if rounded_to in (torch.float32, torch.float64):
             return floor
         rounding = _relative(expected.to(rounded_to).double(), expected)
-        return max(floor, roundings * rounding)
+        return max(floor, (OURS_ROUNDINGS if ours else BASELINE_ROUNDINGS) * rounding)
 
     def _jumps(self, name: str, ours: bool) -> Tensor | None:
         """Where the result is not compared, [B, 1, H, W]."""

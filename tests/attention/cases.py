@@ -124,11 +124,10 @@ def scale_of(name: str, doubles: Sequence[Tensor], grad: Tensor) -> float:
         return 0.0
     q, k, _, v = (t.detach() for t in doubles)
     outer = grad.cpu().double().norm() * v.norm() / max(v.shape[1], 1) ** 0.5
-    # Not whitened: of equal rows, or of one, nothing but rounding would be left.
-    other = {"query": k, "key": q}
+    other = {"query": k - k.mean(1, keepdim=True), "key": q - q.mean(1, keepdim=True)}
     if name == "unary":
         return 1e-3 * float(outer)
-    return 3e-3 * float(outer * other[name].abs().max()) if v.numel() else 0.0
+    return 1e-3 * float(outer * other[name].abs().max()) if v.numel() else 0.0
 
 
 def relative_error(actual: Tensor, expected: Tensor, floor: float = 0.0) -> float:

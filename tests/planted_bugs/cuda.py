@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.cuda_on_cpu import build
 from tests.cuda_on_cpu.device import DTYPES
+from tests.cuda_on_cpu.test_work import UNITS
 
 from .cuda_chosen import CHOSEN
 from .mutation import ROOT, Mutation
@@ -24,7 +25,6 @@ ALL_TESTS = (
     "test_coverage.py",
 )
 FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
-WORK_UNITS = ("aggregate", FORWARD, BACKWARD)
 
 # Where a mistake shows: the translation units that have it, and the tests that run them.
 PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -53,7 +53,7 @@ def stages(mutation: Mutation) -> Sequence[Stage]:
         return first, stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
     return (
         first,
-        stage("work", "count", WORK_UNITS, ("test_work.py",)),
+        stage("work", "count", UNITS, ("test_work.py",)),
         stage("plain, everything", "plain", (), ALL_TESTS),
         stage("AddressSanitizer, UndefinedBehaviorSanitizer", "asan", units, tests, SANITIZED),
     )
