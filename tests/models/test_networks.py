@@ -129,9 +129,12 @@ class TestNetwork:
 
     @pytest.mark.usefixtures("tracing")
     def test_compiles_into_one_graph(self, model: SCRN) -> None:
-        x = image(97, 131, batch=1)
+        """In float64: in float32 rounding may take an activation across the kink of a ReLU, and
+        the gradient with it."""
+        x = image(97, 131, batch=1).double()
+        model.double().eval()
         torch._dynamo.reset()
-        compiled = torch.compile(model.eval(), fullgraph=True, backend="aot_eager")
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
         results = []
         for call in (model, compiled):
             model.zero_grad()
@@ -139,8 +142,8 @@ class TestNetwork:
             logits.square().mean().backward()
             results.append((logits, _gradient(model)))
         (logits, gradient), (traced, traced_gradient) = results
-        assert relative(traced, logits) < 1e-5
-        assert relative(traced_gradient, gradient) < 1e-4
+        assert relative(traced, logits) < 1e-12
+        assert relative(traced_gradient, gradient) < 1e-11
 
     @pytest.mark.usefixtures("tracing")
     @torch.no_grad()
