@@ -64,12 +64,14 @@ def settle(model: SCRN) -> SCRN:
     make values grow beyond all bounds."""
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
+    # But for the norms as in evaluation: with paths dropped at random, too, values may grow.
+    model.eval()
     for norm in norms:
-        norm.momentum = 1.0
-    model.train()(image(97, 131, seed=5), return_embedding=True)
+        norm.train().momentum = 1.0
+    model(image(97, 131, seed=5), return_embedding=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return model
+    return model.train()
 
 
 def image(height: int, width: int, batch: int = 2, seed: int = 0) -> Tensor:

@@ -67,6 +67,7 @@ class TestNetwork:
         logits = model.eval()(image(97, 131))
         logits.backward(torch.randn_like(logits))
         total = sum(p.grad.norm() ** 2 for p in model.parameters() if p.grad is not None) ** 0.5
+        assert total.isfinite()
         dead = [
             name
             for name, parameter in model.named_parameters()
