@@ -42,6 +42,14 @@ def refuse_second_derivative(name: str) -> NoReturn:
     )
 
 
+def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
+    """torch.func can transform a function's autograd, but not an operator's; everything else
+    takes the operator, which costs less to call and is one node of a traced graph."""
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(*args)
+    return operator(*args)
+
+
 def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
     return [g if need else None for g, need in zip(gradients, needs, strict=True)]
 
@@ -99,7 +107,15 @@ class AggregateOffsets(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         offset, mask = ctx.saved_tensors
         needs = ctx.needs_input_grad[:2]
-        gradients = AggregateOffsetsBackward.apply(grad, offset, mask, ctx.mask_is_logits, *needs)
+        gradients = apply_operator(
+            AggregateOffsetsBackward,
+            _ops.aggregate_offsets_backward.default,
+            grad,
+            offset,
+            mask,
+            ctx.mask_is_logits,
+            *needs,
+        )
         return (*wanted(gradients, needs), None)
 
     @staticmethod
@@ -166,7 +182,9 @@ class OffsetSample(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         input, offset = ctx.saved_tensors
         needs = ctx.needs_input_grad[:2]
-        gradients = OffsetSampleBackward.apply(
+        gradients = apply_operator(
+            OffsetSampleBackward,
+            _ops.offset_sample_backward.default,
             grad,
             input.to(grad.dtype),  # another type only where autocast acted below this function
             offset,
@@ -269,7 +287,9 @@ class SemanticRefine(Function):
         if not any(needs):
             return None, None, None, grad_skip, None, None
         low, offset, mask, aggregated = ctx.saved_tensors
-        gradients = SemanticRefineBackward.apply(
+        gradients = apply_operator(
+            SemanticRefineBackward,
+            _ops.semantic_refine_backward.default,
             grad,
             low.to(grad.dtype),  # another type only where autocast acted below this function
             offset,

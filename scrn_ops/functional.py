@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from . import _checks, _load, autograd, eager, reference
 
@@ -51,7 +48,7 @@ def aggregate_offsets(
         return eager.aggregate_offsets(offset, mask, mask_is_logits=mask_is_logits)
     _checks.check_aggregate_offsets(offset, mask)
     check_device(offset)
-    result: Tensor = apply_operator(
+    result: Tensor = autograd.apply_operator(
         autograd.AggregateOffsets, _ops.aggregate_offsets.default, offset, mask, mask_is_logits
     )
     return result
@@ -107,7 +104,7 @@ def offset_sample(
         return eager.offset_sample(input, offset, align_corners=align_corners)
     _checks.check_offset_sample(input, offset)
     check_device(input)
-    result: Tensor = apply_operator(
+    result: Tensor = autograd.apply_operator(
         autograd.OffsetSample,
         _ops.offset_sample.default,
         _checks.autocast_features(input),
@@ -170,7 +167,7 @@ def semantic_refine(
         )
     _checks.check_semantic_refine(low, offset, mask, skip)
     check_device(low)
-    output: Tensor = apply_operator(
+    output: Tensor = autograd.apply_operator(
         autograd.SemanticRefine,
         _ops.semantic_refine.default,
         _checks.autocast_features(low),
@@ -197,11 +194,3 @@ def check_device(tensor: Tensor, compiled: bool = True) -> None:
     raise NotImplementedError(
         f'backend: no fused kernels for device {device!r} ({reason}); backend="eager" runs there'
     )
-
-
-def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
-    # torch.func can transform a function's autograd, but not an operator's; everything else
-    # takes the operator, which costs less to call and is one node of a traced graph.
-    if torch._C._are_functorch_transforms_active():
-        return function.apply(*args)
-    return operator(*args)

@@ -10,7 +10,13 @@ from torch import Tensor
 from torch.autograd import Function
 
 from .._vmap import fold_batch_dims, register_vmap
-from ..autograd import refuse_forward_mode, refuse_second_derivative, register_autograd, wanted
+from ..autograd import (
+    apply_operator,
+    refuse_forward_mode,
+    refuse_second_derivative,
+    register_autograd,
+    wanted,
+)
 from . import cpu
 
 __all__ = ["WhitenedAttention"]
@@ -118,8 +124,10 @@ class WhitenedAttention(Function):
         needs = ctx.needs_input_grad[:4]
         # Of another type only where autocast acted below this function.
         value = value.to(grad.dtype)
-        gradients = WhitenedAttentionBackward.apply(
-            grad, query, key, unary, value, *saved, ctx.scale, *needs
+        gradients = apply_operator(
+            WhitenedAttentionBackward,
+            _ops.whitened_attention_backward.default,
+            *(grad, query, key, unary, value, *saved, ctx.scale, *needs),
         )
         return (*wanted(gradients, needs), None, None, None)
 

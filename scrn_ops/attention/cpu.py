@@ -36,7 +36,7 @@ def forward(
     ``keep``."""
     dtype = compute_dtype(value)
     # Scaled first, as in the formula: then the products overflow where its do, and only there.
-    q = centred(query, dtype).mul_(scale)
+    q = centred(query, dtype, scale)
     k, v = centred(key, dtype), value.to(dtype)
     shared = unary.to(dtype).softmax(dim=1).unsqueeze(1) @ v
     output = empty_output(value, query.shape[1])
@@ -87,28 +87,30 @@ def backward(
         gradients[2].copy_(weights * slopes)
     if not (need_query or need_key or need_value):
         return gradients
-    q, k = centred(query, dtype).mul_(scale), centred(key, dtype)
+    q, k = centred(query, dtype, scale), centred(key, dtype)
     batch, n, m = q.shape[0], q.shape[1], k.shape[1]
     # The results themselves, where they are of the type that is computed in.
     sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
     grad_q, grad_k, grad_v = (sums[i] if needs[i] else None for i in (0, 1, 3))
-    if grad_k is not None:
+    if grad_k is not None and n == 0:
         grad_k.zero_()
     if grad_v is not None:
         torch.mul(weights.unsqueeze(2), total.unsqueeze(1), out=grad_v)
     kept = probabilities.dim() == 3
+    if kept and grad_v is not None:
+        grad_v.baddbmm_(probabilities.transpose(1, 2), u)
     # Beside kept probabilities there is a buffer of half their size, without them there are two
     # buffers of a quarter each: never more than half of what the formula holds.
     limit = min(CHUNK_SCORES, -(-batch * n * m // (2 if kept else 4)))
     for part, (slopes, *rest) in chunks(batch, n, m, limit, 1 if kept else 2, q):
-        images, _ = part
+        images, rows = part
         if kept:
             p = probabilities[part]
         else:
             (p,) = rest
             _softmax_scores(q[part], k[images], p)
-        if grad_v is not None:
-            grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
+            if grad_v is not None:
+                grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
         if grad_q is None and grad_k is None:
             continue
         torch.bmm(u[part], v[images].transpose(1, 2), out=slopes)
@@ -116,18 +118,27 @@ def backward(
         if grad_q is not None:
             torch.bmm(slopes, k[images], out=grad_q[part])
         if grad_k is not None:
-            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part])
+            # With beta = 0 what was there is not read.
+            beta = 0 if rows.start == 0 else 1
+            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], beta=beta)
     if grad_q is not None:
-        torch.sub(grad_q, grad_q.mean(dim=1, keepdim=True), out=grad_q).mul_(scale)
+        centred(grad_q, dtype, scale, out=grad_q)
     for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):
         if need and gradient is not total_gradient and gradient.dim() == 3:
             gradient.copy_(total_gradient)
     return gradients
 
 
-def centred(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
-    embeddings = embeddings.to(dtype)
-    return embeddings - embeddings.mean(dim=1, keepdim=True)
+def centred(
+    rows: Tensor, dtype: torch.dtype, scale: float = 1.0, out: Tensor | None = None
+) -> Tensor:
+    """The differences from the mean row, times ``scale``."""
+    rows = rows.to(dtype)
+    mean = rows.mean(dim=1, keepdim=True)
+    if abs(scale) <= 1:
+        # In one pass; what is scaled before the difference is taken must not overflow.
+        return torch.add(mean * -scale, rows, alpha=scale, out=out)
+    return torch.sub(rows, mean, out=out).mul_(scale)
 
 
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .. import _checks, eager, reference
-from ..functional import apply_operator, check_device
+from ..autograd import apply_operator
+from ..functional import check_device
 from . import autograd, cpu
 from .checks import check_path, check_whitened_attention
 
