@@ -92,8 +92,6 @@ def backward(
     # The results themselves, where they are of the type that is computed in.
     sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
     grad_q, grad_k, grad_v = (sums[i] if needs[i] else None for i in (0, 1, 3))
-    if grad_k is not None and n == 0:
-        grad_k.zero_()
     if grad_v is not None:
         torch.mul(weights.unsqueeze(2), total.unsqueeze(1), out=grad_v)
     kept = probabilities.dim() == 3
