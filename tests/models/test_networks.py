@@ -174,12 +174,13 @@ class TestNetwork:
 
     @torch.no_grad()
     def test_fuse_keeps_the_outputs(self, model: SCRN) -> None:
-        x = image(97, 131)
-        expected = model.eval()(x)
+        """In float64, since norms whose statistics come from few pixels amplify roundings."""
+        x = image(97, 131).double()
+        expected = model.double().eval()(x)
         fused = model.fuse()
-        assert relative(fused(x), expected) < SAME
+        assert relative(fused(x), expected) < 1e-12
         fused.to(memory_format=torch.channels_last)
-        assert relative(fused(x.contiguous(memory_format=torch.channels_last)), expected) < SAME
+        assert relative(fused(x.contiguous(memory_format=torch.channels_last)), expected) < 1e-12
 
 
 def _gradient(model: SCRN) -> Tensor:
