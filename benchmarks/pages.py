@@ -12,12 +12,14 @@ def filled(page: str, name: str, text: str) -> str:
     """The page with that text between the marks.
 
     Raises:
-        ValueError: the page lacks one of the marks, or has one twice.
+        ValueError: the page lacks one of the marks, has one twice, or has them in the wrong order.
     """
     begin, end = marks(name)
     for mark in (begin, end):
         if page.count(mark) != 1:
             raise ValueError(f"expected {mark} once in the page, got {page.count(mark)}")
     before, rest = page.split(begin)
+    if end not in rest:
+        raise ValueError(f"expected {begin} before {end} in the page, got it behind")
     after = rest.split(end)[1]
     return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"

@@ -153,16 +153,31 @@ def quote(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def host_flags(plan: Plan) -> str:
+    flags = "-O3 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -Wall -Wextra"
+    flags += " -Werror" if plan.werror else ""
+    flags += "" if plan.x86 else " -DSCRN_NO_X86"
+    return f"{flags} -I{quote(ROOT / 'csrc')}"
+
+
+def binding_flags(plan: Plan, torch: Path, device: str) -> str:
+    """For what includes the headers of the torch that is installed at, or linked to, ``torch``."""
+    flags = f"-std=c++20 {host_flags(plan)} -isystem {quote(torch / 'include')} "
+    flags += f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"
+    return " ".join([flags, "-DUSE_CUDA", *include_flags(plan)]) if device == "cuda" else flags
+
+
+def bindings(device: str) -> list[Path]:
+    found = sorted((ROOT / "csrc").glob(f"*/*_torch_{device}.cpp"))
+    return found if device == "cuda" else [*found, ROOT / "csrc/schemas.cpp"]
+
+
 class NinjaFile:
     """Collects compile and link edges; a source is compiled again only if it changed."""
 
     def __init__(self, plan: Plan, directory: Path):
         self.plan = plan
         self.directory = directory
-        host = "-O3 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math -Wall -Wextra"
-        host += " -Werror" if plan.werror else ""
-        host += "" if plan.x86 else " -DSCRN_NO_X86"
-        self.host = f"{host} -I{quote(ROOT / 'csrc')}"
         # A name with the version in it, so that another torch recompiles the bindings only.
         self.torch_link = directory / f"torch-{plan.torch.version}"
         self.lines = [
@@ -194,14 +209,11 @@ class NinjaFile:
 
     def host_object(self, source: Path) -> str:
         simd = next((f for suffix, f in SIMD_FLAGS.items() if source.name.endswith(suffix)), "")
-        return self.compile(source, "cxx", f"-std=c++17 {self.host} {simd}".rstrip())
+        return self.compile(source, "cxx", f"-std=c++17 {host_flags(self.plan)} {simd}".rstrip())
 
-    def torch_object(self, source: Path, extra: str = "") -> str:
-        flags = (
-            f"-std=c++20 {self.host} -isystem {quote(self.torch_link / 'include')} "
-            f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION} {extra}"
-        )
-        return self.compile(source, "cxx", flags.rstrip())
+    def bindings(self, device: str) -> list[str]:
+        flags = binding_flags(self.plan, self.torch_link, device)
+        return [self.compile(source, "cxx", flags) for source in bindings(device)]
 
     def cuda_object(self, source: Path) -> str:
         plan = self.plan
@@ -220,10 +232,7 @@ class NinjaFile:
         sources = sorted((ROOT / "csrc").glob("*/cpu/*.cpp"))
         if not self.plan.x86:
             sources = [s for s in sources if not s.name.endswith(tuple(SIMD_FLAGS))]
-        objects = [self.host_object(source) for source in sources]
-        bindings = sorted((ROOT / "csrc").glob("*/*_torch_cpu.cpp"))
-        bindings.append(ROOT / "csrc/schemas.cpp")
-        objects += [self.torch_object(source) for source in bindings]
+        objects = [self.host_object(source) for source in sources] + self.bindings("cpu")
         flags = f"-Wl,--no-undefined -Wl,--as-needed {self.torch_library('libtorch_cpu.so')}"
         return self.edge("link", CPU_LIBRARY, objects, flags)
 
@@ -232,9 +241,7 @@ class NinjaFile:
         assert plan.toolkit is not None
         self.lines.append(f"nvcc = {quote(plan.toolkit.nvcc)}")
         objects = [self.cuda_object(s) for s in sorted((ROOT / "csrc").glob("*/cuda/*.cu"))]
-        headers = " ".join(["-DUSE_CUDA", *include_flags(plan)])
-        bindings = sorted((ROOT / "csrc").glob("*/*_torch_cuda.cpp"))
-        objects += [self.torch_object(source, headers) for source in bindings]
+        objects += self.bindings("cuda")
         cudart, linkage = cudart_flags(plan)
         flags = ["-Wl,--as-needed -Wl,--exclude-libs,ALL", *cudart]
         flags.append(self.torch_library("libtorch_cpu.so"))
@@ -332,17 +339,15 @@ def check_bindings() -> None:
         BuildError: it does not compile with the torch of this Python.
     """
     plan = Plan.from_environment()
-    flags = ["-std=c++20", "-fsyntax-only", "-fvisibility=hidden", "-Wall", "-Werror"]
-    flags += [f"-I{ROOT / 'csrc'}", f"-isystem{plan.torch.root / 'include'}"]
-    flags += [f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
-    cuda = shlex.split(" ".join(include_flags(plan))) if plan.toolkit else []
-    for source in [ROOT / "csrc/schemas.cpp", *sorted((ROOT / "csrc").glob("*/*_torch_*.cpp"))]:
-        if source.name.endswith("_cuda.cpp") and not plan.toolkit:
-            print(f"{source.name}: not compiled, {plan.cuda_reason}")
+    for device in ("cpu", "cuda"):
+        if device == "cuda" and not plan.toolkit:
+            print(f"the CUDA bindings: not compiled, {plan.cuda_reason}")
             continue
-        command = [*shlex.split(plan.cxx), *flags, *cuda, str(source)]
-        if subprocess.run(command, check=False).returncode != 0:
-            raise BuildError(f"{source.name} does not compile with torch {plan.torch.version}")
+        flags = shlex.split(binding_flags(plan, plan.torch.root, device))
+        for source in bindings(device):
+            command = [*shlex.split(plan.cxx), *flags, "-fsyntax-only", "-Werror", str(source)]
+            if subprocess.run(command, check=False).returncode != 0:
+                raise BuildError(f"{source.name} does not compile with torch {plan.torch.version}")
 
 
 def build(target: Path) -> list[Path]:

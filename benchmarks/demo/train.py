@@ -17,8 +17,8 @@ from .scores import Scores
 CROP = 160
 BATCH = 4
 SEED = 0
-# At four times this rate the scores are a little higher, but chance decides them: weights that
-# differ by 1e-6 of themselves at the start end 0.6 points of boundary F-score apart (here: 0.2).
+# At four times this rate the scores are a little higher, but rounding decides them: the fused and
+# the eager ops, which round differently, then end a point of boundary F-score apart.
 LEARNING_RATE = 1e-3
 FLOOR = 0.01  # of a class's share, so that the logarithm stays finite
 

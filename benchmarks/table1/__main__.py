@@ -52,22 +52,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         budget = Budget(options.epochs, tuple(options.seeds), tuple(options.crop), options.steps)
+        if options.page:
+            pages.filled(options.page.read_text(), SECTION, "")
         runs = Runs(options.output, root.resolve(), budget)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     failed = []
     if not options.report:
         failed = runs.train(options.jobs, lambda text: print(text, file=sys.stderr, flush=True))
-    result = report.summarise(budget, runs.scores())
+    scores = runs.scores()
+    result = report.summarise(budget, scores)
     report.write(options.output, result)
     print(report.markdown(result))
     print(f"written: {options.output / report.JSON}, {options.output / report.MARKDOWN}")
+    for name in failed:
+        print(f"failed: {name}, see {options.output / name / 'log'}", file=sys.stderr)
+    if options.page and any(len(found) < len(budget.seeds) for found in scores.values()):
+        print(f"{options.page}: not written, as not every run has ended", file=sys.stderr)
+        return 1
     if options.page:
         page = pages.filled(options.page.read_text(), SECTION, report.markdown(result))
         options.page.write_text(page)
-    for name in failed:
-        print(f"failed: {name}, see {options.output / name / 'log'}", file=sys.stderr)
     return int(bool(failed))
 
 

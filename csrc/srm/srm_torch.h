@@ -127,21 +127,24 @@ inline MemoryFormat memory_format(bool channels_last) {
   return channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous;
 }
 
-inline Tensor dense(const Tensor& map, bool channels_last = false) {
-  return torch::stable::contiguous(map, memory_format(channels_last));
-}
-
-// What torch says of a failed allocation is lost in the stable ABI of torch 2.11, and its type,
-// torch.OutOfMemoryError, in every one; programs that then try a smaller batch look for the words.
+// The type of a failed allocation's error, torch.OutOfMemoryError, is lost in the stable ABI, and
+// before torch 2.13 its text, too. Programs that then try a smaller batch look for torch's words.
 template <typename F>
 Tensor allocated(const Tensor& like, F&& allocate) {
   try {
     return allocate();
   } catch (const std::exception& error) {
-    if (std::string_view(error.what()).find(" memory") != std::string_view::npos) throw;
-    fail(like.is_cuda() ? "CUDA out of memory" : "can't allocate memory",
-         ": torch wrote the cause to stderr (", error.what(), ")");
+    // Where the text is not lost this follows it.
+    if (std::string_view(error.what()).find("originally from") != std::string_view::npos) throw;
+    fail(like.is_cuda() ? "CUDA out of memory" : "DefaultCPUAllocator: can't allocate memory",
+         ", or another failure of the allocator: torch wrote the cause to stderr (", error.what(),
+         ")");
   }
+}
+
+inline Tensor dense(const Tensor& map, bool channels_last = false) {
+  return allocated(map,
+                   [&] { return torch::stable::contiguous(map, memory_format(channels_last)); });
 }
 
 inline Tensor empty_map(const Tensor& like, const std::array<int64_t, 4>& shape, ScalarType type,

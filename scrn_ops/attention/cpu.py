@@ -35,7 +35,7 @@ def forward(
     """The output, the unary term's share of it [B, Dv], and the probabilities [B, N, M] if
     ``keep``."""
     dtype = compute_dtype(value)
-    # Scaled first, as in the formula: then the products overflow where its do, and only there.
+    # Scaled first, as in the formula: then the products overflow nowhere that its do not.
     q = centred(query, dtype, scale)
     k, v = centred(key, dtype), value.to(dtype)
     shared = unary.to(dtype).softmax(dim=1).unsqueeze(1) @ v

@@ -22,6 +22,7 @@ from .cases import (
     Shape,
     assert_matches_formula,
     inputs,
+    relative_error,
     values_and_gradients,
 )
 
@@ -64,13 +65,33 @@ def test_against_the_formula(shape, dtype):
 
 
 @pytest.mark.usefixtures("probabilities")
+@pytest.mark.parametrize("scale", [0.3, 1.3])
 @pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("dtype", [F32, F64, BF16], ids=str)
-def test_values(values, dtype):
-    op = partial(scrn_ops.whitened_attention, scale=1.3)
+def test_values(values, dtype, scale):
+    op = partial(scrn_ops.whitened_attention, scale=scale)
     tensors = inputs(Shape(2, 50, 61, 32, 32), dtype, "cpu", values=values)
     loose = 1e-3 if values == "huge" else 0  # float32 scores of 1e4 are exact to 1e-3
-    assert_matches_formula(op, tensors, 1.3, bound=lambda d: bound(d) + loose * (d != F64))
+    assert_matches_formula(op, tensors, scale, bound=lambda d: bound(d) + loose * (d != F64))
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.3])
+def test_means_of_a_thousand_cost_no_more_than_in_the_formula(scale):
+    """In float32, where taking them off loses ten of the 24 bits."""
+    shape = Shape(2, 200, 211, 32, 32)
+    tensors = inputs(shape, F32, "cpu")
+    with torch.no_grad():
+        tensors[0] += 1000
+        tensors[1] -= 1000
+    errors = []
+    for call in (scrn_ops.whitened_attention, reference.whitened_attention):
+        actual, grad = values_and_gradients(partial(call, scale=scale), tensors)
+        doubles = [t.detach().double().requires_grad_() for t in tensors]
+        output = reference.whitened_attention(*doubles, scale=scale)
+        expected = [output.detach(), *torch.autograd.grad(output, doubles, grad.double())]
+        errors.append([relative_error(a, e) for a, e in zip(actual, expected, strict=True)])
+    for ours, formula in zip(*errors, strict=True):
+        assert ours <= 1.5 * formula
 
 
 @pytest.fixture(params=["flash", "products"])
@@ -78,17 +99,39 @@ def inference_by(request, monkeypatch):
     """Torch's flash attention, which small shapes do without, or matrix products."""
     if request.param == "flash":
         monkeypatch.setattr(cpu, "FLASH_SCORES", 0)
+    return request.param
 
 
-@pytest.mark.usefixtures("inference_by")
+@pytest.fixture
+def flash_calls(monkeypatch):
+    name = "_scaled_dot_product_flash_attention_for_cpu"
+    calls, original = [], getattr(torch.ops.aten, name)
+
+    def spy(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(torch.ops.aten, name, spy)
+    return calls
+
+
 @pytest.mark.parametrize("shape", [SHAPES[2], SHAPES[4]], ids=str)
 @pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
-def test_inference(shape, dtype):
+def test_inference(shape, dtype, inference_by, flash_calls):
     """No probabilities are kept."""
     tensors = [t.detach() for t in inputs(shape, dtype, "cpu")]
     expected = reference.whitened_attention(*tensors, scale=0.5)
     output = scrn_ops.whitened_attention(*tensors, scale=0.5)
     torch.testing.assert_close(output, expected)
+    takes_flash = inference_by == "flash" and shape.key_channels == shape.value_channels
+    assert len(flash_calls) == takes_flash
+
+
+@pytest.mark.parametrize("n", [1448, 1449])
+def test_flash_from_two_million_scores_on(n, flash_calls):
+    tensors = [t.detach() for t in inputs(Shape(1, n, 1449, 16, 16), F32, "cpu")]
+    scrn_ops.whitened_attention(*tensors)
+    assert len(flash_calls) == (n * 1449 >= 1 << 21)
 
 
 @pytest.mark.parametrize("grad_layout", LAYOUTS)

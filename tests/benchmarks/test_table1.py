@@ -139,13 +139,36 @@ def test_a_run_belongs_to_one_process(tmp_path, monkeypatch):
     assert sorted(called) == sorted(2 * ["baseline-0", "crm-0", "both-0"])
 
 
-def test_table_is_written_into_a_page(tmp_path):
+@pytest.mark.parametrize("ended", [2, 1])
+def test_the_whole_table_is_written_into_a_page(tmp_path, monkeypatch, capsys, ended):
+    monkeypatch.setattr(report, "RESAMPLES", 50)
+    found = {variant.name: {0: images(0)[0], 1: images(1)[0]} for variant in runs.VARIANTS}
+    found[BOTH.name] = {seed: images(seed)[0] for seed in range(ended)}
+    monkeypatch.setattr(Runs, "scores", lambda self: found)
     page = tmp_path / "page.md"
-    page.write_text("before".join(["", *pages.marks(command.SECTION)]))
+    blank = "before".join(["", *pages.marks(command.SECTION)])
+    page.write_text(blank)
     arguments = ["--report", "--root", str(tmp_path), "--output", str(tmp_path / "runs")]
-    assert command.main([*arguments, "--page", str(page)]) == 0
-    assert "| Ours (SRM and CRM) | 0 | | |" in page.read_text()
-    assert page.read_text().startswith("before")
+    status = command.main([*arguments, "--page", str(page)])
+    if ended == 2:
+        assert status == 0
+        assert "| Ours (SRM and CRM) | 2 | " in page.read_text()
+        assert page.read_text().startswith("before")
+    else:
+        assert status == 1
+        assert page.read_text() == blank
+        assert f"{page}: not written" in capsys.readouterr().err
+
+
+def test_a_page_without_marks_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Runs, "train", lambda *_: pytest.fail("trained"))
+    page = tmp_path / "page.md"
+    arguments = ["--root", str(tmp_path), "--output", str(tmp_path / "runs"), "--page", str(page)]
+    for text in (None, "", "".join(reversed(pages.marks(command.SECTION)))):
+        if text is not None:
+            page.write_text(text)
+        assert command.main(arguments) == 2
+    assert "in the page, got it behind" in capsys.readouterr().err
 
 
 def test_a_failed_run_is_named(tmp_path, monkeypatch):

@@ -81,5 +81,8 @@ def test_sampling_and_aggregation_save_their_inputs_alone(device):
 def test_what_does_not_fit_says_so():
     """Programs that then try a smaller batch look for the words."""
     input, offset = torch.zeros(1, 1 << 24, 1, 1), torch.zeros(1, 2, 2048, 2048)
-    with pytest.raises(RuntimeError, match="memory"):
+    wide = torch.zeros(1, 1, 1, 1).expand(1, 1 << 40, 1, 1)  # does not fit once it is dense
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator: can't allocate memory"):
         scrn_ops.offset_sample(input, offset)
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator: can't allocate memory"):
+        scrn_ops.offset_sample(wide, offset[..., :1, :1])

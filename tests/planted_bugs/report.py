@@ -92,13 +92,14 @@ def section(driver: Driver) -> str:
     lines += ["| mistake | first test that failed | stage |", "| --- | --- | --- |"]
     for mutation, outcome in found:
         by = f"`{outcome.by}`" if outcome.status == KILLED else "**survived**"
-        lines.append(f"| {shown(mutation)} | {by.replace('|', '&#124;')} | {outcome.stage} |")
+        # In a table a bar ends the cell, in code, too, but for an escaped one.
+        cells = [cell.replace("|", "\\|") for cell in (shown(mutation), by)]
+        lines.append(f"| {' | '.join(cells)} | {outcome.stage} |")
     return "\n".join([*lines, ""])
 
 
 def shown(mutation: Mutation) -> str:
     if mutation.at is None:
-        return mutation.name.replace("|", "&#124;")
+        return mutation.name
     change = mutation.name.split(" ", 1)[1]
-    text = f"{Path(mutation.file).name}: {change} in `{mutation.line}`"
-    return text.replace("|", "&#124;")
+    return f"{Path(mutation.file).name}: {change} in `{mutation.line}`"
