@@ -14,6 +14,7 @@ import scrn_ops
 from scrn_ops import _load
 
 ROOT = Path(__file__).resolve().parent.parent
+CHANGED = ", changed"  # behind the commit, where files differ from it
 
 
 def describe(device: str) -> dict[str, object]:
@@ -53,7 +54,7 @@ def _commit() -> str | None:
         changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None  # not a checkout
-    return f"{hash}, changed" if changed else hash
+    return f"{hash}{CHANGED}" if changed else hash
 
 
 def _git(*arguments: str) -> str:

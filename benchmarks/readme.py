@@ -5,12 +5,13 @@ in benchmarks/results. It measures nothing; ``--check`` only says whether it is 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import document, markdown, pages, summary
+from . import document, environment, markdown, pages, summary
 from .environment import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "cpu"
@@ -37,10 +38,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.keep is not None:
+        found = [options.keep / name for name in (summary.RESULTS, summary.NETWORK)]
+        found = [path for path in found if path.is_file()]
+        for path in found:
+            commit = json.loads(path.read_text())["environment"]["commit"]
+            if not commit or commit.endswith(environment.CHANGED):
+                print(f"{path}: measured on {commit!r}, which nobody can check out; expected a "
+                      "commit without changes", file=sys.stderr)  # fmt: skip
+                return 2
         options.results.mkdir(parents=True, exist_ok=True)
-        for name in (summary.RESULTS, summary.NETWORK):
-            if (options.keep / name).is_file():
-                shutil.copy2(options.keep / name, options.results / name)
+        for path in found:
+            shutil.copy2(path, options.results / path.name)
     read = document.load(options.results / summary.RESULTS)
     section = markdown.readme(read, summary.network(options.results))
     page = options.page.read_text()

@@ -166,7 +166,18 @@ def test_readme_says_what_was_not_measured(tmp_path):
     assert f"{OURS} is the fastest in 0 of the 1 cases" in text
 
 
-def test_a_run_is_kept_on_demand(tmp_path):
+@pytest.mark.parametrize("commit", [None, "0123456789ab, changed"])
+def test_a_run_of_what_nobody_can_check_out_is_not_kept(tmp_path, monkeypatch, capsys, commit):
+    monkeypatch.setattr(environment, "_commit", lambda: commit)
+    planted(tmp_path / "run")
+    kept = tmp_path / "kept"
+    assert readme.main(["--keep", str(tmp_path / "run"), "--results", str(kept)]) == 2
+    assert f"measured on {commit!r}" in capsys.readouterr().err
+    assert not kept.exists()
+
+
+def test_a_run_is_kept_on_demand(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "_commit", lambda: "0123456789ab")
     planted(tmp_path / "run")
     page = tmp_path / "README.md"
     page.write_text("".join(pages.marks(readme.SECTION)))
@@ -183,6 +194,8 @@ def test_a_page_without_its_marks_is_refused():
     for page in ("", begin, f"{begin}{begin}{end}"):
         with pytest.raises(ValueError, match="once in the page"):
             pages.filled(page, "here", "new")
+    with pytest.raises(ValueError, match="got it behind"):
+        pages.filled(f"{end} {begin}", "here", "new")
 
 
 @pytest.mark.skipif(not readme.RESULTS.is_dir(), reason="no results are kept")
