@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in found:
             commit = json.loads(path.read_text())["environment"]["commit"]
             if not commit or commit.endswith(environment.CHANGED):
-                print(f"{path}: measured on {commit!r}, which nobody can check out; expected a "
-                      "commit without changes", file=sys.stderr)  # fmt: skip
+                print(f"{path}: expected a run of a commit, got {commit!r}", file=sys.stderr)
                 return 2
         options.results.mkdir(parents=True, exist_ok=True)
         for path in found:

@@ -68,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"written: {options.output / report.JSON}, {options.output / report.MARKDOWN}")
     for name in failed:
         print(f"failed: {name}, see {options.output / name / 'log'}", file=sys.stderr)
-    if options.page and any(len(found) < len(budget.seeds) for found in scores.values()):
-        print(f"{options.page}: not written, as not every run has ended", file=sys.stderr)
-        return 1
     if options.page:
+        if any(len(found) < len(budget.seeds) for found in scores.values()):
+            print(f"{options.page}: not written, as not every run has ended", file=sys.stderr)
+            return 1
         page = pages.filled(options.page.read_text(), SECTION, report.markdown(result))
         options.page.write_text(page)
     return int(bool(failed))

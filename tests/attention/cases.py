@@ -94,6 +94,16 @@ def values_and_gradients(
     return [output.detach(), *torch.autograd.grad(output, tensors, grad)], grad
 
 
+def formula_in_float64(
+    tensors: Sequence[Tensor], scale: float, grad: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The output and the gradient of every input, and the inputs in float64."""
+    doubles = [t.detach().cpu().double().requires_grad_() for t in tensors]
+    output = reference.whitened_attention(*doubles, scale=scale)
+    gradients = torch.autograd.grad(output, doubles, grad.cpu().double())
+    return [output.detach(), *gradients], doubles
+
+
 def assert_matches_formula(
     op: Callable[..., Tensor],
     tensors: Sequence[Tensor],
@@ -105,10 +115,7 @@ def assert_matches_formula(
     """Output and gradients against the formula in float64 on the same numbers: the relative L2
     error of each is within ``bound`` of its type."""
     actual, grad = values_and_gradients(op, tensors, grad_layout)
-    doubles = [t.detach().cpu().double().requires_grad_() for t in tensors]
-    output = reference.whitened_attention(*doubles, scale=scale)
-    gradients = torch.autograd.grad(output, doubles, grad.cpu().double())
-    expected = [output.detach(), *gradients]
+    expected, doubles = formula_in_float64(tensors, scale, grad)
     sources = (tensors[3], *tensors)
     for name, got, want, source in zip(("output", *NAMES), actual, expected, sources, strict=True):
         assert got.dtype == source.dtype, name

@@ -21,6 +21,7 @@ from .cases import (
     LAYOUTS,
     Shape,
     assert_matches_formula,
+    formula_in_float64,
     inputs,
     relative_error,
     values_and_gradients,
@@ -86,9 +87,7 @@ def test_means_of_a_thousand_cost_no_more_than_in_the_formula(scale):
     errors = []
     for call in (scrn_ops.whitened_attention, reference.whitened_attention):
         actual, grad = values_and_gradients(partial(call, scale=scale), tensors)
-        doubles = [t.detach().double().requires_grad_() for t in tensors]
-        output = reference.whitened_attention(*doubles, scale=scale)
-        expected = [output.detach(), *torch.autograd.grad(output, doubles, grad.double())]
+        expected, _ = formula_in_float64(tensors, scale, grad)
         errors.append([relative_error(a, e) for a, e in zip(actual, expected, strict=True)])
     for ours, formula in zip(*errors, strict=True):
         assert ours <= 1.5 * formula

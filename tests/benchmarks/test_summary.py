@@ -172,7 +172,7 @@ def test_a_run_of_what_nobody_can_check_out_is_not_kept(tmp_path, monkeypatch, c
     planted(tmp_path / "run")
     kept = tmp_path / "kept"
     assert readme.main(["--keep", str(tmp_path / "run"), "--results", str(kept)]) == 2
-    assert f"measured on {commit!r}" in capsys.readouterr().err
+    assert f"expected a run of a commit, got {commit!r}" in capsys.readouterr().err
     assert not kept.exists()
 
 

@@ -9,7 +9,6 @@ import torch
 from torch.autograd import gradcheck
 
 import scrn_ops
-from scrn_ops import reference
 
 from ..cases import (
     BF16,
@@ -19,6 +18,7 @@ from ..cases import (
     NAMES,
     Shape,
     assert_matches_formula,
+    formula_in_float64,
     inputs,
     relative_error,
     scale_of,
@@ -80,9 +80,7 @@ def assert_as_good_as_rounding(op, tensors, scale, slack=1.25):
     """The error against float64 is that which half-type operands bring, give or take."""
     dtype = tensors[3].dtype
     actual, grad = values_and_gradients(op, tensors)
-    doubles = [t.detach().cpu().double().requires_grad_() for t in tensors]
-    output = reference.whitened_attention(*doubles, scale=scale)
-    expected = [output.detach(), *torch.autograd.grad(output, doubles, grad.cpu().double())]
+    expected, doubles = formula_in_float64(tensors, scale, grad)
     rounded = rounded_attention(tensors, grad, scale, dtype)
     for name, got, want, simulated in zip(
         ("output", *NAMES), actual, expected, rounded, strict=True
