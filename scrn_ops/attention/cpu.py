@@ -1,25 +1,30 @@
-"""The attention on the CPU: matrix products into one reused buffer of scores.
+"""The attention on the CPU: matrix products by way of scores for some of the queries at a time.
 
-Scores are made for as many queries at a time as the buffer has rows, turned into probabilities
-in place, and multiplied with the values. Larger buffers make better matrix products, smaller ones
-use less memory; beyond some millions of scores the products gain nothing.
+The scores are turned into probabilities and multiplied with the values. Of more queries at a time
+they make better products, of fewer they use less memory; beyond some millions of scores the
+products gain nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from .checks import compute_dtype
-from .chunks import chunks
+from .chunks import Part, parts
 from .layout import empty_gradient, empty_output
+from .products import product, takes_onednn
 
 CHUNK_SCORES = 1 << 22
+FEW_SCORES = 1 << 16
 # Beyond this they are computed again for the backward.
 KEPT_BYTES = 256 << 20
-# Torch's flash attention needs no memory for scores. Up to this width it is as fast as two matrix
-# products and a softmax, or faster, from as many scores of an image on as leave the caches.
-FLASH_WIDTH = 256
+# Torch's flash attention needs no memory for scores. Up to these widths (the second beside oneDNN's
+# products) it is as fast as two matrix products and a softmax, or faster, from as many scores of an
+# image on as leave the caches.
+FLASH_WIDTH, FLASH_WIDTH_ONEDNN = 256, 128
 FLASH_SCORES = 1 << 21
 
 
@@ -38,7 +43,7 @@ def forward(
     # Scaled first, as in the formula: then the products overflow nowhere that its do not.
     q = centred(query, dtype, scale)
     k, v = centred(key, dtype), value.to(dtype)
-    shared = unary.to(dtype).softmax(dim=1).unsqueeze(1) @ v
+    shared = torch.bmm(unary.to(dtype).softmax(dim=1).unsqueeze(1), v)
     output = empty_output(value, query.shape[1])
     if not keep and _flash_fits(q, k, v):
         pairwise = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
@@ -48,16 +53,13 @@ def forward(
         done = pairwise.dtype == output.dtype and pairwise.stride() == output.stride()
         output = pairwise if done else output.copy_(pairwise)
         return output, shared.squeeze(1), value.new_empty(0, dtype=dtype)
-    batch, n, m = q.shape[0], q.shape[1], k.shape[1]
-    probabilities = q.new_empty((batch, n, m) if keep else 0)
-    for part, buffers in chunks(batch, n, m, CHUNK_SCORES, 0 if keep else 1, q):
+    probabilities = q.new_empty((*q.shape[:2], k.shape[1]) if keep else 0)
+    for part in _parts(q, v, 2 if keep else 1):
         images, _ = part
-        scores = probabilities[part] if keep else buffers[0]
-        _softmax_scores(q[part], k[images], scores)
-        if dtype == value.dtype:
-            torch.baddbmm(shared[images], scores, v[images], out=output[part])
-        else:
-            output[part] = torch.baddbmm(shared[images], scores, v[images])
+        scores = product(q[part], k[images].transpose(1, 2))
+        p = torch.softmax(scores, dim=2, out=probabilities[part] if keep else scores)
+        product(p, v[images], shared[images], out=output[part])
+        del scores, p
     return output, shared.squeeze(1), probabilities
 
 
@@ -83,12 +85,12 @@ def backward(
     weights = unary.to(dtype).softmax(dim=1)
     if need_unary:
         # The mean of value . total under the weights is the shared term's product with it.
-        slopes = (v @ total.unsqueeze(2)).squeeze(2) - (shared * total).sum(dim=1, keepdim=True)
+        slopes = torch.bmm(v, total.unsqueeze(2)).squeeze(2)
+        slopes -= (shared * total).sum(dim=1, keepdim=True)
         gradients[2].copy_(weights * slopes)
     if not (need_query or need_key or need_value):
         return gradients
     q, k = centred(query, dtype, scale), centred(key, dtype)
-    batch, n, m = q.shape[0], q.shape[1], k.shape[1]
     # The results themselves, where they are of the type that is computed in.
     sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
     grad_q, grad_k, grad_v = (sums[i] if needs[i] else None for i in (0, 1, 3))
@@ -97,34 +99,43 @@ def backward(
     kept = probabilities.dim() == 3
     if kept and grad_v is not None:
         grad_v.baddbmm_(probabilities.transpose(1, 2), u)
-    # Beside kept probabilities there is a buffer of half their size, without them there are two
-    # buffers of a quarter each: never more than half of what the formula holds.
-    limit = min(CHUNK_SCORES, -(-batch * n * m // (2 if kept else 4)))
-    for part, (slopes, *rest) in chunks(batch, n, m, limit, 1 if kept else 2, q):
+    # Beside kept probabilities there are slopes of half their size, without them both are made of
+    # a quarter each: never more than half of what the formula holds.
+    for part in _parts(q, v, 2 if kept else 4):
         images, rows = part
         if kept:
             p = probabilities[part]
         else:
-            (p,) = rest
-            _softmax_scores(q[part], k[images], p)
+            p = product(q[part], k[images].transpose(1, 2))
+            torch.softmax(p, dim=2, out=p)
             if grad_v is not None:
                 grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
         if grad_q is None and grad_k is None:
             continue
-        torch.bmm(u[part], v[images].transpose(1, 2), out=slopes)
+        slopes = product(u[part], v[images].transpose(1, 2))
         torch.ops.aten._softmax_backward_data.out(slopes, p, 2, dtype, grad_input=slopes)
         if grad_q is not None:
-            torch.bmm(slopes, k[images], out=grad_q[part])
+            product(slopes, k[images], out=grad_q[part])
         if grad_k is not None:
             # With beta = 0 what was there is not read.
             beta = 0 if rows.start == 0 else 1
             grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], beta=beta)
+        del slopes, p
     if grad_q is not None:
         centred(grad_q, dtype, scale, out=grad_q)
     for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):
         if need and gradient is not total_gradient and gradient.dim() == 3:
             gradient.copy_(total_gradient)
     return gradients
+
+
+def _parts(q: Tensor, v: Tensor, share: int) -> Iterator[Part]:
+    """Slices of images and queries with at most that share of all scores, unless those are few."""
+    (batch, n, width), (_, m, channels) = q.shape, v.shape
+    limit = min(CHUNK_SCORES, max(FEW_SCORES, -(-batch * n * m // share)))
+    if takes_onednn(n * m * min(width, channels), q.dtype):
+        limit = min(limit, n * m)  # it takes one image at a time
+    return parts(batch, n, m, limit)
 
 
 def centred(
@@ -142,7 +153,12 @@ def centred(
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether torch's flash attention takes the shape, gains by it, and neither a score nor a sum
     of values can overflow: it makes zeros of a row that has a NaN, and divides by the sum last."""
-    if not q.shape[2] == v.shape[2] <= FLASH_WIDTH or q.shape[0] == 0:
+    width = (
+        FLASH_WIDTH_ONEDNN
+        if takes_onednn(FLASH_SCORES * FLASH_WIDTH_ONEDNN, v.dtype)
+        else FLASH_WIDTH
+    )
+    if not q.shape[2] == v.shape[2] <= width or q.shape[0] == 0:
         return False
     if q.shape[1] * k.shape[1] < FLASH_SCORES:
         return False
@@ -150,8 +166,3 @@ def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     limit = torch.finfo(v.dtype).max / 4
     # Written so that a NaN fits nowhere.
     return size_q * size_k < limit and size_v * v.shape[1] < limit
-
-
-def _softmax_scores(q: Tensor, k: Tensor, out: Tensor) -> None:
-    torch.bmm(q, k.transpose(1, 2), out=out)
-    torch.softmax(out, dim=2, out=out)

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import scrn_ops
 from scrn_ops import reference
-from scrn_ops.attention import cpu
+from scrn_ops.attention import cpu, products
 
 from .cases import (
     BF16,
@@ -49,6 +49,7 @@ def chunks(request, monkeypatch):
     """All scores at once, or a few rows of a single image at a time."""
     if request.param == "chunked":
         monkeypatch.setattr(cpu, "CHUNK_SCORES", 100)
+        monkeypatch.setattr(cpu, "FEW_SCORES", 0)
 
 
 @pytest.fixture(params=["kept", "recomputed"])
@@ -57,7 +58,30 @@ def probabilities(request, monkeypatch):
         monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
 
 
-@pytest.mark.usefixtures("chunks", "probabilities")
+@pytest.fixture(params=["bmm", "onednn"])
+def products_by(request, monkeypatch):
+    """The products of every size, on every processor."""
+    if request.param == "onednn" and not torch.backends.mkldnn.is_available():
+        pytest.skip("torch without oneDNN")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    least = 0 if request.param == "onednn" else 1 << 62
+    monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", least)
+    return request.param
+
+
+@pytest.fixture
+def onednn_calls(monkeypatch):
+    calls, original = [], products._by_onednn
+
+    def spy(*args):
+        calls.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(products, "_by_onednn", spy)
+    return calls
+
+
+@pytest.mark.usefixtures("chunks", "probabilities", "products_by")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_against_the_formula(shape, dtype):
@@ -65,7 +89,7 @@ def test_against_the_formula(shape, dtype):
     assert_matches_formula(op, inputs(shape, dtype, "cpu"), 0.7, bound=bound)
 
 
-@pytest.mark.usefixtures("probabilities")
+@pytest.mark.usefixtures("probabilities", "products_by")
 @pytest.mark.parametrize("scale", [0.3, 1.3])
 @pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("dtype", [F32, F64, BF16], ids=str)
@@ -133,12 +157,34 @@ def test_flash_from_two_million_scores_on(n, flash_calls):
     assert len(flash_calls) == (n * 1449 >= 1 << 21)
 
 
+@pytest.mark.usefixtures("products_by")
 @pytest.mark.parametrize("grad_layout", LAYOUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout, grad_layout):
     tensors = inputs(Shape(2, 19, 23, 16, 40), F32, "cpu", layout=layout)
     op = partial(scrn_ops.whitened_attention, scale=0.7)
     assert_matches_formula(op, tensors, 0.7, grad_layout=grad_layout, bound=bound)
+
+
+@pytest.mark.usefixtures("products_by")
+def test_one_row_for_all(onednn_calls):
+    """Strides of zero along M, as of a value that was expanded there."""
+    query, key, unary, value = inputs(Shape(1, 19, 23, 16, 40), F32, "cpu")
+    tensors = [query, key, unary, value.detach()[:, :1].expand(-1, 23, -1).requires_grad_()]
+    assert_matches_formula(scrn_ops.whitened_attention, tensors, 1.0, bound=bound)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+@pytest.mark.parametrize("n", [1023, 1024])
+def test_onednn_from_thirty_million_multiplications_on(n, dtype, onednn_calls, monkeypatch):
+    shape = Shape(1, n, 1024, 32, 48)
+    for capability in ("AVX512", "AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
+        onednn_calls.clear()
+        scrn_ops.whitened_attention(*(t.detach() for t in inputs(shape, dtype, "cpu")))
+        taken = capability == "AVX512" and dtype == F32 and torch.backends.mkldnn.is_available()
+        # The scores are of n x 1024 x 32 multiplications, the output of half as many again.
+        assert len(onednn_calls) == taken * (1 + (n == 1024))
 
 
 @pytest.mark.parametrize("dtype", [F64, F16, BF16], ids=str)
@@ -148,7 +194,7 @@ def test_embeddings_in_float32(dtype):
     assert_matches_formula(op, tensors, 0.7, bound=lambda d: bound(d) + 2 * bound(dtype))
 
 
-@pytest.mark.usefixtures("inference_by")
+@pytest.mark.usefixtures("inference_by", "products_by")
 @pytest.mark.parametrize("name", range(4))
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
 @pytest.mark.parametrize("width", [24, 16])
@@ -167,7 +213,7 @@ def test_not_finite(name, value, width):
         assert not got[1].isnan().any()
 
 
-@pytest.mark.usefixtures("probabilities", "inference_by")
+@pytest.mark.usefixtures("probabilities", "inference_by", "products_by")
 @pytest.mark.parametrize("width", [24, 16])
 @pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
 @pytest.mark.parametrize(
