@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import mechanical
 from .mutation import ROOT, Mutation, digest, plant
-from .suite import Equivalent, Stage, Stillborn, Suite
+from .suite import CannotDecide, Equivalent, Stage, Stillborn, Suite
 
 FOLDER = ROOT / "build" / "planted_bugs"
 
@@ -26,10 +26,6 @@ COUNTED = (KILLED, SURVIVED)
 
 PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 TESTS_FAILED = 1
-
-
-class CannotDecide(RuntimeError):  # noqa: N818
-    """The tests neither passed nor failed, or fail without a mistake; the message says how."""
 
 
 @dataclass(frozen=True)

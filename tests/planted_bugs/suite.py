@@ -17,8 +17,13 @@ class Equivalent(Exception):  # noqa: N818
     """The compiled code is the same: there is no mistake."""
 
 
-# Environment variables for the tests, from the tree that has the mistake. May raise Stillborn or
-# Equivalent.
+class CannotDecide(RuntimeError):  # noqa: N818
+    """The tests neither passed nor failed, or fail without a mistake, or cannot run; the message
+    says how."""
+
+
+# Environment variables for the tests, from the tree that has the mistake. May raise Stillborn,
+# Equivalent or CannotDecide.
 Prepare = Callable[[Path], Mapping[str, str]]
 
 

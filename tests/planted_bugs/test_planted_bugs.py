@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cuda_on_cpu import build
+from tests.cuda_on_cpu import build, test_work
+from tests.planted_bugs import cuda, mechanical, mutation, report
 from tests.planted_bugs import driver as driver_module
-from tests.planted_bugs import mechanical, mutation, report
-from tests.planted_bugs.driver import CannotDecide, Driver, Outcome
+from tests.planted_bugs.driver import Driver, Outcome
 from tests.planted_bugs.mutation import DoesNotApply, Mutation
-from tests.planted_bugs.suite import Equivalent, Stage, Stillborn, Suite
+from tests.planted_bugs.suite import CannotDecide, Equivalent, Stage, Stillborn, Suite
 from tests.planted_bugs.suites import SUITES
 
 NUMBERS = '''
@@ -152,6 +152,14 @@ def test_tests_that_cannot_run(toy: Path) -> None:
     (toy / "checks" / "test_numbers.py").write_text("import nowhere\n")
     with pytest.raises(CannotDecide, match="exit status 2"):
         run(toy, suite_of(toy, FIRST))
+
+
+def test_work_on_record_of_another_compiler(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests that compare with it would skip, as if they had noticed nothing."""
+    monkeypatch.setattr(test_work, "compiler", lambda: "g++ 99")
+    (stage,) = (each for each in cuda.stages(SUITES["cuda"].chosen[0]) if each.name == "work")
+    with pytest.raises(CannotDecide, match=r"this is g\+\+ 99: .*test_work"):
+        stage.prepare(toy)
 
 
 def test_an_endless_loop_is_noticed(toy: Path) -> None:
