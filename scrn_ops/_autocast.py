@@ -14,8 +14,14 @@ from torch import Tensor
 
 from ._checks import AUTOCAST_DEVICES, autocast_features
 
-# Which arguments of the operator are features.
-_FEATURES = {"offset_sample": (0,), "semantic_refine": (0, 3), "whitened_attention": (3,)}
+# Which arguments of the operator are features. The attention's backward is here for the products
+# that it consists of, which must not be cast.
+_FEATURES = {
+    "offset_sample": (0,),
+    "semantic_refine": (0, 3),
+    "whitened_attention": (3,),
+    "whitened_attention_backward": (),
+}
 
 _library = torch.library.Library("scrn_ops", "IMPL")
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from .checks import compute_dtype
 from .chunks import Part, parts
 from .layout import empty_gradient, empty_output
-from .products import product, takes_onednn
+from .products import has_onednn, product, takes_onednn
 
 CHUNK_SCORES = 1 << 22
+# So few are not divided: it would save no memory to speak of, and cost calls.
 FEW_SCORES = 1 << 16
 # Beyond this they are computed again for the backward.
 KEPT_BYTES = 256 << 20
@@ -100,7 +101,7 @@ def backward(
     if kept and grad_v is not None:
         grad_v.baddbmm_(probabilities.transpose(1, 2), u)
     # Beside kept probabilities there are slopes of half their size, without them both are made of
-    # a quarter each: never more than half of what the formula holds.
+    # a quarter each: unless scores are few, never more than half of what the formula holds.
     for part in _parts(q, v, 2 if kept else 4):
         images, rows = part
         if kept:
@@ -153,11 +154,7 @@ def centred(
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether torch's flash attention takes the shape, gains by it, and neither a score nor a sum
     of values can overflow: it makes zeros of a row that has a NaN, and divides by the sum last."""
-    width = (
-        FLASH_WIDTH_ONEDNN
-        if takes_onednn(FLASH_SCORES * FLASH_WIDTH_ONEDNN, v.dtype)
-        else FLASH_WIDTH
-    )
+    width = FLASH_WIDTH_ONEDNN if has_onednn(v.dtype) else FLASH_WIDTH
     if not q.shape[2] == v.shape[2] <= width or q.shape[0] == 0:
         return False
     if q.shape[1] * k.shape[1] < FLASH_SCORES:

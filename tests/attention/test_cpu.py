@@ -61,9 +61,7 @@ def probabilities(request, monkeypatch):
 @pytest.fixture(params=["bmm", "onednn"])
 def products_by(request, monkeypatch):
     """The products of every size, on every processor."""
-    if request.param == "onednn" and not torch.backends.mkldnn.is_available():
-        pytest.skip("torch without oneDNN")
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(products, "_outruns_mkl", lambda: True)
     least = 0 if request.param == "onednn" else 1 << 62
     monkeypatch.setattr(products, "ONEDNN_MULTIPLICATIONS", least)
     return request.param
@@ -166,25 +164,63 @@ def test_layouts(layout, grad_layout):
     assert_matches_formula(op, tensors, 0.7, grad_layout=grad_layout, bound=bound)
 
 
-@pytest.mark.usefixtures("products_by")
-def test_one_row_for_all(onednn_calls):
-    """Strides of zero along M, as of a value that was expanded there."""
-    query, key, unary, value = inputs(Shape(1, 19, 23, 16, 40), F32, "cpu")
-    tensors = [query, key, unary, value.detach()[:, :1].expand(-1, 23, -1).requires_grad_()]
-    assert_matches_formula(scrn_ops.whitened_attention, tensors, 1.0, bound=bound)
+@pytest.mark.parametrize("kind", ["expanded", "half_of_wider_rows", "overlapping"])
+def test_values_that_are_not_packed(kind, products_by, monkeypatch):
+    """oneDNN refuses weights that overlap, and is slow beyond measure with rows that are apart."""
+    packed, original = [], torch.ops.mkldnn._linear_pointwise
+
+    def spy(a, weight, *rest):
+        packed.append(weight.is_contiguous() or weight.t().is_contiguous())
+        return original(a, weight, *rest)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", spy)
+    query, key, unary, value = inputs(Shape(1, 19, 23, 16, 80), F32, "cpu")
+    value = value.detach()
+    value = {
+        "expanded": value[:, :1].expand(-1, 23, -1),
+        "half_of_wider_rows": value.chunk(2, 2)[1],
+        "overlapping": value.flatten(1).unfold(1, 40, 1)[:, :23],
+    }[kind].requires_grad_()
+    assert_matches_formula(
+        scrn_ops.whitened_attention, [query, key, unary, value], 1.0, bound=bound
+    )
+    assert all(packed)
+    assert bool(packed) == (products_by == "onednn")
 
 
+@pytest.mark.parametrize("outruns", [True, False])
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @pytest.mark.parametrize("n", [1023, 1024])
-def test_onednn_from_thirty_million_multiplications_on(n, dtype, onednn_calls, monkeypatch):
-    shape = Shape(1, n, 1024, 32, 48)
-    for capability in ("AVX512", "AVX2"):
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
-        onednn_calls.clear()
-        scrn_ops.whitened_attention(*(t.detach() for t in inputs(shape, dtype, "cpu")))
-        taken = capability == "AVX512" and dtype == F32 and torch.backends.mkldnn.is_available()
-        # The scores are of n x 1024 x 32 multiplications, the output of half as many again.
-        assert len(onednn_calls) == taken * (1 + (n == 1024))
+def test_onednn_from_thirty_million_multiplications_on(
+    n, dtype, outruns, onednn_calls, monkeypatch
+):
+    monkeypatch.setattr(products, "_outruns_mkl", lambda: outruns)
+    # The scores are of n x 1024 x 32 multiplications, the output of half as many again.
+    tensors = [t.detach() for t in inputs(Shape(1, n, 1024, 32, 48), dtype, "cpu")]
+    scrn_ops.whitened_attention(*tensors)
+    taken = outruns and dtype == F32
+    assert len(onednn_calls) == taken * (1 + (n == 1024))
+    onednn_calls.clear()
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    scrn_ops.whitened_attention(*tensors)
+    assert not onednn_calls
+
+
+def test_products_of_every_image_and_of_the_backward(onednn_calls, monkeypatch):
+    monkeypatch.setattr(products, "_outruns_mkl", lambda: True)
+    values_and_gradients(
+        scrn_ops.whitened_attention, inputs(Shape(4, 600, 600, 96, 96), F32, "cpu")
+    )
+    assert len(onednn_calls) == 4 * 4
+
+
+@pytest.mark.parametrize("outruns", [True, False])
+@pytest.mark.parametrize("width", [128, 129, 256, 257])
+def test_flash_up_to_a_width(width, outruns, flash_calls, monkeypatch):
+    monkeypatch.setattr(products, "_outruns_mkl", lambda: outruns)
+    tensors = [t.detach() for t in inputs(Shape(1, 1449, 1449, width, width), F32, "cpu")]
+    scrn_ops.whitened_attention(*tensors)
+    assert len(flash_calls) == (width <= (128 if outruns else 256))
 
 
 @pytest.mark.parametrize("dtype", [F64, F16, BF16], ids=str)

@@ -11,14 +11,20 @@ import torch
 from benchmarks.attention_cpu import gradients, inputs
 from benchmarks.memory import peak_bytes
 from scrn_ops import reference, whitened_attention
+from scrn_ops.attention import cpu
 
 
-@pytest.mark.parametrize("shape", [(1024, 32, 32), (920, 48, 16)])
-def test_half_of_the_scores(shape):
-    """One buffer of N x M numbers forward and one and a half with the backward; the formula has
-    two and three."""
-    tensors = inputs(shape)
-    scores = shape[0] ** 2 * 4
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("batch", "n", "width"), [(1, 1024, 32), (1, 400, 4), (3, 700, 16)])
+def test_half_of_the_scores(batch, n, width, kept, monkeypatch):
+    """N x M numbers forward and half as many again with the backward; the formula has two and
+    three times as many."""
+    if not kept:
+        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+    tensors = [
+        t.detach().repeat_interleave(batch, 0).requires_grad_() for t in inputs((n, width, width))
+    ]
+    scores = batch * n**2 * 4
     rest = 6 * sum(tensor.numel() for tensor in tensors) * 4
     peaks = {}
     for name, op in (("ours", whitened_attention), ("formula", reference.whitened_attention)):
@@ -28,7 +34,14 @@ def test_half_of_the_scores(shape):
     assert peaks["formula"][0] >= 2 * scores
     assert peaks["formula"][1] >= 3 * scores
     assert peaks["ours"][0] <= scores + rest
-    assert peaks["ours"][1] <= 1.5 * scores + rest
+    assert peaks["ours"][1] <= (1.5 if kept else 1) * scores + rest
+
+
+def test_few_scores_are_not_divided():
+    """Two buffers of at most 256 KiB each."""
+    tensors = inputs((256, 16, 16))
+    rest = 6 * sum(tensor.numel() for tensor in tensors) * 4
+    assert peak_bytes(lambda: gradients(whitened_attention, tensors), "cpu") <= (512 << 10) + rest
 
 
 @pytest.mark.slow

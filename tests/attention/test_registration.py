@@ -166,6 +166,20 @@ def test_the_operator_and_the_function_under_autocast():
 
 
 @pytest.mark.parametrize("keep", [True, False])
+def test_gradients_taken_under_autocast(keep, monkeypatch):
+    """The context must not reach the products of the backward."""
+    if not keep:
+        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+    tensors = inputs(SHAPE, F32, "cpu")
+    with torch.autocast("cpu", dtype=BF16):
+        output = scrn_ops.whitened_attention(*tensors)
+        inside = torch.autograd.grad(output.float().sum(), tensors, retain_graph=True)
+    outside = torch.autograd.grad(output.float().sum(), tensors)
+    for got, want in zip(inside, outside, strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("keep", [True, False])
 def test_torch_func(keep, monkeypatch):
     """vmap over all and over some arguments; grad, vjp, and gradients of a batch."""
     if not keep:
