@@ -22,9 +22,9 @@ CHUNK_SCORES = 1 << 22
 FEW_SCORES = 1 << 16
 # Beyond this they are computed again for the backward.
 KEPT_BYTES = 256 << 20
-# Torch's flash attention needs no memory for scores. Up to these widths (the second beside oneDNN's
-# products) it is as fast as two matrix products and a softmax, or faster, from as many scores of an
-# image on as leave the caches.
+# Torch's flash attention needs no memory for scores. Up to this width, or the second one beside
+# oneDNN's products, it is as fast as two matrix products and a softmax, or faster, from as many
+# scores of an image on as leave the caches.
 FLASH_WIDTH, FLASH_WIDTH_ONEDNN = 256, 128
 FLASH_SCORES = 1 << 21
 
@@ -60,7 +60,7 @@ def forward(
         scores = product(q[part], k[images].transpose(1, 2))
         p = torch.softmax(scores, dim=2, out=probabilities[part] if keep else scores)
         product(p, v[images], shared[images], out=output[part])
-        del scores, p
+        del scores, p  # before the next part's are made
     return output, shared.squeeze(1), probabilities
 
 
@@ -121,7 +121,7 @@ def backward(
             # With beta = 0 what was there is not read.
             beta = 0 if rows.start == 0 else 1
             grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], beta=beta)
-        del slopes, p
+        del slopes, p  # before the next part's are made
     if grad_q is not None:
         centred(grad_q, dtype, scale, out=grad_q)
     for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):

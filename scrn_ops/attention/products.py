@@ -51,5 +51,6 @@ def _outruns_mkl() -> bool:
 def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     weight = b.t()
     if not (weight.is_contiguous() or b.is_contiguous()):
-        weight = weight.contiguous()  # of others it multiplies one number at a time
+        # It refuses those that overlap, and multiplies by others one number at a time.
+        weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(a, weight, bias, "none", [], "")
