@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .cases import LAYOUTS, Case
@@ -51,6 +52,11 @@ class Judgement:
         if self.bar.moonshot is not None and self.speedup >= self.bar.moonshot:
             return "met, stretch too"
         return "met" if self.speedup >= self.bar.required else "MISSED"
+
+
+def speedup_text(speedup: float | None) -> str:
+    """Rounded down: what missed a bar must not read as if it had met it."""
+    return "" if speedup is None else f"x{math.floor(10 * speedup) / 10:.1f}"
 
 
 def judge(results: Results) -> list[Judgement]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import environment, peers
+from .bars import speedup_text
 from .cases import AnyCase
 from .derived import H200_BYTES_PER_SECOND, Derived
 from .document import Document
@@ -125,7 +126,7 @@ def _bars(bars: Sequence[dict[str, Any]]) -> Iterator[str]:
                 "x".join(map(str, bar["size"])),
                 f"x{bar['required']:g}",
                 "" if bar["moonshot"] is None else f"x{bar['moonshot']:g}",
-                "" if bar["speedup"] is None else f"x{bar['speedup']:.1f}",
+                speedup_text(bar["speedup"]),
                 bar["verdict"],
                 add + aim,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from .bars import THREADS, Judgement
+from .bars import THREADS, Judgement, speedup_text
 from .cases import LAYOUTS, AnyCase
 from .ops import FLOOR, OURS
 from .results import Results
@@ -115,7 +115,7 @@ def print_bars(console: Console, judgements: list[Judgement]) -> None:
             "x".join(map(str, each.case.size)),
             f"x{bar.required:g}",
             "" if bar.moonshot is None else f"x{bar.moonshot:g}",
-            "" if each.speedup is None else f"x{each.speedup:.1f}",
+            speedup_text(each.speedup),
             f"[{'green' if met else 'red'}]{each.verdict}[/]",
             aim,
         )

@@ -144,6 +144,11 @@ def test_bars_by_hand():
         assert verdicts[key].additions == pytest.approx(additions)
 
 
+@pytest.mark.parametrize(("speedup", "text"), [(8.99, "x8.9"), (9.0, "x9.0"), (None, "")])
+def test_a_bar_that_was_missed_by_a_hair_reads_as_missed(speedup, text):
+    assert bars.speedup_text(speedup) == text
+
+
 def test_bars_are_those_asked_for():
     asked = {
         (bar.direction, bar.layout, len(bar.layouts)): (bar.required, bar.moonshot, bar.aim)
