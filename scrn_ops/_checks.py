@@ -37,32 +37,29 @@ def check_number(name: str, number: object) -> None:
 
 
 def check_aggregate_offsets(offset: Tensor, mask: Tensor) -> None:
-    _check_map("offset", offset)
-    _check_offset_and_mask(offset, mask)
+    _check_offset_and_mask(offset, _check_map("offset", offset), mask)
 
 
 def check_offset_sample(input: Tensor, offset: Tensor) -> None:
     _check_map("input", input)
-    _check_map("offset", offset)
-    _check_channels("offset", offset, 2)
+    _check_channels("offset", _check_map("offset", offset), 2)
     check_companion("offset", offset, "input", input)
     check_coordinate_dtype("offset", offset, "input", input)
 
 
 def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor | None) -> None:
-    _check_map("low", low)
-    _check_map("offset", offset)
-    _check_offset_and_mask(offset, mask)
+    shape, size = _check_map("low", low), _check_map("offset", offset)
+    _check_offset_and_mask(offset, size, mask)
     check_companion("offset", offset, "low", low)
     check_coordinate_dtype("offset", offset, "low", low)
     check_coordinate_dtype("mask", mask, "low", low)
-    _check_upsampled(low, "offset", offset)
+    _check_upsampled(shape, "offset", size)
     if skip is not None:
-        _check_map("skip", skip)
-        if skip.shape[1] != low.shape[1]:
-            raise ValueError(f"skip: expected low's {low.shape[1]} channels, got {skip.shape[1]}")
+        skip_shape = _check_map("skip", skip)
+        if skip_shape[1] != shape[1]:
+            raise ValueError(f"skip: expected low's {shape[1]} channels, got {skip_shape[1]}")
         check_companion("skip", skip, "low", low)
-        _check_same_size("skip", skip, "offset", offset)
+        _check_same_size("skip", skip_shape, "offset", size)
         _check_same_dtype("skip", skip, "low", low)
 
 
@@ -77,8 +74,8 @@ def check_map_channels(name: str, map: Tensor, channels: int, conv: nn.Module) -
     """Of a module's input, which ``conv`` takes."""
     check_dense(name, map)
     if map.dim() != 4 or map.shape[1] != channels:
-        raise ValueError(f"{name}: expected [B, {channels}, H, W], got {_shape(map)}")
-    _check_not_empty(name, map)
+        raise ValueError(f"{name}: expected [B, {channels}, H, W], got {list(map.shape)}")
+    _check_not_empty(name, map.shape)
     # None of what users put in a convolution's place, for example several modules in a row.
     weight = getattr(conv, "weight", None)
     # The map's device, since weights may be kept elsewhere until they are used.
@@ -91,7 +88,7 @@ def check_low_and_high(low: Tensor, high: Tensor) -> None:
     """Of a module's two inputs, each of which was checked."""
     check_companion("high", high, "low", low)
     _check_same_dtype("high", high, "low", low)
-    _check_upsampled(low, "high", high)
+    _check_upsampled(low.shape, "high", high.shape)
 
 
 def check_gradient(
@@ -102,7 +99,7 @@ def check_gradient(
     if grad.dim() != len(shape) or any(
         got != expected for got, expected in zip(grad.shape, shape, strict=True)
     ):
-        raise ValueError(f"{name}: expected {list(shape)}, got {_shape(grad)}")
+        raise ValueError(f"{name}: expected {list(shape)}, got {list(grad.shape)}")
     if grad.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {grad.dtype}")
     if grad.device != device:
@@ -124,8 +121,10 @@ def _cast(dtype: torch.dtype, device: str) -> torch.dtype:
     return dtype
 
 
-def autocast_features(features: Tensor) -> Tensor:
-    dtype = autocast_dtype(features)
+def autocast_features(features: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """``dtype``: that of :func:`autocast_dtype`, where it is known already."""
+    if dtype is None:
+        dtype = autocast_dtype(features)
     # Not `to` alone, which leaves a node in traced graphs even where it does nothing.
     return features if features.dtype == dtype else features.to(dtype)
 
@@ -141,33 +140,35 @@ def check_dense(name: str, tensor: Tensor) -> None:
         raise NotImplementedError(f"{name}: expected a dense tensor, got layout {tensor.layout}")
 
 
-def _check_map(name: str, tensor: Tensor) -> None:
+def _check_map(name: str, tensor: Tensor) -> torch.Size:
+    """The map's shape: to ask a tensor for it costs as much as several comparisons."""
     check_dense(name, tensor)
-    if tensor.dim() != 4:
+    shape = tensor.shape
+    if len(shape) != 4:
         raise ValueError(
-            f"{name}: expected 4 dimensions [B, C, H, W], got {tensor.dim()}: {_shape(tensor)}"
+            f"{name}: expected 4 dimensions [B, C, H, W], got {len(shape)}: {list(shape)}"
         )
-    _check_not_empty(name, tensor)
+    _check_not_empty(name, shape)
+    return shape
 
 
-def _check_not_empty(name: str, tensor: Tensor) -> None:
-    if tensor.shape[2] < 1 or tensor.shape[3] < 1:
-        raise ValueError(
-            f"{name}: expected a height and a width of at least 1, got {_shape(tensor)}"
-        )
+def _check_not_empty(name: str, shape: torch.Size) -> None:
+    if shape[2] < 1 or shape[3] < 1:
+        raise ValueError(f"{name}: expected a height and a width of at least 1, got {list(shape)}")
 
 
-def _check_offset_and_mask(offset: Tensor, mask: Tensor) -> None:
-    _check_channels("offset", offset, 2)
-    _check_map("mask", mask)
-    _check_channels("mask", mask, 9)
+def _check_offset_and_mask(offset: Tensor, size: torch.Size, mask: Tensor) -> None:
+    """``size``: that of ``offset``."""
+    _check_channels("offset", size, 2)
+    shape = _check_map("mask", mask)
+    _check_channels("mask", shape, 9)
     check_companion("mask", mask, "offset", offset)
-    _check_same_size("mask", mask, "offset", offset)
+    _check_same_size("mask", shape, "offset", size)
 
 
-def _check_channels(name: str, tensor: Tensor, channels: int) -> None:
-    if tensor.shape[1] != channels:
-        raise ValueError(f"{name}: expected {channels} channels, got {_shape(tensor)}")
+def _check_channels(name: str, shape: torch.Size, channels: int) -> None:
+    if shape[1] != channels:
+        raise ValueError(f"{name}: expected {channels} channels, got {list(shape)}")
 
 
 def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
@@ -177,21 +178,20 @@ def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -
         )
     if tensor.shape[0] != other.shape[0]:
         raise ValueError(
-            f"{name}: expected {other_name}'s batch of {other.shape[0]}, got {_shape(tensor)}"
+            f"{name}: expected {other_name}'s batch of {other.shape[0]}, got {list(tensor.shape)}"
         )
 
 
-def _check_same_size(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
-    if tensor.shape[2] != other.shape[2] or tensor.shape[3] != other.shape[3]:
+def _check_same_size(name: str, shape: torch.Size, other_name: str, other: torch.Size) -> None:
+    if shape[2] != other[2] or shape[3] != other[3]:
         raise ValueError(
-            f"{name}: expected {other_name}'s size {other.shape[2]}x{other.shape[3]}, "
-            f"got {tensor.shape[2]}x{tensor.shape[3]}"
+            f"{name}: expected {other_name}'s size {other[2]}x{other[3]}, got {shape[2]}x{shape[3]}"
         )
 
 
-def _check_upsampled(low: Tensor, other_name: str, other: Tensor) -> None:
-    h, w = low.shape[2:]
-    height, width = other.shape[2:]
+def _check_upsampled(low: torch.Size, other_name: str, other: torch.Size) -> None:
+    _, _, h, w = low
+    _, _, height, width = other
     if h > height or w > width:
         raise ValueError(
             f"low: expected a map no larger than {other_name}'s {height}x{width}, got {h}x{w}; "
@@ -209,7 +209,3 @@ def check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: T
         raise TypeError(
             f"{name}: expected dtype float32 or {features_name}'s {expected}, got {tensor.dtype}"
         )
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape)

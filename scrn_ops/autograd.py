@@ -44,10 +44,20 @@ def refuse_second_derivative(name: str) -> NoReturn:
 
 def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
     """torch.func can transform a function's autograd, but not an operator's; everything else
-    takes the operator, which costs less to call and is one node of a traced graph."""
+    takes the operator, which costs less to call and is one node of a traced graph. Where nothing
+    is differentiated, its autograd, several microseconds of Python, is left out; but never around
+    somebody's __torch_function__, which may compute what is to be differentiated."""
     if torch._C._are_functorch_transforms_active():
         return function.apply(*args)
-    return operator(*args)
+    if (
+        torch.compiler.is_compiling()
+        or forward_ad._current_level >= 0
+        or torch.overrides.has_torch_function(args)
+        or (torch.is_grad_enabled() and torch._C._any_requires_grad(*args))
+    ):
+        return operator(*args)
+    with torch._C._AutoDispatchBelowAutograd():
+        return operator(*args)
 
 
 def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:

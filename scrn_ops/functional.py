@@ -167,13 +167,14 @@ def semantic_refine(
         )
     _checks.check_semantic_refine(low, offset, mask, skip)
     check_device(low)
+    dtype = _checks.autocast_dtype(low)  # skip's, too, as the checks made sure
     output: Tensor = autograd.apply_operator(
         autograd.SemanticRefine,
         _ops.semantic_refine.default,
-        _checks.autocast_features(low),
+        _checks.autocast_features(low, dtype),
         offset,
         mask,
-        None if skip is None else _checks.autocast_features(skip),
+        None if skip is None else _checks.autocast_features(skip, dtype),
         mask_is_logits,
         align_corners,
     )[0]

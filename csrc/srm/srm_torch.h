@@ -142,7 +142,20 @@ Tensor allocated(const Tensor& like, F&& allocate) {
   }
 }
 
+// As torch decides it in is_contiguous of that format.
+inline bool is_dense(const Tensor& map, bool channels_last) {
+  using Order = std::array<int64_t, 4>;
+  const IntHeaderOnlyArrayRef sizes = map.sizes(), strides = map.strides();
+  int64_t expected = 1;
+  for (const int64_t d : channels_last ? Order{1, 3, 2, 0} : Order{3, 2, 1, 0}) {
+    if (sizes[d] != 1 && strides[d] != expected) return false;
+    expected *= sizes[d];
+  }
+  return true;
+}
+
 inline Tensor dense(const Tensor& map, bool channels_last = false) {
+  if (is_dense(map, channels_last)) return map;  // a call of torch's operator costs a microsecond
   return allocated(map,
                    [&] { return torch::stable::contiguous(map, memory_format(channels_last)); });
 }

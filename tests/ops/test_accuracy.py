@@ -84,6 +84,24 @@ def test_semantic_refine_offsets(kernels, spread, layout):
     check_refine(kernels, Size(1, 12, (32, 40), (64, 80)), F32, False, layout=layout, spread=spread)
 
 
+@pytest.mark.parametrize("low", [(3, 64), (64, 3)], ids=["x", "y"])
+def test_every_distance(kernels, low):
+    """Every pixel as far away as the others of its image: a kernel may look up near cells in
+    another way than far ones, and the first far one is the one to get wrong."""
+    distances = torch.arange(-40.0, 40.0) + 0.25
+    size = Size(len(distances), 2, low, (2 * low[0], 2 * low[1]))
+    inputs = [t.detach() for t in refine_inputs(size, F32, kernels)]
+    _, offset, mask, _ = inputs
+    along, across = (0, 1) if low[1] > low[0] else (1, 0)
+    offset[:, along], offset[:, across] = distances.view(-1, 1, 1).to(offset), 0.25
+    mask.zero_()[:, 4] = 1
+    assert_close(
+        "output",
+        scrn_ops.semantic_refine(*inputs),
+        reference.semantic_refine(*(t.cpu().double() for t in inputs)),
+    )
+
+
 @pytest.mark.parametrize("layout", DENSE_LAYOUTS)
 def test_semantic_refine_without_skip(kernels, layout):
     inputs = refine_inputs(Size(2, 7, (6, 6), (12, 12)), F32, kernels, layout=layout)[:3]

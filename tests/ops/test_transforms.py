@@ -206,3 +206,30 @@ def test_functions_take_the_same_path_as_operators_under_torch_func(device):
     stacked = torch.stack([low, low * 2])
     output = torch.vmap(lambda x: autograd.OffsetSample.apply(x, offset, True))(stacked)
     torch.testing.assert_close(output[1], scrn_ops.offset_sample(low * 2, offset))
+
+
+class _Scaled(torch.overrides.TorchFunctionMode):
+    """Multiplies what the operators return by a tensor that is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.ones((), requires_grad=True)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if not str(function).startswith("scrn_ops."):
+            return result
+        return (
+            (result[0] * self.factor, *result[1:])
+            if type(result) is tuple
+            else result * self.factor
+        )
+
+
+def test_what_others_do_around_an_operator_is_differentiated(device):
+    """An operator none of whose inputs needs a gradient leaves autograd out, but not for them."""
+    for op, args in functions(*detached_inputs(device)):
+        with _Scaled() as mode:
+            output = op(*args)
+        (gradient,) = torch.autograd.grad(output.sum(), mode.factor)
+        torch.testing.assert_close(gradient, op(*args).sum().cpu())

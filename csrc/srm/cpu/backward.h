@@ -77,12 +77,6 @@ SCRN_INLINE void load_slab(bool channels_last, const S* image, int64_t pixels, i
   }
 }
 
-// Into the L2 cache, while something else is computed.
-SCRN_INLINE void prefetch(const void* from, int64_t bytes) {
-  const char* first = static_cast<const char*>(from);
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(first + i, 0, 2);
-}
-
 // What load_slab will read of `count` pixels from `begin` on.
 template <typename S>
 SCRN_INLINE void prefetch_slab(bool channels_last, const S* image, int64_t pixels,

@@ -15,9 +15,35 @@ struct VecTaps {
   Value<A> slope[3];
 };
 
-// upsample_taps of taps.h, its part that depends on the cell alone read from the table.
+// What the table of an upsampled axis says of a cell.
 template <typename A>
-SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, Value<A> offset) {
+struct CellEntry {
+  Index<A> first;
+  Value<A> left, right;
+};
+
+// With small offsets, that is nearly always, all of `index` is near `expected`, the index of a
+// cell of the map.
+template <typename A>
+SCRN_INLINE CellEntry<A> look_up(const AxisTable& table, Index<A> index, int64_t expected) {
+  const A* left = static_cast<const A*>(table.left);
+  const A* right = static_cast<const A*>(table.right);
+  if constexpr (kSelects<A>) {
+    static_assert(2 * kLanes<A> <= kTablePadding);
+    const int64_t start = expected - kLanes<A>;
+    if (__builtin_expect(in_two_registers(index, start), 1)) {
+      const Index<A> at = index - static_cast<typename Vec<A>::Int>(start);
+      return {select(table.first + start, at), select(left + start, at), select(right + start, at)};
+    }
+  }
+  return {gather(table.first, index), gather(left, index), gather(right, index)};
+}
+
+// upsample_taps of taps.h, its part that depends on the cell alone read from the table. `middle`
+// is the index in the middle of the register.
+template <typename A>
+SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, int64_t middle,
+                                     Value<A> offset) {
   const Value<A> zero = {}, one = broadcast<A>(1);
   auto inside =
       (offset >= to_value<A>(-1 - index)) & (offset < to_value<A>(table.out_size - index));
@@ -35,8 +61,8 @@ SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, Val
   const auto low = (cell >= 0) & inside, high = (cell < last) & inside;
   const Value<A> w0 = low ? one - fraction : zero, w1 = high ? fraction : zero;
   const Value<A> s0 = low ? -one : zero, s1 = high ? one : zero;
-  const Value<A> part0 = gather(static_cast<const A*>(table.left), cell + 1);
-  const Value<A> signed1 = gather(static_cast<const A*>(table.right), cell + 1);
+  const CellEntry<A> entry = look_up<A>(table, cell + 1, middle + 1);
+  const Value<A> part0 = entry.left, signed1 = entry.right;
   const auto advance = bits_of<A>(signed1) < 0;
   const Value<A> part1 = advance ? -signed1 : signed1;
   // The right end's shares of the three taps.
@@ -44,7 +70,7 @@ SCRN_INLINE VecTaps<A> upsample_taps(const AxisTable& table, Index<A> index, Val
   const Value<A> r1 = advance ? one - part1 : part1;
   const Value<A> r2 = advance ? part1 : zero;
   VecTaps<A> taps;
-  taps.first = gather(table.first, cell + 1);
+  taps.first = entry.first;
   taps.weight[0] = fma(w0, one - part0, w1 * r0);
   taps.weight[1] = fma(w0, part0, w1 * r1);
   taps.weight[2] = w1 * r2;
@@ -84,13 +110,16 @@ SCRN_INLINE VecTaps<A> direct_taps(const AxisTable& table, Index<A> base, Value<
 
 template <typename A>
 SCRN_INLINE VecTaps<A> row_taps(const AxisTable& table, int64_t y, Value<A> offset) {
-  if (table.upsample) return upsample_taps<A>(table, broadcast_index<A>(y), offset);
+  if (table.upsample) return upsample_taps<A>(table, broadcast_index<A>(y), y, offset);
   return direct_taps<A>(table, broadcast_index<A>(table.first[y]),
                         broadcast<A>(static_cast<const A*>(table.left)[y]), offset);
 }
 template <typename A>
 SCRN_INLINE VecTaps<A> column_taps(const AxisTable& table, int64_t x, Value<A> offset) {
-  if (table.upsample) return upsample_taps<A>(table, broadcast_index<A>(x) + iota<A>(), offset);
+  if (table.upsample) {
+    const Index<A> index = broadcast_index<A>(x) + iota<A>();
+    return upsample_taps<A>(table, index, x + kLanes<A> / 2, offset);
+  }
   return direct_taps<A>(table, load_index(table.first + x, A(0)),
                         load(static_cast<const A*>(table.left) + x), offset);
 }

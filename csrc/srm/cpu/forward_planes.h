@@ -125,6 +125,26 @@ void sample_far_pixel(const SampleShape& shape, const S* input, const ForwardTap
   }
 }
 
+// What a chunk's results will be added to, from its first pixel and channel on.
+template <typename S>
+struct Ahead {
+  const S* skip;
+  int64_t plane;
+};
+// Asks for a pixel's share of the lines, those of all planes side by side, so that a shorter
+// chunk's pixels ask for what it needs. Their way from memory then passes beside the sums instead
+// of before the addition. In the last slab some of the planes do not exist: asking is harmless.
+template <int kSlab, typename S>
+SCRN_INLINE void request_skip(const Ahead<S>& ahead, unsigned pixel) {
+  constexpr unsigned kLine = 64 / sizeof(S), kLines = kChunk / kLine;
+  constexpr unsigned kEach = (kSlab * kLines + kChunk - 1) / kChunk;
+  for (unsigned j = 0; j < kEach; ++j) {
+    const unsigned line = pixel * kEach + j;
+    const int64_t at = line % kSlab * ahead.plane + line / kSlab * kLine;
+    __builtin_prefetch(ahead.skip + at, 0, 2);
+  }
+}
+
 // All taps of a pixel in the window; the slab's width and with it all distances between
 // columns are constants.
 template <int kRows, int kColumns, int kSlab, typename A>
@@ -144,10 +164,11 @@ SCRN_INLINE void sample_window_pixel(const A* base, ptrdiff_t row, const A* weig
   for (int v = 0; v < kVecs; ++v) store(result + v * kLanes<A>, sum[v]);
 }
 
+// `ahead` by value: through a reference the stores of the sums make gcc read it for every pixel.
 template <int kSlab, typename S, typename A>
 void sample_chunk(const SampleShape& shape, const InputWindow& window, const ForwardTaps<A>& taps,
                   const PatternOrder& order, const S* input, int channels, const A* scratch,
-                  A* result) {
+                  Ahead<S> ahead, A* result) {
   const ptrdiff_t row = (window.x.end - window.x.begin) * kSlab;
   const A* origin = scratch - window.y.begin * row - window.x.begin * kSlab;
   for (int n = order.start[0]; n < order.start[1]; ++n) {
@@ -157,6 +178,7 @@ void sample_chunk(const SampleShape& shape, const InputWindow& window, const For
     constexpr int kPattern = rows.value * 4 + columns.value;
     for (int n = order.start[kPattern]; n < order.start[kPattern + 1]; ++n) {
       const int i = order.pixel[n];
+      request_skip<kSlab>(ahead, n);
       const A* base = origin + taps.y[i] * row + static_cast<ptrdiff_t>(taps.x[i]) * kSlab;
       sample_window_pixel<rows.value, columns.value, kSlab>(base, row, &taps.weight[0][i],
                                                             result + i * kSlab);
@@ -206,6 +228,8 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
                               memory.window + (y - window.y.begin) * columns * kSlab);
     }
   }
+  const int64_t out_plane = static_cast<int64_t>(shape.out_h) * shape.out_w;
+  const S* skip = static_cast<const S*>(plan.params.skip);
   const int64_t plane = tile.group * tile.columns + kPlanePadding;
   for (int y = 0; y < tile.rows; y += tile.group) {
     const int rows = tile.rows - y < tile.group ? tile.rows - y : tile.group;
@@ -213,9 +237,14 @@ void sample_tile_slab(const ForwardPlan& plan, const Tile<A>& tile, const InputW
     for (int chunk = 0; chunk < tile.chunks; ++chunk) {
       const int count = tile.chunk_size(chunk);
       for (int r = 0; r < rows; ++r) {
+        const int64_t at = (tile.b * shape.channels + c0) * out_plane +
+                           (tile.y0 + y + r) * shape.out_w + tile.x0 + chunk * kChunk;
+        // Without a skip lines that are near: a branch for each pixel would cost more.
+        const Ahead<S> ahead =
+            skip == nullptr ? Ahead<S>{input, 0} : Ahead<S>{skip + at, out_plane};
         sample_chunk<kSlab>(shape, window, tile.taps[(y + r) * tile.chunks + chunk],
                             tile.orders[(y + r) * tile.chunks + chunk], input, channels,
-                            memory.window, memory.pixels);
+                            memory.window, ahead, memory.pixels);
         pixels_to_planes(memory.pixels, kSlab, kSlab, count,
                          memory.planes + r * tile.columns + chunk * kChunk, plane);
       }

@@ -11,10 +11,18 @@ namespace scrn::cpu {
 
 // Pixels whose taps are tabulated together; the tables of one chunk stay in the L1 cache.
 constexpr int kChunk = 64;
-// Tables and buffers may be read this many elements past their end: one AVX-512 register.
+// Buffers may be read this many elements past their end: one AVX-512 register.
 constexpr int kPadding = 16;
+// Tables of an axis may be read this many elements before their first and past their last one:
+// two AVX-512 registers, see look_up.
+constexpr int kTablePadding = 2 * kPadding;
 // Rows of a task of aggregate_backward.
 constexpr int kAggregateRows = 16;
+
+// Not merely inline: see vec.h for why no function may be merged between translation units.
+static constexpr int64_t size_of(DType type) {
+  return type == DType::kDouble ? 8 : type == DType::kFloat ? 4 : 2;
+}
 
 // Eq. 4's geometry along one dimension, tabulated from taps.h. The real type of the tables is
 // the accumulate type.

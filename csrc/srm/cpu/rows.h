@@ -90,7 +90,8 @@ SCRN_INLINE void write_row(const A* source, const S* skip, int count, S* target,
 // exp(x) for x <= 0; below the smallest normal result it is 0.
 SCRN_INLINE Value<float> exp_negative(Value<float> x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const Value<float> n = fma(x, broadcast<float>(1.44269504f), broadcast<float>(kRound)) - kRound;
+  const Value<float> shifted = fma(x, broadcast<float>(1.44269504f), broadcast<float>(kRound));
+  const Value<float> n = shifted - kRound;
   Value<float> r = fma(n, broadcast<float>(-0.693359375f), x);
   r = fma(n, broadcast<float>(2.12194440e-4f), r);
   Value<float> p = broadcast<float>(1.9875691500e-4f);
@@ -100,9 +101,8 @@ SCRN_INLINE Value<float> exp_negative(Value<float> x) {
   p = fma(p, r, broadcast<float>(1.6666665459e-1f));
   p = fma(p, r, broadcast<float>(5.0000001201e-1f));
   p = fma(p, r * r, r + 1.0f);
-  const auto representable = x >= -87.0f;
-  const Value<float> exponent = representable ? n : Value<float>{};
-  const auto scale = (truncate<float>(exponent) + 127) << 23;
+  // n stands in the last bits of `shifted`; the others are shifted out. Below -87 that is nonsense.
+  const auto scale = (bits_of<float>(shifted) + 127) << 23;
   const Value<float> result = p * reinterpret_cast<Value<float>>(scale);
   return x < -87.0f ? Value<float>{} : result;
 }
@@ -112,24 +112,27 @@ SCRN_INLINE Value<double> exp_negative(Value<double> x) {
   return result;
 }
 
-// Softmax over nine values `stride` elements apart, in place, for `count` columns, a whole
-// number of registers.
+template <typename A>
+SCRN_INLINE void softmax9(Value<A> (&v)[9]) {
+  Value<A> top = v[0];
+  for (int k = 1; k < 9; ++k) top = v[k] > top ? v[k] : top;
+  Value<A> sum = {};
+  for (int k = 0; k < 9; ++k) {
+    v[k] = exp_negative(v[k] - top);
+    sum += v[k];
+  }
+  const Value<A> inverse = A(1) / sum;
+  for (int k = 0; k < 9; ++k) v[k] *= inverse;
+}
+// In place, over nine rows `stride` elements apart, for `count` columns, a whole number of
+// registers.
 template <typename A>
 void softmax9(A* logits, int stride, int count) {
   for (int i = 0; i < count; i += kLanes<A>) {
     Value<A> v[9];
-    Value<A> top = v[0] = load(logits + i);
-    for (int k = 1; k < 9; ++k) {
-      v[k] = load(logits + k * stride + i);
-      top = v[k] > top ? v[k] : top;
-    }
-    Value<A> sum = {};
-    for (int k = 0; k < 9; ++k) {
-      v[k] = exp_negative(v[k] - top);
-      sum += v[k];
-    }
-    const Value<A> inverse = A(1) / sum;
-    for (int k = 0; k < 9; ++k) store(logits + k * stride + i, v[k] * inverse);
+    for (int k = 0; k < 9; ++k) v[k] = load(logits + k * stride + i);
+    softmax9<A>(v);
+    for (int k = 0; k < 9; ++k) store(logits + k * stride + i, v[k]);
   }
 }
 
@@ -159,8 +162,12 @@ void aggregate_chunk(const AggregateForwardParams& p, int64_t b, int64_t y, int6
   A offset[3][2][kChunk + 2 + kPadding];
   const int whole = (count + kLanes<A> - 1) / kLanes<A> * kLanes<A>;
   for (int k = 0; k < 9; ++k) {
-    load_row(p.mask_dtype, p.mask, ((b * 9 + k) * p.height + y) * p.width + x0, count, mask[k]);
+    const int64_t index = ((b * 9 + k) * p.height + y) * p.width + x0;
+    load_row(p.mask_dtype, p.mask, index, count, mask[k]);
     for (int i = count; i < whole; ++i) mask[k][i] = 0;
+    // The next chunk's, unless a tile ends here.
+    const int64_t size = size_of(p.mask_dtype);
+    prefetch(static_cast<const char*>(p.mask) + (index + count) * size, kChunk * size);
   }
   for (int dy = 0; dy < 3; ++dy) {
     for (int axis = 0; axis < 2; ++axis) {
@@ -170,13 +177,14 @@ void aggregate_chunk(const AggregateForwardParams& p, int64_t b, int64_t y, int6
       for (int i = count; i < whole; ++i) row[i + 2] = 0;
     }
   }
-  if (p.mask_is_logits) softmax9(mask[0], kChunk + kPadding, whole);
   for (int i = 0; i < whole; i += kLanes<A>) {
+    Value<A> m[9];
+    for (int k = 0; k < 9; ++k) m[k] = load(mask[k] + i);
+    if (p.mask_is_logits) softmax9<A>(m);
     Value<A> sum_x = {}, sum_y = {};
     for (int k = 0; k < 9; ++k) {
-      const Value<A> m = load(mask[k] + i);
-      sum_x = fma(m, load(offset[k / 3][0] + i + k % 3), sum_x);
-      sum_y = fma(m, load(offset[k / 3][1] + i + k % 3), sum_y);
+      sum_x = fma(m[k], load(offset[k / 3][0] + i + k % 3), sum_x);
+      sum_y = fma(m[k], load(offset[k / 3][1] + i + k % 3), sum_y);
     }
     store(result_x + i, sum_x);
     store(result_y + i, sum_y);

@@ -29,19 +29,6 @@ void run(const Threads& threads, int64_t count, const Body& body) {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-size_t size_of(DType dtype) {
-  switch (dtype) {
-    case DType::kDouble:
-      return 8;
-    case DType::kFloat:
-      return 4;
-    case DType::kHalf:
-    case DType::kBFloat16:
-      return 2;
-  }
-  return 0;
-}
-
 // An output of this many bytes leaves the caches before anyone reads it: to fetch its lines first
 // would only cost. Measured with a reader behind it: 4 MiB are better kept, 16 MiB are not.
 constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
@@ -49,7 +36,7 @@ constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
 // Only whole, aligned cache lines are streamed.
 bool writes_past_caches(const SampleForwardParams& params) {
   const SampleShape& s = params.shape;
-  const int64_t size = static_cast<int64_t>(size_of(s.dtype));
+  const int64_t size = size_of(s.dtype);
   const int64_t run = size * (s.channels_last ? s.channels : s.out_w);
   const int64_t bytes = size * s.batch * s.channels * s.out_h * s.out_w;
   return bytes >= kStreamedBytes && run % 64 == 0 &&

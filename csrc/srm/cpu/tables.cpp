@@ -19,7 +19,7 @@ AxisGeometry::AxisGeometry(bool upsample, int32_t in_size, int32_t out_size, con
 
 template <typename A>
 void AxisGeometry::fill(const Ratio& ratio, std::vector<A>& left, std::vector<A>& right) {
-  const size_t length = static_cast<size_t>(table_.out_size) + 1 + kPadding;
+  const size_t length = static_cast<size_t>(table_.out_size) + 1 + 2 * kTablePadding;
   first_.resize(length);
   left.resize(length);
   if (table_.upsample) {
@@ -33,7 +33,7 @@ void AxisGeometry::fill(const Ratio& ratio, std::vector<A>& left, std::vector<A>
                              taps.weight[2] + taps.slope[2]};
       const bool advance = end[0] == 0 && taps.first < last;
       const int32_t end_first = taps.first + (advance ? 1 : 0);
-      const size_t i = static_cast<size_t>(cell) + 1;
+      const size_t i = static_cast<size_t>(cell + 1) + kTablePadding;
       first_[i] = taps.first;
       left[i] = static_cast<A>(taps.first < last ? taps.weight[1] : 0.0);
       const double share = end_first < last ? end[advance ? 2 : 1] : 0.0;
@@ -43,14 +43,15 @@ void AxisGeometry::fill(const Ratio& ratio, std::vector<A>& left, std::vector<A>
     for (int32_t index = 0; index < table_.out_size; ++index) {
       int64_t remainder;
       // Shifted by one cell: the half-pixel convention starts between -1 and 0.
-      divide(index * ratio.mul + ratio.add + ratio.den, ratio.den, first_[index], remainder);
-      first_[index] -= 1;
-      left[index] = static_cast<A>(static_cast<double>(remainder) / static_cast<double>(ratio.den));
+      const size_t i = static_cast<size_t>(index) + kTablePadding;
+      divide(index * ratio.mul + ratio.add + ratio.den, ratio.den, first_[i], remainder);
+      first_[i] -= 1;
+      left[i] = static_cast<A>(static_cast<double>(remainder) / static_cast<double>(ratio.den));
     }
   }
-  table_.first = first_.data();
-  table_.left = left.data();
-  table_.right = right.data();
+  table_.first = first_.data() + kTablePadding;
+  table_.left = left.data() + kTablePadding;
+  table_.right = table_.upsample ? right.data() + kTablePadding : nullptr;
 }
 
 }  // namespace scrn::cpu
