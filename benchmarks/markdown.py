@@ -244,8 +244,8 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
                 (
                     case.name.replace("_", r"\_"),
                     f"{1e3 * ours.timing.best:.2f}",
-                    *(_times(others.get(name)) for name in (BASELINE, COMPILED)),
-                    "" if peer is None else f"{_times(best[peer])} ({peer})",
+                    *(speedup_text(others.get(name)) for name in (BASELINE, COMPILED)),
+                    "" if peer is None else f"{speedup_text(best[peer])} ({peer})",
                     "" if floor is None else f"{100 * floor / ours.timing.best:.0f} %",
                     shrink,
                 )
@@ -281,7 +281,3 @@ _PEERS = {
 def _peers(names: set[str]) -> str:
     known = [text for name, text in _PEERS.items() if name in names]
     return f"Peers: {', '.join(known)}." if known else ""
-
-
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"x{ratio:.1f}"

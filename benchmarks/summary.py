@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import derived, document, environment, markdown, pictures
+from .bars import speedup_text
 from .document import Document
 from .ops import OURS
 from .results import Results
@@ -98,7 +99,7 @@ def leads(console: Console, results: Results) -> None:
         for name in others:
             ratio = results.ratio(case, threads, name, OURS, (case.layout,))
             colour = "red" if ratio is not None and ratio < 1 else "green"
-            cells.append("" if ratio is None else f"[{colour}]{ratio:.1f}[/]")
+            cells.append(f"[{colour}]{speedup_text(ratio)}[/]")
         table.add_row(
             case.name,
             "refused" if own is None else f"{1e3 * own:.3f}",

@@ -101,7 +101,8 @@ SCRN_INLINE Value<float> exp_negative(Value<float> x) {
   p = fma(p, r, broadcast<float>(1.6666665459e-1f));
   p = fma(p, r, broadcast<float>(5.0000001201e-1f));
   p = fma(p, r * r, r + 1.0f);
-  // n stands in the last bits of `shifted`; the others are shifted out. Below -87 that is nonsense.
+  // n stands in the last bits of `shifted`, the others are shifted out. What comes of an n that
+  // the exponent cannot hold is replaced below.
   const auto scale = (bits_of<float>(shifted) + 127) << 23;
   const Value<float> result = p * reinterpret_cast<Value<float>>(scale);
   return x < -87.0f ? Value<float>{} : result;
