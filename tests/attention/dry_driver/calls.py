@@ -1,0 +1,134 @@
+"""Calls of the launchers that are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from scrn_ops.attention import table
+from scrn_ops.attention.kernels.backward import backward
+from scrn_ops.attention.kernels.forward import forward
+from scrn_ops.attention.layout import empty_output
+
+from .driver import DryDriver, device, recording
+from .record import Launch
+
+# (B, N = M, Dk, Dv): those that docs/attention.md and the measurements are about.
+SHAPES = (
+    (1, 2048, 256, 256),
+    (16, 1024, 256, 256),
+    (8, 2048, 64, 256),
+    (1, 920, 256, 256),
+    (1, 2048, 256, 1024),
+    (1, 256, 256, 256),
+    (1, 8192, 256, 256),
+)
+LAYOUTS = ("contiguous", "channel_major")
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DIRECTIONS = ("forward", "backward")
+FEW_ROWS = 1 << 20  # bytes of scores in a chunk, to have several chunks in a small call
+
+
+class Case(NamedTuple):
+    family: int
+    shape: tuple[int, int, int, int]
+    direction: str
+    dtype: str = "bf16"
+    layout: str = "contiguous"
+    path: str | None = None
+    chunk_bytes: int = table.CHUNK_BYTES
+
+    def __str__(self) -> str:
+        b, n, dk, dv = self.shape
+        words = [f"sm_{self.family}", f"{b}x{n}x{dk}x{dv}", self.direction, self.dtype]
+        words += [self.layout] if self.layout != LAYOUTS[0] else []
+        words += [self.path] if self.path else []
+        words += [f"chunks_of_{self.chunk_bytes}"] if self.chunk_bytes != table.CHUNK_BYTES else []
+        return "-".join(words)
+
+
+def empty(case: Case, *sizes: int) -> Tensor:
+    """Memory that nobody looks at, with the case's type and order of axes."""
+    if case.layout == "channel_major" and len(sizes) == 3:
+        return torch.empty(sizes[0], sizes[2], sizes[1], dtype=DTYPES[case.dtype]).transpose(1, 2)
+    return torch.empty(sizes, dtype=DTYPES[case.dtype])
+
+
+def tensors_of(case: Case) -> dict[str, Tensor]:
+    """What the launchers of the case's direction take."""
+    b, n, dk, dv = case.shape
+    inputs = {
+        "query": empty(case, b, n, dk),
+        "key": empty(case, b, n, dk),
+        "unary": empty(case, b, n),
+        "value": empty(case, b, n, dv),
+    }
+    if case.direction == "forward":
+        return inputs
+    output = empty_output(inputs["value"], n)
+    grad = {"grad": torch.empty_like(output)}
+    statistics = {"log_sum_exp": torch.empty(b, n), "shared": torch.empty(b, dv)}
+    return {**grad, **inputs, "output": output, **statistics}
+
+
+def function_of(case: Case, tensors: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
+    """The call of the launchers, as often as one likes."""
+    scale = case.shape[2] ** -0.5
+    arguments = tuple(tensors.values())
+    if case.direction == "forward":
+        return lambda: forward(*arguments, scale, case.path)
+    return lambda: backward(*arguments, scale, (True,) * 4)
+
+
+@contextmanager
+def prepared(case: Case) -> Iterator[DryDriver]:
+    with mock.patch.object(table, "CHUNK_BYTES", case.chunk_bytes), device(case.family) as dry:
+        yield dry
+
+
+class Recorded(NamedTuple):
+    """A call's launches, and the addresses and sizes in bytes of what it was given and returned."""
+
+    launches: list[Launch]
+    places: dict[str, tuple[int, int]]
+
+    def named(self, address: int) -> str:
+        """The tensor at an address, and how far in; memory of the call's own has no name."""
+        for name, (start, size) in self.places.items():
+            if start <= address < start + size:
+                return f"{name}+{address - start}"
+        return "scratch"
+
+    def described(self) -> list[tuple[str, tuple[int, int, int], tuple[object, ...]]]:
+        """Kernel, grid and arguments of every launch, with names in place of addresses."""
+        return [
+            (
+                launch.kernel.hash,
+                launch.grid,
+                tuple(
+                    self.named(value) if kind.startswith("*") else value
+                    for (_, kind), value in zip(
+                        launch.kernel.arguments, launch.arguments, strict=True
+                    )
+                ),
+            )
+            for launch in self.launches
+        ]
+
+
+def record(case: Case, tensors: dict[str, Tensor] | None = None) -> Recorded:
+    """One call's launches, in their order."""
+    tensors = tensors_of(case) if tensors is None else tensors
+    with prepared(case) as dry, recording(dry) as launches:
+        results = function_of(case, tensors)()
+    known = {**tensors, **{f"result {i}": result for i, result in enumerate(results)}}
+    places = {
+        name: (t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())
+        for name, t in known.items()
+    }
+    return Recorded(launches, places)

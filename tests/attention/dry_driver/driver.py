@@ -1,0 +1,214 @@
+"""The stand-in for Triton's driver, and the devices that it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+from triton.runtime.driver import driver as triton_driver
+
+from benchmarks.attention_report import SHARED
+
+from .record import Kernel, Launch, check
+
+STREAM = 7  # no stream of a real device, and not the default one
+# Multiprocessors of an A100, an H100, a B200 and an RTX 5090: they decide how keys are split.
+PROCESSORS = {80: 108, 90: 132, 100: 148, 120: 170}
+FAMILIES = tuple(PROCESSORS)
+
+
+class Launcher:
+    """What Triton calls to start a kernel (``CompiledKernel.run``)."""
+
+    def __init__(self, src: Any, metadata: Any) -> None:
+        self.driver = triton_driver.active
+        self.kernel = self.driver.utils.announced = Kernel(src, metadata)
+
+    def __call__(
+        self,
+        grid_0: int,
+        grid_1: int,
+        grid_2: int,
+        stream: int,
+        function: int,
+        packed_metadata: Any,
+        launch_metadata: Any,
+        enter_hook: Any,
+        exit_hook: Any,
+        *arguments: Any,
+    ) -> None:
+        launches = self.driver.launches
+        if launches is None:
+            return
+        if self.driver is not triton_driver.active:
+            raise RuntimeError(f"{self.kernel.name}: launched on a device it was not loaded on")
+        kernel = self.driver.utils.loaded.get(function)
+        if kernel is None or kernel.hash != self.kernel.hash:
+            raise RuntimeError(f"{self.kernel.name}: launched with the handle of another kernel")
+        if stream != STREAM:
+            raise RuntimeError(f"{kernel.name}: launched on stream {stream}, not on the current")
+        grid = (grid_0, grid_1, grid_2)
+        check(kernel, grid, arguments)
+        addresses = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
+        launches.append(Launch(kernel, grid, tuple(addresses)))
+
+
+class Utilities:
+    """What Triton asks about a device, and the loading of code."""
+
+    def __init__(self, family: int) -> None:
+        self.loaded: dict[int, Kernel] = {}
+        self.announced: Kernel | None = None
+        self.properties = {
+            "max_shared_mem": SHARED[family],
+            "max_num_regs": 65536,
+            "multiprocessor_count": PROCESSORS[family],
+            "warpSize": 32,
+            "sm_clock_rate": 1_500_000,
+            "mem_clock_rate": 1_500_000,
+            "mem_bus_width": 5120,
+        }
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return self.properties
+
+    def load_binary(
+        self, name: str, cubin: bytes, shared: int, device: int
+    ) -> tuple[None, int, int, int, int]:
+        """Module, function, registers, spills and threads a block may have.
+
+        There is no module: Triton would unload it by a driver that is no longer active.
+        """
+        kernel = self.announced
+        assert kernel is not None
+        assert kernel.name == name
+        kernel.cubin = cubin
+        handle = 1 + int(kernel.hash[:12], 16)
+        self.loaded.setdefault(handle, kernel)
+        return None, handle, 0, 0, 1024
+
+    def unload_module(self, module: None) -> None: ...
+
+
+class DryDriver(DriverBase):
+    """A device of an architecture, which records launches while ``launches`` is a list."""
+
+    def __init__(self, family: int) -> None:
+        super().__init__()
+        self.family = family
+        # Triton keeps compiled kernels by the number of the device.
+        self.device = 1000 + family
+        self.target = GPUTarget("cuda", family, 32)
+        self.utils = Utilities(family)
+        self.launcher_cls = Launcher
+        self.launches: list[Launch] | None = None
+
+    @classmethod
+    def is_active(cls) -> bool:
+        return True
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        raise NotImplementedError("no launcher is compiled without a device")
+
+    def get_benchmarker(self) -> Any:
+        raise NotImplementedError("nothing can be timed without a device")
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> Any:
+        return torch.cuda
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return self.device
+
+    def set_current_device(self, device: int) -> None:
+        if device != self.device:
+            raise ValueError(f"device: expected {self.device}, got {device}")
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        return STREAM
+
+    def get_device_capability(self, device: Any = None) -> tuple[int, int]:
+        return divmod(self.family, 10)
+
+
+@functools.cache
+def driver_of(family: int) -> DryDriver:
+    """One driver for each architecture: what it loaded stays loaded."""
+    return DryDriver(family)
+
+
+@contextlib.contextmanager
+def device(family: int) -> Iterator[DryDriver]:
+    """Within, tensors on the CPU pass for tensors on a device of this architecture."""
+    if triton.knobs.runtime.interpret:
+        raise RuntimeError("TRITON_INTERPRET is set, so that nothing would be compiled")
+    dry = driver_of(family)
+    properties = SimpleNamespace(
+        name=f"stand-in for sm_{family}",
+        major=family // 10,
+        minor=family % 10,
+        multi_processor_count=PROCESSORS[family],
+        shared_memory_per_block_optin=SHARED[family],
+        L2_cache_size=50 << 20,
+        warp_size=32,
+    )
+    stream = SimpleNamespace(cuda_stream=STREAM)
+    cuda: dict[str, Any] = {
+        "current_device": dry.get_current_device,
+        "current_stream": lambda device=None: stream,
+        "device_of": contextlib.nullcontext,
+        "get_device_capability": dry.get_device_capability,
+        "get_device_properties": lambda device=None: properties,
+        "is_current_stream_capturing": lambda: False,
+    }
+    with contextlib.ExitStack() as stack:
+        for name, stand_in in cuda.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
+        for name in ("_cuda_getCurrentRawStream", "_cuda_getDevice"):
+            stand_in = dry.get_current_stream if "Stream" in name else dry.get_current_device
+            stack.enter_context(mock.patch.object(torch._C, name, stand_in, create=True))
+        # These hide the attributes of the class in C that torch.Tensor derives from.
+        is_cuda = property(lambda tensor: True)
+        stack.enter_context(mock.patch.object(torch.Tensor, "is_cuda", is_cuda))
+        stack.enter_context(
+            mock.patch.object(torch.Tensor, "get_device", lambda tensor: dry.device)
+        )
+        before = triton_driver._active
+        triton_driver.set_active(dry)
+        try:
+            yield dry
+        finally:
+            triton_driver._active = before
+
+
+@contextlib.contextmanager
+def recording(dry: DryDriver) -> Iterator[list[Launch]]:
+    """Collects what is launched within."""
+    before, dry.launches = dry.launches, []
+    try:
+        yield dry.launches
+    finally:
+        dry.launches = before
+
+
+def variants(launches: Sequence[Launch]) -> dict[tuple[object, ...], int]:
+    """How many kernels were compiled from each function with each set of the constants that the
+    source declares: more than one by what Triton found out about the other arguments."""
+    found: dict[tuple[object, ...], set[str]] = {}
+    for kernel in (launch.kernel for launch in launches):
+        key = (kernel.name, *kernel.declared)
+        found.setdefault(key, set()).add(kernel.hash)
+    return {key: len(hashes) for key, hashes in found.items()}
