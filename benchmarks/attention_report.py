@@ -169,6 +169,20 @@ def signature(kernel: Any, variant: Variant) -> tuple[dict[str, str], dict[tuple
     return types, attributes
 
 
+def resources(cubin: bytes) -> tuple[int, int]:
+    """Registers of a thread, and bytes of its stack."""
+    import triton
+
+    tool = triton.knobs.nvidia.cuobjdump.path
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [tool, "-res-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.search(rf"{key}:(\d+)", text)[1]) for key in ("REG", "STACK"))
+    return registers, stack
+
+
 def compiled(variant: Variant) -> tuple[Variant, Usage]:
     import triton
     from triton.backends.compiler import GPUTarget
@@ -180,14 +194,7 @@ def compiled(variant: Variant) -> tuple[Variant, Usage]:
     source = ASTSource(kernel, types, constexprs=dict(variant.constants), attrs=attributes)
     options = {"num_warps": variant.warps, "num_stages": variant.stages}
     result = triton.compile(source, target=GPUTarget("cuda", variant.family, 32), options=options)
-    tool = triton.knobs.nvidia.cuobjdump.path
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file_of_code:
-        file_of_code.write(result.asm["cubin"])
-        file_of_code.flush()
-        text = subprocess.run(
-            [tool, "-res-usage", file_of_code.name], capture_output=True, text=True, check=True
-        ).stdout
-    registers, stack = (int(re.search(rf"{key}:(\d+)", text)[1]) for key in ("REG", "STACK"))
+    registers, stack = resources(result.asm["cubin"])
     return variant, Usage(registers, stack, result.metadata.shared)
 
 

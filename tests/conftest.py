@@ -19,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="every backbone with every upsampler and context module instead of a selection",
     )
+    parser.addoption(
+        "--all-dry-runs",
+        action="store_true",
+        help="the attention's launchers for every architecture, type, layout and documented shape "
+        "instead of a selection",
+    )
 
 
 @pytest.fixture(autouse=True)

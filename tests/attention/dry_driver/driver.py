@@ -181,11 +181,9 @@ def device(family: int) -> Iterator[DryDriver]:
             stand_in = dry.get_current_stream if "Stream" in name else dry.get_current_device
             stack.enter_context(mock.patch.object(torch._C, name, stand_in, create=True))
         # These hide the attributes of the class in C that torch.Tensor derives from.
-        is_cuda = property(lambda tensor: True)
-        stack.enter_context(mock.patch.object(torch.Tensor, "is_cuda", is_cuda))
-        stack.enter_context(
-            mock.patch.object(torch.Tensor, "get_device", lambda tensor: dry.device)
-        )
+        tensor = {"is_cuda": property(lambda tensor: True), "get_device": lambda tensor: dry.device}
+        for name, stand_in in tensor.items():
+            stack.enter_context(mock.patch.object(torch.Tensor, name, stand_in))
         before = triton_driver._active
         triton_driver.set_active(dry)
         try:

@@ -46,9 +46,18 @@ class Kernel:
 
     @cached_property
     def ptx(self) -> str:
-        files = get_cache_manager(self.hash).get_group(f"{self.name[:150]}.json")
-        assert files is not None
-        return Path(files[f"{self.name[:150]}.ptx"]).read_text()
+        return self._stage("ptx")
+
+    @cached_property
+    def ttir(self) -> str:
+        return self._stage("ttir")
+
+    def _stage(self, suffix: str) -> str:
+        """What a stage of the compilation left in Triton's cache."""
+        files = get_cache_manager(self.hash).get_group(f"{self.name}.json")
+        if files is None:
+            raise FileNotFoundError(f"{self}: not in Triton's cache")
+        return Path(files[f"{self.name}.{suffix}"]).read_text()
 
     def __str__(self) -> str:
         return f"{self.name} for sm_{self.metadata.target.arch}"
@@ -92,8 +101,7 @@ def check(kernel: Kernel, grid: tuple[int, int, int], arguments: tuple[Any, ...]
         elif kind.startswith("*"):
             if not isinstance(number, int) or number <= 0:
                 fail(f"{name} is {number}, which is no address")
-        elif kind.startswith("fp"):
-            if not isinstance(number, (int, float)):
-                fail(f"{name} is {number!r}, compiled for {kind}")
+        elif kind.startswith("fp") and not isinstance(number, (int, float)):
+            fail(f"{name} is {number!r}, compiled for {kind}")
         if name in kernel.divisors and number % kernel.divisors[name]:
             fail(f"{name} is {number}, compiled for multiples of {kernel.divisors[name]}")
