@@ -23,7 +23,7 @@ __all__ = ["WhitenedAttention"]
 
 _ops = torch.ops.scrn_ops
 _NAME = "whitened_attention"
-_PROBABILITIES = 8  # their place among the backward's arguments
+_LOG_SUM_EXP, _PROBABILITIES = 6, 8  # their places among the backward's arguments
 
 
 def _fold_forward(
@@ -40,7 +40,8 @@ def _fold_forward(
         keep: bool = False,
         path: str | None = None,
     ) -> Any:
-        keep = keep and cpu.keeps_probabilities(query, value)
+        by_triton = path is not None or value.is_cuda
+        keep = keep and (by_triton or cpu.keeps_probabilities(query, value))
         return call(query, key, unary, value, scale, keep, path)
 
     return fold_batch_dims(within_memory, size, in_dims, args)
@@ -51,8 +52,9 @@ def _fold_backward(
 ) -> tuple[Any, Any]:
     """Probabilities that all samples share, as for a Jacobian, would be copied for each."""
     probabilities = args[_PROBABILITIES]
+    by_triton = args[_LOG_SUM_EXP].numel() > 0
     copied = size * probabilities.numel() * probabilities.element_size()
-    if in_dims[_PROBABILITIES] is None and copied > cpu.KEPT_BYTES:
+    if in_dims[_PROBABILITIES] is None and copied > cpu.KEPT_BYTES and not by_triton:
         without = probabilities.new_empty(0)
         args = (*args[:_PROBABILITIES], without, *args[_PROBABILITIES + 1 :])
     return fold_batch_dims(call, size, in_dims, args)
@@ -88,8 +90,9 @@ class WhitenedAttention(Function):
     :func:`scrn_ops.whitened_attention`.
 
     Returns the output, and what the backward needs, which is not differentiable: the rows'
-    log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv], and the
-    probabilities [B, N, M] if kept.
+    log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv], and, if kept,
+    the probabilities [B, N, M] on the CPU, of Triton's kernels the output without its shared term
+    [B, N, Dv].
     """
 
     @staticmethod
@@ -112,9 +115,12 @@ class WhitenedAttention(Function):
         result, log_sum_exp, *rest = output
         ctx.mark_non_differentiable(log_sum_exp, *rest)
         ctx.set_materialize_grads(False)
-        # The CPU's backward does without the output.
-        kept = result if log_sum_exp.dim() == 2 else log_sum_exp
-        ctx.save_for_backward(*tensors, kept, log_sum_exp, *rest)
+        # The backward does without the output on the CPU, and where the pairwise term was kept.
+        if log_sum_exp.dim() != 2:
+            result = log_sum_exp
+        elif rest[1].dim() == 3:
+            result = rest[1]
+        ctx.save_for_backward(*tensors, result, log_sum_exp, *rest)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:

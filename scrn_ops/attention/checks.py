@@ -29,7 +29,7 @@ def check_whitened_attention(query: Tensor, key: Tensor, unary: Tensor, value: T
         raise ValueError(f"query: expected key's Dk of {key.shape[2]}, got {list(query.shape)}")
 
 
-def check_path(path: str | None, value: Tensor, keep_probabilities: bool = False) -> None:
+def check_path(path: str | None, value: Tensor) -> None:
     """``path`` is that of the Triton kernels, which run on CUDA and in Triton's interpreter."""
     if path is not None and path not in PATHS:
         names = " or ".join(repr(name) for name in PATHS)
@@ -42,11 +42,6 @@ def check_path(path: str | None, value: Tensor, keep_probabilities: bool = False
         raise NotImplementedError(
             f"path: expected None on the CPU, got {path!r}; the Triton kernels run on CUDA, and on "
             "the CPU with TRITON_INTERPRET=1"
-        )
-    if keep_probabilities and (path is not None or value.is_cuda):
-        raise NotImplementedError(
-            "keep_probabilities: expected False for the Triton kernels, whose backward computes "
-            "them again"
         )
 
 

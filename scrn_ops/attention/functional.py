@@ -68,11 +68,11 @@ def whitened_attention(
     check_device(value, compiled=False)
     value = _checks.autocast_features(value)
     check_path(path, value)
-    keep = (
-        path is None
-        and not value.is_cuda
-        and _differentiated(query, key, unary, value)
-        and cpu.keeps_probabilities(query, value)
+    keep = _differentiated(query, key, unary, value) and (
+        # The output's shared term would cost half types digits of the pairwise one.
+        value.dtype.itemsize == 2
+        if path is not None or value.is_cuda
+        else cpu.keeps_probabilities(query, value)
     )
     output: Tensor = apply_operator(
         autograd.WhitenedAttention,

@@ -44,9 +44,9 @@ def _(
     path: str | None = None,
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
-    check_path(path, value, keep_probabilities)
+    check_path(path, value)
     if path is not None:
-        return _by_triton(query, key, unary, value, scale, path)
+        return _by_triton(query, key, unary, value, scale, path, keep_probabilities)
     output, shared, probabilities = cpu.forward(query, key, unary, value, scale, keep_probabilities)
     return output, shared.new_empty(0), shared, probabilities
 
@@ -62,17 +62,24 @@ def _(
     path: str | None = None,
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
-    check_path(path, value, keep_probabilities)
-    return _by_triton(query, key, unary, value, scale, path)
+    check_path(path, value)
+    return _by_triton(query, key, unary, value, scale, path, keep_probabilities)
 
 
 def _by_triton(
-    query: Tensor, key: Tensor, unary: Tensor, value: Tensor, scale: float, path: str | None
+    query: Tensor,
+    key: Tensor,
+    unary: Tensor,
+    value: Tensor,
+    scale: float,
+    path: str | None,
+    keep: bool,
 ) -> Results:
+    """In the place of the probabilities the pairwise term is kept: what the backward needs of the
+    output, without the rounding of the shared term."""
     from .kernels.forward import forward
 
-    output, log_sum_exp, shared = forward(query, key, unary, value, scale, path)
-    return output, log_sum_exp, shared, shared.new_empty(0)
+    return forward(query, key, unary, value, scale, path, keep)
 
 
 @torch.library.impl(_library, "whitened_attention_backward", "CPU")
@@ -95,8 +102,9 @@ def _(
         from .kernels.backward import backward
 
         # Read without strides; under vmap an image's may be one row for all samples.
-        log_sum_exp, shared = log_sum_exp.contiguous(), shared.contiguous()
-        return backward(grad, query, key, unary, value, output, log_sum_exp, shared, scale, needs)
+        statistics = log_sum_exp.contiguous(), shared.contiguous()
+        inputs = (query, key, unary, value)
+        return backward(grad, *inputs, output, *statistics, probabilities, scale, needs)
     return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
 
 
@@ -111,18 +119,19 @@ def _(
     path: str | None = None,
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
-    check_path(path, value, keep_probabilities)
+    check_path(path, value)
     batch, n, _ = query.shape
     _, m, channels = value.shape
     dtype = compute_dtype(value)
     by_triton = path is not None or value.is_cuda
-    log_sum_exp = (batch, n) if by_triton else (0,)
-    probabilities = (batch, n, m) if keep_probabilities else (0,)
+    kept = value.new_empty(0, dtype=value.dtype if by_triton else dtype)
+    if keep_probabilities:
+        kept = empty_output(value, n) if by_triton else value.new_empty(batch, n, m, dtype=dtype)
     return (
         empty_output(value, n),
-        value.new_empty(log_sum_exp, dtype=dtype),
+        value.new_empty((batch, n) if by_triton else (0,), dtype=dtype),
         value.new_empty(batch, channels, dtype=dtype),
-        value.new_empty(probabilities, dtype=dtype),
+        kept,
     )
 
 
@@ -161,10 +170,12 @@ def _check_backward(
     device, dtype = value.device, compute_dtype(value)
     _checks.check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
     _checks.check_gradient("shared", shared, (batch, channels), dtype, device)
+    by_triton = log_sum_exp.dim() == 2 or value.is_cuda
     # Of one dimension and empty where they are not kept.
-    kept = (0,) if probabilities.dim() == 1 else (batch, n, value.shape[1])
-    _checks.check_gradient("probabilities", probabilities, kept, dtype, device)
-    if log_sum_exp.dim() == 2 or value.is_cuda:
+    kept = (0,) if probabilities.dim() == 1 else (batch, n, channels if by_triton else value.shape[1])
+    kept_dtype = value.dtype if by_triton else dtype
+    _checks.check_gradient("probabilities", probabilities, kept, kept_dtype, device)
+    if by_triton:
         _checks.check_gradient("output", output, (batch, n, channels), value.dtype, device)
         _checks.check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)
 
@@ -196,7 +207,8 @@ def _(
 ) -> int:
     (batch, n, embedding), (_, m, channels) = query, value
     pairwise = need_query or need_key or need_value
-    recomputed = pairwise and len(probabilities) != 3
+    # By Triton always: in their place is the output's pairwise term.
+    recomputed = pairwise and (len(log_sum_exp) == 2 or len(probabilities) != 3)
     embeddings = need_query + need_key + recomputed
     values = (need_query or need_key) + need_value
     per_key = n * (embedding * embeddings + channels * values)

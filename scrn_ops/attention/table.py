@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 PATHS = ("flash", "split_softmax")
 FLASH_WIDTH = 256  # the widest embedding that the flash kernel holds
+MANY = 0.75  # programs to a multiprocessor from which taller tiles of the flash kernel pay
 CHUNK_BYTES = 16 << 20  # of scores: about a third of an H100's L2 cache
 FAMILIES = (80, 90, 100, 120)
+SHARED_BYTES = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10, 120: 99 << 10}  # of a block
 
 
 class Tiles(NamedTuple):
@@ -92,6 +94,13 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
             Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),
         ),
     },
+    # Where queries are many: half as many reads of keys and values.
+    ("flash_many", True): {
+        **dict.fromkeys((90, 100), (Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),)),
+        80: (Row(256, _EVERY, Tiles(64, 32, 256, 8, 2)),),
+        120: (Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),),
+    },
+    ("flash_many", False): dict.fromkeys(FAMILIES, (Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)),)),
     ("flash", False): dict.fromkeys(FAMILIES, (Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)),)),
     ("exponentials", True): {
         **_everywhere(Tiles(128, 128, 32, 8, 3)),
@@ -105,9 +114,10 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
     ("weighted_values", False): _everywhere(Tiles(64, 32, 32, 4, 2)),
     ("score_gradients", True): _everywhere(Tiles(128, 64, 32, 8, 3)),
     ("score_gradients", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
-    ("product", True): _everywhere(Tiles(128, 128, 32, 8, 3)),
-    ("product", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
+    ("products", True): _everywhere(Tiles(128, 128, 32, 8, 3)),
+    ("products", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
 }
+FUNCTIONS = {"flash_many": "flash"}  # what is another kernel's with tiles of its own
 KERNELS = tuple(dict.fromkeys(kernel for kernel, _ in _TABLE))
 
 

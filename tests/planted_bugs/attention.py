@@ -9,12 +9,17 @@ from .mutation import ROOT, Mutation
 from .suite import Stage, Suite
 
 TESTS = ROOT / "tests" / "attention" / "kernels"
+DRY = ROOT / "tests" / "attention" / "dry_driver"
 INTERPRETER = (("TRITON_INTERPRET", "1"), ("OMP_NUM_THREADS", "1"))
 QUICK = "test_small_tiles and float32 or test_layouts and sliced"
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
-    """First a few small shapes, then everything."""
+    """First a few small shapes, then everything; of what the interpreter never runs, the tests
+    with a stand-in for Triton's driver."""
+    if mutation.file.endswith("replay.py"):
+        repeated = (str(DRY / "test_launches.py"), "-k", "repeated")
+        return (Stage("repeated", repeated, seconds=600),)
     accuracy = str(TESTS / "test_accuracy.py")
     quick = Stage("quick", (accuracy, "-k", QUICK), environment=INTERPRETER, seconds=600)
     everything = (accuracy, str(TESTS / "test_registration.py"))

@@ -29,13 +29,13 @@ CHOSEN = (
         (
             "the maximum is that of the last tile",
             "largest = above\n",
-            "largest = tl.max(scores, axis=1)\n",
+            "largest = tl.max(scores, axis=1) * rest\n",
         ),
         ("every split starts at the first key", "first = split * split_keys", "first = 0"),
         (
             "parts merged without their weights",
-            "acc += tl.load(parts + places, mask=inside, other=0.0) * weight[:, None]",
-            "acc += tl.load(parts + places, mask=inside, other=0.0)",
+            "acc += tl.load(parts + offsets, mask=inside, other=0.0) * weight[:, None]",
+            "acc += tl.load(parts + offsets, mask=inside, other=0.0)",
         ),
         (
             "parts merged by a natural exponential",
@@ -47,6 +47,21 @@ CHOSEN = (
             "    if SPLIT:\n        part =",
             "    u = tl.load(shared + image * channels + columns, mask=columns < channels)\n"
             "    result += u[None, :]\n    if SPLIT:\n        part =",
+        ),
+        (
+            "the rest of the scale is left out of the exponents",
+            "p = tl.exp2(scores * rest - above[:, None])",
+            "p = tl.exp2(scores - above[:, None])",
+        ),
+        (
+            "the shared term in what is kept without it",
+            "rounded(result, pairwise.dtype.element_ty)",
+            "rounded(result + 1e-2, pairwise.dtype.element_ty)",
+        ),
+        (
+            "the unary term forgotten",
+            "rounded(result + u[None, :], out.dtype.element_ty)",
+            "rounded(result + 0.0 * u[None, :], out.dtype.element_ty)",
         ),
         (
             "the merged log-sum-exp is the maximum",
@@ -73,8 +88,8 @@ CHOSEN = (
         ),
         (
             "chunk written to the first rows",
-            "out + (first_row + rows64) * out_stride_n",
-            "out + rows64 * out_stride_n",
+            "first_image + image, first_row // 16 * 16 + rows,",
+            "first_image + image, rows,",
         ),
         (
             "keys of the first image",
@@ -82,37 +97,50 @@ CHOSEN = (
             "key += image * m * width",
         ),
         (
-            "the unary term forgotten",
-            "result = acc / total[:, None] + u[None, :]",
-            "result = acc / total[:, None] + 0.0 * u[None, :]",
+            "the ends of rows are not written",
+            "mask=(rows < rows_here)[:, None] & (keys < pitch)[None, :],\n    )",
+            "mask=(rows < rows_here)[:, None] & (keys < m)[None, :],\n    )",
         ),
     ),
     *planted(
         "columns",
         (
             "mean over padded rows",
-            "mean = mean / n",
-            "mean = mean / (tl.cdiv(n, BLOCK_N) * BLOCK_N)",
+            "channels, splits, SPLITS) / n",
+            "channels, splits, SPLITS) / (tl.cdiv(n, BLOCK_N) * BLOCK_N)",
         ),
         (
-            "the last part of a mean left out",
-            "    mean = tl.zeros([BLOCK_C], dtype=parts.dtype.element_ty)\n"
-            "    for split in range(splits):",
-            "    mean = tl.zeros([BLOCK_C], dtype=parts.dtype.element_ty)\n"
-            "    for split in range(splits - 1):",
+            "the last part of a sum left out",
+            "inside = (each < splits)[:, None] & (columns < channels)[None, :]",
+            "inside = (each < splits - 1)[:, None] & (columns < channels)[None, :]",
         ),
         (
-            "weights of the first image",
-            "tl.load(weights + image * n + rows,",
-            "tl.load(weights + rows,",
+            "parts of the first image",
+            "offsets = (image * splits + each)[:, None] * channels + columns[None, :]",
+            "offsets = each[:, None] * channels + columns[None, :]",
         ),
     ),
     *planted(
         "unary",
         (
             "the softmax may overflow",
-            "largest_of_all = tl.max(largest, axis=0)",
-            "largest_of_all = 0.0 * tl.max(largest, axis=0)",
+            "tl.where(top == float(\"-inf\"), 0.0, top)",
+            "0.0 * top",
+        ),
+        (
+            "a split without keys makes everything NaN",
+            "tl.where(top == float(\"-inf\"), 0.0, top)",
+            "top",
+        ),
+        (
+            "splits keep their own reference",
+            "factors = tl.where(each < splits, tl.exp(tops_here - top), 0.0)",
+            "factors = tl.where(each < splits, 1.0, 0.0)",
+        ),
+        (
+            "weights of the first image",
+            "unary + image * unary_stride_b + keys.to(tl.int64) * unary_stride_m,",
+            "unary + keys.to(tl.int64) * unary_stride_m,",
         ),
         (
             "gradient without the mean",
@@ -122,7 +150,6 @@ CHOSEN = (
     ),
     *planted(
         "gradients",
-        ("delta with the unary term", "(y.to(dtype) - u[None, :])", "y.to(dtype)"),
         (
             "scores' gradients without delta",
             "ds = p * (ds - tl.load(delta + row + rows, mask=here, other=0.0)[:, None])",
@@ -134,37 +161,102 @@ CHOSEN = (
             "tl.load(log_sum_exp + (first_image + image) * n + rows,",
         ),
         (
-            "chunks before forgotten",
-            "acc += tl.load(before + places, mask=here & there, other=0.0)",
-            "acc += 0.0 * tl.load(before + places, mask=here & there, other=0.0)",
+            "chunks of keys before forgotten",
+            "acc = tl.load(key_sums + offsets, mask=inside & (continued != 0), other=0.0)",
+            "acc = tl.load(key_sums + offsets, mask=inside & (continued < 0), other=0.0)",
+        ),
+        (
+            "chunks of values before forgotten",
+            "acc = tl.load(value_sums + offsets, mask=inside & (continued != 0), other=0.0)",
+            "acc = tl.load(value_sums + offsets, mask=inside & (continued < 0), other=0.0)",
         ),
         (
             "the outer product of the unary term forgotten",
-            "acc += w[:, None] * t[None, :]",
-            "acc += 0.0 * w[:, None] * t[None, :]",
+            "acc + w[:, None] * t[None, :]",
+            "acc + 0.0 * w[:, None] * t[None, :]",
+        ),
+        (
+            "probabilities beyond the last key",
+            "p = tl.where(there[None, :], p, 0.0)",
+            "p = tl.where(there[None, :], p, 1.0)",
+        ),
+        (
+            "a product with the rows of the first chunk",
+            "first = first_row // 16 * 16",
+            "first = 0",
+        ),
+        (
+            "queries of the first image",
+            "key += (first_image + image) * m * padded",
+            "key += image * m * padded",
+        ),
+    ),
+    *planted(
+        "backward_stages",
+        ("delta with the unary term", "y -= u[None, :]", "y -= 0.0 * u[None, :]"),
+        (
+            "keys' gradient whitened by the queries' parts",
+            "pid - query_programs, key_sums, key_parts, grad_key, m, width, width, key_splits,",
+            "pid - query_programs, key_sums, query_parts, grad_key, m, width, width, query_splits,",
+        ),
+        ("a program too few for the weights", "elif pid < first_delta:", "elif pid < first_delta - 1:"),
+    ),
+    *planted(
+        "forward_stages",
+        (
+            "keys are scaled, too",
+            "whitened_key, m, width, padded, key_splits, 1.0,",
+            "whitened_key, m, width, padded, key_splits, fold,",
+        ),
+    ),
+    *planted(
+        "tiles",
+        (
+            "columns that are dense counted by rows",
+            "n = n // ALIGN * ALIGN",
+            "n = n // 16 * 16",
         ),
     ),
     *planted(
         "backward",
         (
-            "the queries' gradient is not projected",
-            "launch.whiten(query_sums, 1.0, grad_query)",
-            "grad_query.copy_(query_sums)",
+            "the queries' gradient has parts of the keys' sizes",
+            "*(*sums, *parts, of_queries, *sizes, queries.rows, keys.rows),",
+            "*(*sums, *parts, of_queries, *sizes, keys.rows, keys.rows),",
         ),
-        ("the keys' gradient in units of log 2", "grad_key, _LN_2)", "grad_key, 1.0)"),
+        (
+            "the keys' gradient in units of log 2",
+            "_LN_2 * self.factors.rest)",
+            "self.factors.rest)",
+        ),
         (
             "the queries' gradient without the scale",
-            "self._product(ds, k, out, self.scale)",
-            "self._product(ds, k, out, 1.0)",
+            "*images, self.scale, _LN_2",
+            "*images, 1.0, _LN_2",
         ),
+        ("the outer product in every chunk", "int(rows.stop == n)", "1"),
         (
-            "the outer product in every chunk",
-            'if last and name == "value" else None',
-            'if name == "value" else None',
+            "chunks end within a block of rows",
+            "multiple = max(self.tiles.n, self.product.n, self.product.k)",
+            "multiple = 1",
         ),
     ),
     *planted(
         "launch",
-        ("natural exponentials", "(query, scale * LOG2_E)", "(query, scale)"),
+        ("natural exponentials", "cls(fold, scale * LOG2_E / fold)", "cls(fold, scale / fold)"),
+        ("a negative scale is positive", "math.ldexp(1.0, min(max(exponent, -126), 126)), scale)", "math.ldexp(1.0, min(max(exponent, -126), 126)), 1)"),
+    ),
+    *planted(
+        "replay",
+        (
+            "an address of the first call",
+            "filled[place] = first[number] + offset",
+            "filled[place] = first[number]",
+        ),
+        (
+            "kinds that differ in alignment alone are one",
+            "tensor.dtype, tensor.data_ptr() % 16",
+            "tensor.dtype, 0",
+        ),
     ),
 )

@@ -7,18 +7,17 @@ its scores are written once and multiplied three times.
 
 from __future__ import annotations
 
-import triton
+import math
+
 from torch import Tensor
 
 from .. import table
-from ..checks import compute_dtype
-from ..chunks import chunks
-from ..layout import empty_gradient
-from . import gradients as kernels
-from . import launch, unary
+from ..chunks import parts
+from ..layout import empty_gradient, readable
+from . import backward_stages, gradients, launch, replay, unary
 
 _LN_2 = 1 / launch.LOG2_E
-_BLOCK = 64
+Needs = tuple[bool, ...]
 
 
 def backward(
@@ -30,200 +29,245 @@ def backward(
     output: Tensor,
     log_sum_exp: Tensor,
     shared: Tensor,
+    pairwise: Tensor,
     scale: float,
-    needs: tuple[bool, ...],
+    needs: Needs,
 ) -> tuple[Tensor, ...]:
-    """The gradients of query, key, unary and value."""
+    """The gradients of query, key, unary and value. ``pairwise`` is what the forward kept."""
     inputs = (query, key, logits, value)
-    gradients = tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
-    if value.shape[0] == 0:
-        return gradients
-    need_query, need_key, need_unary, need_value = needs
-    grad_query, grad_key, grad_unary, grad_value = gradients
-    with launch.on_device_of(value):
-        grad, value = launch.readable(grad), launch.readable(value)
-        total = launch.sums(grad)
-        weights = launch.unary_weights(logits, compute_dtype(value))
-        if need_unary:
-            _unary_gradient(value, weights, shared, total, grad_unary)
-        if not (need_query or need_key or need_value):
-            return gradients
-        pairwise = _Pairwise(query, key, value, grad, output, log_sum_exp, shared, scale)
-        pairwise.run(
-            grad_query if need_query else None,
-            grad_key if need_key else None,
-            grad_value if need_value else None,
-            weights,
-            total,
-        )
-    return gradients
+    results, call = prepared(grad, *inputs, output, log_sum_exp, shared, pairwise, scale, needs)
+    if value.shape[0] > 0:
+        replay.run(*call)
+    return results
 
 
-def _unary_gradient(
-    value: Tensor, weights: Tensor, shared: Tensor, total: Tensor, out: Tensor
-) -> None:
-    batch, m, channels = value.shape
-    unary.unary_gradient[(triton.cdiv(m, _BLOCK) * batch,)](
-        value,
-        weights,
-        shared,
-        total,
-        out,
-        m,
-        channels,
-        *value.stride(),
-        BLOCK_M=_BLOCK,
-        BLOCK_C=_BLOCK,
+def prepared(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    logits: Tensor,
+    value: Tensor,
+    output: Tensor,
+    log_sum_exp: Tensor,
+    shared: Tensor,
+    pairwise: Tensor,
+    scale: float,
+    needs: Needs,
+) -> tuple[tuple[Tensor, ...], replay.Call]:
+    """The gradients before they are computed, and how they are."""
+    inputs = (query, key, logits, value)
+    results = tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
+    kept = pairwise.dim() == 3
+    tensors = (
+        *(readable(grad, often=True), readable(query), readable(key), logits),
+        *(readable(value, often=True), pairwise if kept else output, log_sum_exp, shared, *results),
     )
+    options = scale, needs, kept, launch.precision(value.dtype)
+    return results, replay.Call(_backward, tensors, options)
 
 
-class _Pairwise:
-    """The gradients that go through the scores."""
+def _backward(tape: replay.Tape, scale: float, needs: Needs, kept: bool, precision: str) -> None:
+    call = _Backward(tape, scale, needs, precision)
+    call.statistics(kept)
+    if needs[2]:
+        call.unary_gradient()
+    if call.pairwise:
+        for images, rows in call.slices:
+            call.chunk(images, rows)
+    if needs[0] or needs[1]:
+        call.whiten_gradients()
 
-    def __init__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        grad: Tensor,
-        output: Tensor,
-        log_sum_exp: Tensor,
-        shared: Tensor,
-        scale: float,
-    ) -> None:
-        self.batch, self.n, self.width = query.shape
-        _, self.m, self.channels = value.shape
-        self.value, self.grad, self.scale = value, grad, scale
-        self.log_sum_exp = log_sum_exp
-        self.precision = launch.precision(value.dtype)
-        self.tiles = self._tiles("score_gradients")
-        padded = triton.cdiv(self.width, self.tiles.k) * self.tiles.k
-        self.q, self.k = launch.whitened(query, key, scale, padded, value.dtype)
-        self.delta = log_sum_exp.new_empty(self.batch, self.n)
-        kernels.row_products[(triton.cdiv(self.n, _BLOCK) * self.batch,)](
-            grad,
-            output,
-            shared,
-            self.delta,
-            self.n,
-            self.channels,
-            *grad.stride(),
-            *output.stride(),
-            BLOCK_N=_BLOCK,
-            BLOCK_C=_BLOCK,
-        )
 
-    def run(
-        self,
-        grad_query: Tensor | None,
-        grad_key: Tensor | None,
-        grad_value: Tensor | None,
-        weights: Tensor,
-        total: Tensor,
-    ) -> None:
-        value, n, m = self.value, self.n, self.m
+class _Backward:
+    """One call: its sizes, its buffers and its launches."""
+
+    def __init__(self, tape: replay.Tape, scale: float, needs: Needs, precision: str) -> None:
+        self.tape, self.needs, self.precision = tape, needs, precision
+        self.scale, self.factors = scale, launch.Scale.of(scale)
+        _, query, _, _, value, _, log_sum_exp, *_ = tape.tensors
+        (self.batch, self.n, self.width), (_, self.m, self.channels) = query.shape, value.shape
+        self.pairwise = needs[0] or needs[1] or needs[3]
+        self.tiles = self._tiles("score_gradients", value)
+        self.product = self._tiles("products", value)
+        self.padded = launch.blocks(self.width, self.tiles.k) * self.tiles.k
+        self.pitch = launch.blocks(self.m, 16) * 16
+        self.queries, self.keys = launch.Splits.of(self.n), launch.Splits.of(self.m)
         limit = table.CHUNK_BYTES // value.dtype.itemsize // 2
-        sums: dict[str, Tensor] = {}
-        query_sums = self.delta.new_empty(self.batch, n, self.width)
-        for (images, rows), (p, ds) in chunks(self.batch, n, m, limit, 2, value):
-            self._score_gradients(images, rows, p, ds)
-            if grad_query is not None:
-                k = self.k[images, :, : self.width]
-                out = query_sums[images, rows]
-                self._product(ds, k, out, self.scale)
-            first, last = rows.start == 0, rows.stop == n
-            for name, a, b, gradient, factor in (
-                ("key", ds, self.q[images, rows, : self.width], grad_key, _LN_2),
-                ("value", p, self.grad[images, rows], grad_value, 1.0),
-            ):
-                if gradient is None:
-                    continue
-                before = None if first else sums[name]
-                if last:
-                    out = gradient[images]
-                elif first:
-                    out = sums[name] = self.delta.new_empty(len(a), m, b.shape[2])
-                else:
-                    out = sums[name]
-                rank_one = (weights[images], total[images]) if last and name == "value" else None
-                self._product(a.transpose(1, 2), b, out, factor if last else 1.0, before, rank_one)
-        if grad_query is not None:
-            launch.whiten(query_sums, 1.0, grad_query)
+        multiple = max(self.tiles.n, self.product.n, self.product.k)
+        self.slices = list(parts(self.batch, self.n, self.pitch, limit, multiple))
+        self.buffers = tape.buffers(**self._sizes(value, log_sum_exp))
 
-    def _tiles(self, kernel: str) -> table.Tiles:
-        return table.tiles(
-            kernel,
-            self.width,
-            self.channels,
-            self.value.dtype.itemsize,
-            launch.family(self.value),
+    def _tiles(self, kernel: str, value: Tensor) -> table.Tiles:
+        family = launch.family(value)
+        return table.tiles(kernel, self.width, self.channels, value.dtype.itemsize, family)
+
+    def _sizes(self, value: Tensor, log_sum_exp: Tensor) -> dict[str, tuple[replay.Shape, object]]:
+        batch, n, m, width, channels = self.batch, self.n, self.m, self.width, self.channels
+        sums, dtype = log_sum_exp.dtype, value.dtype
+        sizes = {
+            "query_parts": ((batch, self.queries.count, width), sums),
+            "key_parts": ((batch, self.keys.count, width), sums),
+            "grad_parts": ((batch, self.queries.count, channels), sums),
+            "tops": ((batch, self.keys.count), sums),
+            "sums": ((batch, self.keys.count), sums),
+            "total": ((batch, channels), sums),
+            "weights": ((batch, m), sums),
+            "delta": ((batch, n), sums),
+            "q": ((batch, n, self.padded), dtype),
+            "k": ((batch, m, self.padded), dtype),
+        }
+        if not self.pairwise:
+            return sizes
+        images, rows = self.slices[0]  # no later part is larger
+        chunk = images.stop, rows.stop, self.pitch
+        chunked = rows.stop < n
+        return sizes | {
+            "p": (chunk, dtype),
+            "ds": (chunk, dtype),
+            "query_sums": ((batch, n, width) if self.needs[0] else (0,), sums),
+            "key_sums": ((batch, m, width) if self.needs[1] else (0,), sums),
+            "value_sums": ((batch, m, channels) if self.needs[3] and chunked else (0,), sums),
+        }
+
+    def statistics(self, kept: bool) -> None:
+        grad, query, key, logits, _, output, _, shared, *_ = self.tape.tensors
+        batch, n, m, buffers = self.batch, self.n, self.m, self.buffers
+        queries, keys, wanted = self.queries, self.keys, int(self.pairwise)
+        embeddings = (*query.stride(), *key.stride())
+        counts = (
+            wanted * queries.programs(batch, self.width),
+            wanted * keys.programs(batch, self.width),
+            queries.programs(batch, self.channels),
+        )
+        parts = [buffers[f"{name}_parts"] for name in ("query", "key", "grad")]
+        statistics = (*parts, buffers["tops"], buffers["sums"])
+        self.tape.launch(
+            backward_stages.backward_sums,
+            sum(counts) + keys.count * batch,
+            *(query, key, grad, logits, *statistics, *counts, n, m, self.width, self.channels),
+            *(queries.rows, keys.rows, queries.count, keys.count),
+            *(*embeddings, *grad.stride(), *logits.stride()),
+            **launch.axes(query=query, key=key, grad=grad),
+            BLOCK_N=launch.BLOCK,
+            BLOCK_C=launch.BLOCK,
+        )
+        tiles = wanted * launch.blocks(self.padded) * batch
+        counts = (
+            tiles * launch.blocks(n),
+            tiles * launch.blocks(m),
+            launch.blocks(self.channels) * batch,
+            launch.blocks(m) * batch,
+        )
+        q, k, total = buffers["q"], buffers["k"], buffers["total"]
+        self.tape.launch(
+            backward_stages.backward_whitened,
+            sum(counts) + wanted * launch.blocks(n) * batch,
+            *(query, key, grad, output, shared, logits, *statistics),
+            *(q, k, total, buffers["weights"], buffers["delta"], *counts),
+            *(n, m, self.width, self.padded, self.channels, queries.count, keys.count),
+            *(n * self.padded, m * self.padded, self.factors.fold, *embeddings),
+            *(*grad.stride(), *output.stride(), *logits.stride()),
+            **launch.axes(query=query, key=key, grad=grad, out=output),
+            PAIRWISE=kept,
+            QUERY_SPLITS=queries.power,
+            KEY_SPLITS=keys.power,
+            BLOCK_N=launch.BLOCK,
+            BLOCK_C=launch.BLOCK,
         )
 
-    def _score_gradients(self, images: slice, rows: slice, p: Tensor, ds: Tensor) -> None:
-        tiles = self.tiles
-        many, tall, m = p.shape
-        grid = (triton.cdiv(tall, tiles.n) * triton.cdiv(m, tiles.m) * many,)
-        kernels.score_gradients[grid](
-            self.q,
-            self.k,
-            self.value,
-            self.grad,
-            self.log_sum_exp,
-            self.delta,
-            p,
-            ds,
-            images.start,
-            rows.start,
-            tall,
-            self.n,
-            m,
-            self.q.shape[2],
-            self.channels,
-            *self.value.stride(),
-            *self.grad.stride(),
+    def unary_gradient(self) -> None:
+        value, shared, grad_unary = (self.tape.tensors[i] for i in (4, 7, 10))
+        self.tape.launch(
+            unary.unary_gradient,
+            launch.blocks(self.m) * self.batch,
+            *(value, self.buffers["weights"], shared, self.buffers["total"], grad_unary),
+            *(self.m, self.channels, *value.stride()),
+            **launch.axes(value=value),
+            BLOCK_M=launch.BLOCK,
+            BLOCK_C=launch.BLOCK,
+        )
+
+    def chunk(self, images: slice, rows: slice) -> None:
+        grad, _, _, _, value, _, log_sum_exp, *_, grad_value = self.tape.tensors
+        buffers, tiles = self.buffers, self.tiles
+        n, m, many, tall = self.n, self.m, images.stop - images.start, rows.stop - rows.start
+        q, k, p, ds = (buffers[name] for name in ("q", "k", "p", "ds"))
+        place = images.start, rows.start, tall
+        self.tape.launch(
+            gradients.score_gradients,
+            launch.blocks(tall, tiles.n) * launch.blocks(m, tiles.m) * many,
+            *(q, k, value, grad, log_sum_exp, buffers["delta"], p, ds, *place),
+            *(n, m, self.pitch, self.padded, self.channels, self.factors.rest),
+            *(*value.stride(), *grad.stride()),
+            **launch.axes(value=value, grad=grad),
             BLOCK_N=tiles.n,
             BLOCK_M=tiles.m,
             BLOCK_K=tiles.k,
             PRECISION=self.precision,
-            num_warps=tiles.warps,
-            num_stages=tiles.stages,
+            warps=tiles.warps,
+            stages=tiles.stages,
         )
+        tiles = self.product
 
-    def _product(
-        self,
-        a: Tensor,
-        b: Tensor,
-        out: Tensor,
-        factor: float,
-        before: Tensor | None = None,
-        rank_one: tuple[Tensor, Tensor] | None = None,
-    ) -> None:
-        """out = factor * (a @ b + before), plus the outer product of the pair."""
-        tiles = self._tiles("product")
-        (many, rows, depth), columns = a.shape, b.shape[2]
-        grid = (triton.cdiv(rows, tiles.n) * triton.cdiv(columns, tiles.m) * many,)
-        weights, total = (self.delta, self.delta) if rank_one is None else rank_one
-        kernels.product[grid](
-            a,
-            b,
-            self.delta if before is None else before,
-            out,
-            weights,
-            total,
-            rows,
-            columns,
-            depth,
-            factor,
-            *a.stride(),
-            *b.stride(),
-            rows * columns,
-            *out.stride(),
-            CONTINUED=before is not None,
-            RANK_ONE=rank_one is not None,
+        def programs(rows_out: int, columns_out: int, needed: bool) -> int:
+            across = launch.blocks(rows_out, tiles.n) * launch.blocks(columns_out, tiles.m)
+            return across * many if needed else 0
+
+        need_query, need_key, _, need_value = self.needs
+        counts = programs(tall, self.width, need_query), programs(m, self.width, need_key)
+        sums = [buffers[f"{name}_sums"] for name in ("query", "key", "value")]
+        # Where the values' gradient is not wanted, none of it is written.
+        strides = grad_value.stride() if need_value else value.stride()
+        out = launch.axes(out=grad_value if need_value else value)
+        self.tape.launch(
+            gradients.products,
+            sum(counts) + programs(m, self.channels, need_value),
+            *(p, ds, q, k, grad, *sums, grad_value, buffers["weights"], buffers["total"], *counts),
+            *(*place, int(rows.start > 0), int(rows.stop == n), n, m, self.pitch, self.width),
+            *(self.padded, n * self.padded, self.channels, *grad.stride(), *strides),
+            **launch.axes(grad=grad),
+            **out,
             BLOCK_N=tiles.n,
             BLOCK_M=tiles.m,
             BLOCK_K=tiles.k,
             PRECISION=self.precision,
-            num_warps=tiles.warps,
-            num_stages=tiles.stages,
+            warps=tiles.warps,
+            stages=tiles.stages,
+        )
+
+    def whiten_gradients(self) -> None:
+        query, key, grad_query, grad_key = (self.tape.tensors[i] for i in (1, 2, 8, 9))
+        batch, n, m, width, buffers = self.batch, self.n, self.m, self.width, self.buffers
+        queries, keys = self.queries, self.keys
+        need_query, need_key = (int(need) for need in self.needs[:2])
+        align = math.gcd(16, width)
+        sums = buffers["query_sums"], buffers["key_sums"]
+        parts = buffers["query_parts"], buffers["key_parts"]
+        sizes = n, m, width
+        images = n * width, m * width
+        of_queries = need_query * queries.programs(batch, width)
+        self.tape.launch(
+            backward_stages.gradient_sums,
+            of_queries + need_key * keys.programs(batch, width),
+            *(*sums, *parts, of_queries, *sizes, queries.rows, keys.rows),
+            *(queries.count, keys.count, *images),
+            ALIGN=align,
+            BLOCK_N=launch.BLOCK,
+            BLOCK_C=launch.BLOCK,
+        )
+        tiles = launch.blocks(width) * batch
+        of_queries = need_query * tiles * launch.blocks(n)
+        query, key = (grad_query if need_query else query), (grad_key if need_key else key)
+        self.tape.launch(
+            backward_stages.whitened_gradients,
+            of_queries + need_key * tiles * launch.blocks(m),
+            *(*sums, *parts, grad_query, grad_key, of_queries, *sizes),
+            *(queries.count, keys.count, *images, self.scale, _LN_2 * self.factors.rest),
+            *(*query.stride(), *key.stride()),
+            ALIGN=align,
+            **launch.axes(query=query, key=key),
+            QUERY_SPLITS=queries.power,
+            KEY_SPLITS=keys.power,
+            BLOCK_N=launch.BLOCK,
+            BLOCK_C=launch.BLOCK,
         )

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from .dot import dot, rounded
+from .tiles import image_offset, places
 
 
 @triton.jit
@@ -16,6 +17,7 @@ def flash(
     value,
     shared,
     out,
+    pairwise,
     log_sum_exp,
     n,
     m,
@@ -23,6 +25,7 @@ def flash(
     split_keys,
     splits,
     batch,
+    rest,
     value_stride_b,
     value_stride_m,
     value_stride_c,
@@ -31,6 +34,11 @@ def flash(
     out_stride_c,
     WIDTH: tl.constexpr,
     SPLIT: tl.constexpr,
+    KEEP: tl.constexpr,
+    VALUE_ROWS: tl.constexpr,
+    VALUE_ALIGN: tl.constexpr,
+    OUT_ROWS: tl.constexpr,
+    OUT_ALIGN: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
@@ -38,26 +46,27 @@ def flash(
 ):
     """One tile of channels of the output of BLOCK_N queries, from the keys of one split.
 
-    Scores are in units of log 2. Where SPLIT, ``out`` is [splits, B, N, Dv] and ``log_sum_exp``
-    [splits, B, N], which ``merge`` puts together; otherwise the unary term is added here.
+    Products of queries and keys times ``rest``, which is positive, are scores in units of log 2.
+    Where SPLIT, ``out`` is [splits, B, N, Dv] and ``log_sum_exp`` [splits, B, N], which ``merge``
+    puts together; otherwise the unary term is added here, and where KEEP the output without it
+    goes to ``pairwise``.
     """
     pid = tl.program_id(0)
     blocks = tl.cdiv(n, BLOCK_N)
     tiles = tl.cdiv(channels, BLOCK_C)
     rows = (pid % blocks) * BLOCK_N + tl.arange(0, BLOCK_N)
-    rest = pid // blocks
-    tile = rest % tiles
-    split = (rest // tiles) % splits
-    image = (rest // tiles // splits).to(tl.int64)
+    rest_of_pid = pid // blocks
+    tile = rest_of_pid % tiles
+    split = (rest_of_pid // tiles) % splits
+    image = (rest_of_pid // tiles // splits).to(tl.int64)
     columns = tile * BLOCK_C + tl.arange(0, BLOCK_C)
     width = tl.arange(0, WIDTH)
     here = (rows < n)[:, None]
     rows64 = rows.to(tl.int64)[:, None]
-    columns64 = columns.to(tl.int64)[None, :]
 
     q = tl.load(query + (image * n + rows64) * WIDTH + width[None, :], mask=here, other=0.0)
     key += image * m * WIDTH
-    value += image * value_stride_b
+    value += image_offset(image, value_stride_b, VALUE_ALIGN)
     dtype = log_sum_exp.dtype.element_ty
     largest = tl.full([BLOCK_N], float("-inf"), dtype=dtype)
     total = tl.zeros([BLOCK_N], dtype=dtype)
@@ -66,39 +75,66 @@ def flash(
     last = tl.minimum(first + split_keys, m)
     for start in range(first, last, BLOCK_M):
         keys = start + tl.arange(0, BLOCK_M)
-        keys64 = keys.to(tl.int64)[:, None]
         there = (keys < last)[:, None]
-        k = tl.load(key + keys64 * WIDTH + width[None, :], mask=there, other=0.0)
+        k = tl.load(
+            key + keys.to(tl.int64)[:, None] * WIDTH + width[None, :], mask=there, other=0.0
+        )
         scores = dot(q, tl.trans(k), tl.zeros([BLOCK_N, BLOCK_M], dtype=dtype), PRECISION)
         scores = tl.where((keys < last)[None, :], scores, float("-inf"))
-        above = tl.maximum(largest, tl.max(scores, axis=1))
+        above = tl.maximum(largest, tl.max(scores, axis=1) * rest)
         rescale = tl.exp2(largest - above)
-        p = tl.exp2(scores - above[:, None])
+        p = tl.exp2(scores * rest - above[:, None])
         total = total * rescale + tl.sum(p, axis=1)
-        v = tl.load(
-            value + keys64 * value_stride_m + columns64 * value_stride_c,
-            mask=there & (columns < channels)[None, :],
-            other=0.0,
+        offsets, inside = places(
+            keys, columns, last, channels, value_stride_m, value_stride_c, VALUE_ROWS, VALUE_ALIGN
         )
+        v = tl.load(value + offsets, mask=inside, other=0.0)
         acc = dot(rounded(p, v.dtype), v, acc * rescale[:, None], PRECISION)
         largest = above
 
     result = acc / total[:, None]
     if SPLIT:
         part = split * batch + image
-        out += part * n * channels
         log_sum_exp += part * n
-        places = rows64 * channels + columns64
+        offsets = part * n * channels + rows64 * channels + columns[None, :]
+        tl.store(out + offsets, result, mask=here & (columns < channels)[None, :])
     else:
-        u = tl.load(shared + image * channels + columns, mask=columns < channels, other=0.0)
-        result += u[None, :]
-        out += image * out_stride_b
         log_sum_exp += image * n
-        places = rows64 * out_stride_n + columns64 * out_stride_c
-    inside = here & (columns < channels)[None, :]
-    tl.store(out + places, rounded(result, out.dtype.element_ty), mask=inside)
+        store_output(
+            result, shared, out, pairwise, image, rows, columns, n, channels,
+            out_stride_b, out_stride_n, out_stride_c, KEEP, OUT_ROWS, OUT_ALIGN,
+        )  # fmt: skip
     if tile == 0:
         tl.store(log_sum_exp + rows, largest + tl.log2(total), mask=rows < n)
+
+
+@triton.jit
+def store_output(
+    result,
+    shared,
+    out,
+    pairwise,
+    image,
+    rows,
+    columns,
+    n,
+    channels,
+    out_stride_b,
+    out_stride_n,
+    out_stride_c,
+    KEEP: tl.constexpr,
+    OUT_ROWS: tl.constexpr,
+    OUT_ALIGN: tl.constexpr,
+):
+    """The pairwise term plus the unary one; where KEEP also the pairwise term alone."""
+    offsets, inside = places(
+        rows, columns, n, channels, out_stride_n, out_stride_c, OUT_ROWS, OUT_ALIGN
+    )
+    offsets += image_offset(image, out_stride_b, OUT_ALIGN)
+    if KEEP:
+        tl.store(pairwise + offsets, rounded(result, pairwise.dtype.element_ty), mask=inside)
+    u = tl.load(shared + image * channels + columns, mask=columns < channels, other=0.0)
+    tl.store(out + offsets, rounded(result + u[None, :], out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -107,6 +143,7 @@ def merge(
     part_log_sum_exp,
     shared,
     out,
+    pairwise,
     log_sum_exp,
     n,
     channels,
@@ -115,6 +152,9 @@ def merge(
     out_stride_b,
     out_stride_n,
     out_stride_c,
+    KEEP: tl.constexpr,
+    OUT_ROWS: tl.constexpr,
+    OUT_ALIGN: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
@@ -128,7 +168,6 @@ def merge(
     image = (pid // blocks // tiles).to(tl.int64)
     columns = tile * BLOCK_C + tl.arange(0, BLOCK_C)
     rows64 = rows.to(tl.int64)[:, None]
-    columns64 = columns.to(tl.int64)[None, :]
     inside = (rows < n)[:, None] & (columns < channels)[None, :]
     dtype = log_sum_exp.dtype.element_ty
     largest = tl.full([BLOCK_N], float("-inf"), dtype=dtype)
@@ -144,14 +183,11 @@ def merge(
         each = tl.load(part_log_sum_exp + part * n + rows, mask=rows < n, other=0.0)
         weight = tl.exp2(each - largest)
         total += weight
-        places = (part * n + rows64) * channels + columns64
-        acc += tl.load(parts + places, mask=inside, other=0.0) * weight[:, None]
-    u = tl.load(shared + image * channels + columns, mask=columns < channels, other=0.0)
-    result = acc / total[:, None] + u[None, :]
-    tl.store(
-        out + image * out_stride_b + rows64 * out_stride_n + columns64 * out_stride_c,
-        rounded(result, out.dtype.element_ty),
-        mask=inside,
-    )
+        offsets = part * n * channels + rows64 * channels + columns[None, :]
+        acc += tl.load(parts + offsets, mask=inside, other=0.0) * weight[:, None]
+    store_output(
+        acc / total[:, None], shared, out, pairwise, image, rows, columns, n, channels,
+        out_stride_b, out_stride_n, out_stride_c, KEEP, OUT_ROWS, OUT_ALIGN,
+    )  # fmt: skip
     if tile == 0:
         tl.store(log_sum_exp + image * n + rows, largest + tl.log2(total), mask=rows < n)

@@ -2,118 +2,90 @@
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
+import functools
+import math
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
 
 from .. import table
-from ..checks import compute_dtype
-from . import columns, unary
+from ..layout import dense_axis
 
 LOG2_E = 1.4426950408889634
-_BLOCK = 64
+BLOCK = 64  # rows, and columns, of the tiles of what is not a product
 _SPLITS = 32
 
 
-def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
-    return torch.cuda.device_of(tensor) if tensor.is_cuda else contextlib.nullcontext()
-
-
 def family(tensor: Tensor) -> int:
-    capability = torch.cuda.get_device_capability(tensor.device) if tensor.is_cuda else (9, 0)
-    return table.family(capability)
+    return _family(tensor.get_device()) if tensor.is_cuda else 90
 
 
 def processors(tensor: Tensor) -> int:
-    if not tensor.is_cuda:
-        return 1
-    return torch.cuda.get_device_properties(tensor.device).multi_processor_count
+    return _processors(tensor.get_device()) if tensor.is_cuda else 1
+
+
+@functools.cache
+def _family(device: int) -> int:
+    return table.family(torch.cuda.get_device_capability(device))
+
+
+@functools.cache
+def _processors(device: int) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def precision(dtype: torch.dtype) -> str:
-    """Float32 products are exact to float32 unless torch's own may be in TF32."""
-    allowed = dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32"
-    return "tf32" if allowed else "ieee"
+    """Of float32 products: three products of TF32 parts are exact to float32, one where torch's
+    own may be in TF32. The others know no choice."""
+    if dtype != torch.float32:
+        return "ieee"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
-def readable(tensor: Tensor) -> Tensor:
-    """With rows or columns dense: any other strides are read element by element."""
-    return tensor if 1 in tensor.stride()[1:] else tensor.contiguous()
+class Scale(NamedTuple):
+    """scale * log2(e) = fold * rest: queries are multiplied by ``fold``, whose size is a power of
+    two and rounds nothing, and their products with keys by ``rest``, which is positive."""
+
+    fold: float
+    rest: float
+
+    @classmethod
+    def of(cls, scale: float) -> Scale:
+        if scale == 0:
+            return cls(0.0, 1.0)
+        exponent = math.frexp(scale * LOG2_E)[1]
+        fold = math.copysign(math.ldexp(1.0, min(max(exponent, -126), 126)), scale)  # of float32
+        return cls(fold, scale * LOG2_E / fold)
 
 
-def sum_parts(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Sums over parts of the rows of x [B, N, C], weighted by [B, N]: [B, parts, C]."""
-    batch, n, channels = x.shape
-    split_rows = max(4 * _BLOCK, triton.cdiv(triton.cdiv(n, _SPLITS), _BLOCK) * _BLOCK)
-    splits = triton.cdiv(n, split_rows)
-    parts = x.new_empty(batch, splits, channels, dtype=compute_dtype(x))
-    grid = (triton.cdiv(channels, _BLOCK) * splits * batch,)
-    columns.column_sums[grid](
-        x,
-        parts if weights is None else weights,
-        parts,
-        n,
-        channels,
-        split_rows,
-        splits,
-        *x.stride(),
-        WEIGHTED=weights is not None,
-        BLOCK_N=_BLOCK,
-        BLOCK_C=_BLOCK,
-    )
-    return parts
+class Splits(NamedTuple):
+    """How the rows of a sum are divided among programs."""
+
+    rows: int
+    count: int
+    power: int  # of two, and not below ``count``
+
+    @classmethod
+    def of(cls, n: int) -> Splits:
+        rows = triton.cdiv(triton.cdiv(n, _SPLITS), BLOCK) * BLOCK
+        count = triton.cdiv(n, rows)
+        return cls(rows, count, triton.next_power_of_2(count))
+
+    def programs(self, batch: int, channels: int) -> int:
+        return int(triton.cdiv(channels, BLOCK) * self.count * batch)
 
 
-def sums(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Sums over the rows of x [B, N, C], weighted by [B, N]: [B, C]."""
-    parts = sum_parts(x, weights)
-    batch, splits, channels = parts.shape
-    out = parts.new_empty(batch, channels)
-    grid = (triton.cdiv(channels, _BLOCK) * batch,)
-    columns.add_parts[grid](parts, out, channels, splits, BLOCK_C=_BLOCK)
-    return out
+def blocks(n: int, size: int = BLOCK) -> int:
+    return int(triton.cdiv(n, size))
 
 
-def whiten(x: Tensor, factor: float, out: Tensor) -> Tensor:
-    """``out`` = (x - its mean over the rows) * factor; columns that x has not are zeros."""
-    batch, n, channels = x.shape
-    parts = sum_parts(x)
-    grid = (triton.cdiv(out.shape[2], _BLOCK) * triton.cdiv(n, _BLOCK) * batch,)
-    columns.whiten[grid](
-        x,
-        parts,
-        out,
-        n,
-        channels,
-        out.shape[2],
-        parts.shape[1],
-        factor,
-        *x.stride(),
-        *out.stride(),
-        BLOCK_N=_BLOCK,
-        BLOCK_C=_BLOCK,
-    )
-    return out
-
-
-def whitened(
-    query: Tensor, key: Tensor, scale: float, width: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Queries and keys without their means, padded to ``width``, such that their product is the
-    score in units of log 2."""
-    return tuple(  # type: ignore[return-value]
-        whiten(readable(x), factor, x.new_empty(*x.shape[:2], width, dtype=dtype))
-        for x, factor in ((query, scale * LOG2_E), (key, 1.0))
-    )
-
-
-def unary_weights(logits: Tensor, dtype: torch.dtype) -> Tensor:
-    batch, m = logits.shape
-    weights = logits.new_empty(batch, m, dtype=dtype)
-    block = min(triton.next_power_of_2(m), 4096)
-    unary.softmax_rows[(batch,)](logits, weights, m, *logits.stride(), BLOCK=block, num_warps=8)
-    return weights
+def axes(**tensors: Tensor) -> dict[str, int | bool]:
+    """The constants NAME_ROWS and NAME_ALIGN of the kernels."""
+    constants: dict[str, int | bool] = {}
+    for name, tensor in tensors.items():
+        rows, align = dense_axis(tensor)
+        constants[f"{name.upper()}_ROWS"] = rows
+        constants[f"{name.upper()}_ALIGN"] = align
+    return constants

@@ -104,9 +104,11 @@ def function_of(case: Case, tensors: dict[str, Tensor]) -> Callable[[], tuple[Te
     """The call of the launchers, as often as one likes."""
     scale = case.shape[2] ** -0.5
     arguments = tuple(tensors.values())
+    half = DTYPES[case.dtype].itemsize == 2  # of which the forward keeps its pairwise term
     if case.direction == "forward":
-        return lambda: forward(*arguments, scale, case.path)
-    return lambda: backward(*arguments, scale, (True,) * 4)
+        return lambda: forward(*arguments, scale, case.path, half)
+    pairwise = tensors["output"] if half else tensors["value"].new_empty(0)
+    return lambda: backward(*arguments, pairwise, scale, (True,) * 4)
 
 
 @contextmanager

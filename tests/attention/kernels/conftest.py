@@ -4,6 +4,7 @@ anything imports triton), which ``test_interpreted.py`` starts, or on a CUDA dev
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ collect_ignore_glob = [] if INTERPRETED or torch.cuda.is_available() else ["test
 
 SMALL = {
     "flash": table.Tiles(16, 32, 16, 4, 1),
+    "flash_many": table.Tiles(32, 32, 16, 4, 1),
     "exponentials": table.Tiles(16, 32, 16, 4, 1),
     "weighted_values": table.Tiles(32, 16, 16, 4, 1),
     "score_gradients": table.Tiles(16, 32, 16, 4, 1),
-    "product": table.Tiles(32, 16, 16, 4, 1),
+    "products": table.Tiles(32, 16, 16, 4, 1),
 }
 
 
@@ -42,7 +44,7 @@ def path(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """So small that little shapes have several blocks in every direction, keys split in parts,
     chunks of few queries, and tails everywhere."""
     monkeypatch.setattr(table, "tiles", lambda kernel, *_: SMALL[kernel])
@@ -52,3 +54,8 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         return -(-m // block), block
 
     monkeypatch.setattr(table, "key_splits", key_splits)
+    from scrn_ops.attention.kernels import replay
+
+    replay.forget()
+    yield
+    replay.forget()

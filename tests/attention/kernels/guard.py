@@ -33,7 +33,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         return result
 
     def check(pointers: Any, mask: Any, what: str) -> None:
-        used = pointers.data[mask.data]
+        used = pointers.data[mask.data.astype(bool)]  # of a product of masks it is a number
         if used.size == 0:
             return
         width = pointers.get_element_ty().primitive_bitwidth // 8

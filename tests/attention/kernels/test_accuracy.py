@@ -76,6 +76,29 @@ def test_values(device, path, values):
     assert_matches_formula(op, tensors, 1.3, bound=lambda dtype: bound(dtype) + loose)
 
 
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("scale", [-0.7, 0.0, 1.0, 3e-6, 5.0])
+def test_scales(device, path, scale):
+    """Of any sign: what is left of the scale beside a power of two has none."""
+    op = partial(scrn_ops.whitened_attention, scale=scale, path=path)
+    assert_matches_formula(op, inputs(TINY, F32, device), scale, bound=bound)
+
+
+def test_logits_that_mask_keys_out(device, path):
+    """A whole part of the keys, and all keys of an image, by -inf."""
+    tensors = inputs(Shape(2, 18, 150, 16, 20), F32, device)
+    with torch.no_grad():
+        tensors[2][:, 40:140] = -torch.inf
+        tensors[2][1] = -torch.inf
+    results = []
+    for options in ({"path": path}, {"backend": "reference"}):
+        op = partial(scrn_ops.whitened_attention, **options)
+        results.append(values_and_gradients(op, tensors)[0])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got[0], want[0], rtol=1e-4, atol=1e-5)
+    assert results[0][0][1].isnan().all()
+
+
 def assert_as_good_as_rounding(op, tensors, scale, slack=1.25):
     """The error against float64 is that which half-type operands bring, give or take."""
     dtype = tensors[3].dtype

@@ -9,8 +9,9 @@ import torch
 from torch.library import opcheck
 
 import scrn_ops
+from scrn_ops import reference
 from scrn_ops.attention import table
-from scrn_ops.attention.chunks import chunks
+from scrn_ops.attention.chunks import parts
 
 from ..cases import BF16, F32, Shape, inputs, values_and_gradients
 
@@ -18,11 +19,12 @@ ops = torch.ops.scrn_ops
 SHAPE = Shape(2, 7, 9, 16, 24)
 
 
-def test_opcheck(device, path):
+@pytest.mark.parametrize("keep", [False, True])
+def test_opcheck(device, path, keep):
     tensors = inputs(SHAPE, F32, device, layout="channel_major")
-    opcheck(ops.whitened_attention.default, (*tensors, 0.7, False, path))
+    opcheck(ops.whitened_attention.default, (*tensors, 0.7, keep, path))
     plain = [t.detach() for t in tensors]
-    output, *saved = ops.whitened_attention(*plain, 0.7, False, path)
+    output, *saved = ops.whitened_attention(*plain, 0.7, keep, path)
     for needs in ((True,) * 4, (True, False, True, False)):
         args = (torch.randn_like(output), *plain, output, *saved, 0.7, *needs)
         opcheck(ops.whitened_attention_backward.default, args)
@@ -76,25 +78,51 @@ def test_options_that_do_not_fit(device):
     tensors = inputs(SHAPE, F32, device)
     with pytest.raises(ValueError, match=r"path: expected None, 'flash' or .*got 'fast'"):
         scrn_ops.whitened_attention(*tensors, path="fast")
-    with pytest.raises(NotImplementedError, match="keep_probabilities: expected False"):
-        ops.whitened_attention(*tensors, 1.0, True, "flash")
     with pytest.raises(ValueError, match="width: expected at most 256 for flash, got 300"):
         scrn_ops.whitened_attention(*inputs(Shape(1, 3, 3, 300, 16), F32, device), path="flash")
 
 
-def test_scores_in_memory_are_bounded(monkeypatch):
-    """Whatever N: a chunk's rows times M, and a row at least."""
-    like = torch.empty(0)
+@pytest.mark.parametrize("multiple", [1, 16])
+def test_scores_in_memory_are_bounded(multiple):
+    """Whatever N: a chunk's rows times M, and ``multiple`` rows at least. The first is the largest,
+    and only the last rows of an image are no multiple."""
     for batch, rows, columns, limit in (
         (1, 5000, 700, 7000), (7, 30, 20, 1300), (3, 11, 999, 100), (5, 4, 4, 10**6),
     ):  # fmt: skip
         seen = torch.zeros(batch, rows)
-        for part, (a, b) in chunks(batch, rows, columns, limit, 2, like):
-            assert a.shape == b.shape == (*seen[part].shape, columns)
-            assert a.numel() <= max(limit, columns)
-            assert a.data_ptr() != b.data_ptr()
+        sizes = []
+        for part in parts(batch, rows, columns, limit, multiple):
             seen[part] += 1
+            sizes.append(seen[part].numel() * columns)
+            assert part[1].start % multiple == 0
+            assert part[1].stop % multiple == 0 or part[1].stop == rows
         assert (seen == 1).all()
+        assert sizes[0] == max(sizes) <= max(limit, multiple * columns)
+
+
+def test_half_types_keep_the_pairwise_term(device, path):
+    """Without the rounding of the term that all queries share."""
+    tensors = [t.detach() for t in inputs(Shape(2, 33, 40, 16, 24), BF16, device)]
+    tensors[3] += 8
+    output, _, shared, pairwise = ops.whitened_attention(*tensors, 1.0, True, path)
+    expected = reference.whitened_attention(*(t.double() for t in tensors))
+    expected -= (tensors[2].double().softmax(1).unsqueeze(1) @ tensors[3].double())
+    torch.testing.assert_close(pairwise.double(), expected, rtol=8e-3, atol=1e-4)
+    together = pairwise.float() + shared.unsqueeze(1)
+    torch.testing.assert_close(output.float(), together, rtol=8e-3, atol=1e-2)
+
+
+def test_a_nan_of_the_unary_term_stays_there(device, path):
+    """The gradients of queries and keys do not know that term, in half types."""
+    tensors = inputs(Shape(2, 33, 40, 16, 24), BF16, device)
+    with torch.no_grad():
+        tensors[2][0, 3] = torch.nan
+    output = scrn_ops.whitened_attention(*tensors, path=path)
+    query, key, unary, _ = torch.autograd.grad(output.sum(), tensors)
+    assert not query.isnan().any()
+    assert not key.isnan().any()
+    assert unary[0].isnan().all()
+    assert not unary[1].isnan().any()
 
 
 def test_key_splits():
@@ -125,6 +153,6 @@ def test_precision_follows_torch():
         torch.backends.cuda.matmul.fp32_precision = "tf32"
         assert [launch.precision(dtype) for dtype in (F32, BF16)] == ["tf32", "ieee"]
         torch.backends.cuda.matmul.fp32_precision = "ieee"
-        assert launch.precision(F32) == "ieee"
+        assert launch.precision(F32) == "tf32x3"
     finally:
         torch.backends.cuda.matmul.fp32_precision = before

@@ -8,6 +8,7 @@ import torch
 import scrn_ops
 from scrn_ops import reference
 from scrn_ops.attention import table, tune
+from scrn_ops.attention.kernels import replay
 
 from ..cases import F32, Shape, inputs
 
@@ -15,26 +16,33 @@ from ..cases import F32, Shape, inputs
 def test_the_fastest_is_printed(device, monkeypatch):
     monkeypatch.setattr(tune, "WIDEST", 32)
     monkeypatch.setattr(table, "FLASH_WIDTH", 16)
+    monkeypatch.setattr(tune, "BATCHES", {})
     family = 90
-    used = []
     original = table.tiles
 
-    def time(call):
+    def time(work, function):
         """Runs it, and finds the tiles of 32 rows fast, whatever the kernel."""
-        call()
-        return 1e-6 if any(t.n == 32 for t in used) else 5e-6
+        launched = []
+        call = tune.call_of(work, device)
+        launch = replay.Tape.launch
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                replay.Tape,
+                "launch",
+                lambda tape, kernel, *args, **options: (
+                    launched.append((kernel.fn.__name__, options.get("BLOCK_N"))),
+                    launch(tape, kernel, *args, **options),
+                ),
+            )
+            replay.record(*call)
+        rows = {n for name, n in launched if name == function}
+        assert len(rows) == 1, "a kernel that the call does not launch"
+        return 1e-6 if rows == {32} else 5e-6
 
     def tried(row):
         return [table.Tiles(16, 16, 16, 4, 1), table.Tiles(32, 16, 16, 4, 1)]
 
-    using = tune.using
-
-    def recorded(kernel, tiles):
-        used[:] = [tiles]
-        return using(kernel, tiles)
-
-    monkeypatch.setattr(tune, "using", recorded)
-    lines = list(tune.tune(device, family, time, tried, n=32))
+    lines = list(tune.tune(family, time, tried, n=32))
     assert table.tiles is original
     rows = [line for line in lines if "Row(" in line]
     assert len(rows) == sum(
@@ -73,3 +81,17 @@ def test_candidates_have_sizes_that_dots_take():
     found = list(tune.candidates(row))
     assert row.tiles in found
     assert all(16 <= size <= 256 for tiles in found for size in tiles[:3])
+
+
+def test_tiles_without_room_are_not_compiled():
+    """Within a block's shared memory, and with sums that a thread's registers hold."""
+    work = tune.Workload("flash", 256, 256, True, 1, 2048)
+    assert tune.fits("flash", table.Tiles(128, 64, 256, 8, 2), work, 90)
+    assert not tune.fits("flash", table.Tiles(128, 64, 256, 8, 2), work, 120)  # 192 KiB
+    assert not tune.fits("flash", table.Tiles(128, 64, 256, 4, 2), work, 90)  # 320 sums a thread
+    for half in (True, False):
+        for kernel in table.KERNELS:
+            for family in table.FAMILIES:
+                for row in table.rows(kernel, half, family):
+                    own = tune.workload(kernel, row, half)
+                    assert tune.fits(kernel, row.tiles, own, family), (kernel, half, family, row)
