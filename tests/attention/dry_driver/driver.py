@@ -45,15 +45,16 @@ class Launcher:
         exit_hook: Any,
         *arguments: Any,
     ) -> None:
-        launches = self.driver.launches
+        active = triton_driver.active
+        launches = active.launches
         if launches is None:
             return
-        if self.driver is not triton_driver.active:
+        if self.driver is not active:
             raise RuntimeError(f"{self.kernel.name}: launched on a device it was not loaded on")
-        kernel = self.driver.utils.loaded.get(function)
+        kernel = active.utils.loaded.get(function)
         if kernel is None or kernel.hash != self.kernel.hash:
             raise RuntimeError(f"{self.kernel.name}: launched with the handle of another kernel")
-        if stream != self.driver.stream:
+        if stream != active.stream:
             raise RuntimeError(f"{kernel.name}: launched on stream {stream}, not on the current")
         grid = (grid_0, grid_1, grid_2)
         check(kernel, grid, arguments)
