@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -100,15 +100,22 @@ def tensors_of(case: Case) -> dict[str, Tensor]:
     return {**grad, **inputs, "output": output, **statistics}
 
 
-def function_of(case: Case, tensors: dict[str, Tensor]) -> Callable[[], tuple[Tensor, ...]]:
+EVERY_GRADIENT = (True,) * 4
+
+
+def function_of(
+    case: Case,
+    tensors: dict[str, Tensor],
+    scale: float = 0.125,
+    needs: tuple[bool, ...] = EVERY_GRADIENT,
+) -> Callable[[], tuple[Tensor, ...]]:
     """The call of the launchers, as often as one likes."""
-    scale = case.shape[2] ** -0.5
     arguments = tuple(tensors.values())
     half = DTYPES[case.dtype].itemsize == 2  # of which the forward keeps its pairwise term
     if case.direction == "forward":
         return lambda: forward(*arguments, scale, case.path, half)
     pairwise = tensors["output"] if half else tensors["value"].new_empty(0)
-    return lambda: backward(*arguments, pairwise, scale, (True,) * 4)
+    return lambda: backward(*arguments, pairwise, scale, needs)
 
 
 @contextmanager
@@ -147,11 +154,11 @@ class Recorded(NamedTuple):
         ]
 
 
-def record(case: Case, tensors: dict[str, Tensor] | None = None) -> Recorded:
-    """One call's launches, in their order."""
+def record(case: Case, tensors: dict[str, Tensor] | None = None, **options: Any) -> Recorded:
+    """One call's launches, in their order; ``options`` are those of ``function_of``."""
     tensors = tensors_of(case) if tensors is None else tensors
     with prepared(case) as dry, recording(dry) as launches:
-        results = function_of(case, tensors)()
+        results = function_of(case, tensors, **options)()
     known = {**tensors, **{f"result {i}": result for i, result in enumerate(results)}}
     places = {
         name: (t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())

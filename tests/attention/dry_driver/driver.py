@@ -45,15 +45,16 @@ class Launcher:
         exit_hook: Any,
         *arguments: Any,
     ) -> None:
-        launches = self.driver.launches
+        active = triton_driver.active
+        launches = active.launches
         if launches is None:
             return
-        if self.driver is not triton_driver.active:
+        if self.driver is not active:
             raise RuntimeError(f"{self.kernel.name}: launched on a device it was not loaded on")
-        kernel = self.driver.utils.loaded.get(function)
+        kernel = active.utils.loaded.get(function)
         if kernel is None or kernel.hash != self.kernel.hash:
             raise RuntimeError(f"{self.kernel.name}: launched with the handle of another kernel")
-        if stream != STREAM:
+        if stream != active.stream:
             raise RuntimeError(f"{kernel.name}: launched on stream {stream}, not on the current")
         grid = (grid_0, grid_1, grid_2)
         check(kernel, grid, arguments)
@@ -109,6 +110,7 @@ class DryDriver(DriverBase):
         self.target = GPUTarget("cuda", family, 32)
         self.utils = Utilities(family)
         self.launcher_cls = Launcher
+        self.stream = STREAM
         self.launches: list[Launch] | None = None
 
     @classmethod
@@ -138,7 +140,7 @@ class DryDriver(DriverBase):
             raise ValueError(f"device: expected {self.device}, got {device}")
 
     def get_current_stream(self, device: int | None = None) -> int:
-        return STREAM
+        return self.stream
 
     def get_device_capability(self, device: Any = None) -> tuple[int, int]:
         return divmod(self.family, 10)
@@ -165,10 +167,9 @@ def device(family: int) -> Iterator[DryDriver]:
         L2_cache_size=50 << 20,
         warp_size=32,
     )
-    stream = SimpleNamespace(cuda_stream=STREAM)
     cuda: dict[str, Any] = {
         "current_device": dry.get_current_device,
-        "current_stream": lambda device=None: stream,
+        "current_stream": lambda device=None: SimpleNamespace(cuda_stream=dry.stream),
         "device_of": contextlib.nullcontext,
         "get_device_capability": dry.get_device_capability,
         "get_device_properties": lambda device=None: properties,

@@ -21,13 +21,16 @@ def kernels(case: Case) -> list[report.KernelRow]:
 
 
 def spills(case: Case) -> bool:
-    """What uses local memory today: a few words of it, but for flash with scalar loads."""
+    """What uses local memory today: some words of it, but for flash with scalar loads."""
     odd, by_channels = case.shape[1] % 16 != 0, case.layout == "channel_major"
-    if case.dtype != "bf16":
-        return False
-    if case.direction == "forward":
-        return odd and by_channels and case.path is None
-    return not odd and (case.family == 120 or (case.family == 80 and by_channels))
+    forward, family = case.direction == "forward", case.family
+    if case.dtype == "bf16" and forward:
+        return odd and by_channels and family != 120
+    if case.dtype == "bf16":
+        return not odd and (family == 120 or (family == 80 and by_channels))
+    if forward:
+        return not odd and family in (100, 120)
+    return (odd and family == 80) or (not odd and by_channels and family == 90)
 
 
 def scalar(case: Case) -> bool:

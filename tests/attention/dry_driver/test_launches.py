@@ -53,33 +53,3 @@ def test_variants_of_a_call(direction, shape, request):
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     found = driver.variants(calls.record(Case(90, shape, direction)).launches)
     assert max(found.values()) <= MOST_VARIANTS, {str(k): v for k, v in found.items()}
-
-
-@pytest.mark.parametrize("layout", calls.LAYOUTS)
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_repeated_call_launches_the_same_on_its_own_tensors(direction, layout):
-    """Whatever of a call is kept for the next one must not keep addresses."""
-    case = Case(90, SMALL, direction, layout=layout)
-    kept = [calls.tensors_of(case) for _ in range(3)]
-    first, *others = [calls.record(case, tensors).described() for tensors in kept]
-    given = {str(word).split("+")[0] for launch in first for word in launch[2]}
-    assert set(kept[0]) <= given, "a tensor that no kernel is given"
-    for other in others:
-        assert other == first
-
-
-@pytest.mark.parametrize("name", ["query", "key", "unary", "value"])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_repeated_call_with_an_odd_address(direction, name):
-    """Kernels that were compiled for addresses divisible by 16 must not be given another; the
-    driver refuses them."""
-    case = Case(90, SMALL, direction)
-    aligned = calls.tensors_of(case)
-    calls.record(case, aligned)
-    size = aligned[name].shape
-    memory = calls.empty(case, size.numel() + 1)
-    odd = {**aligned, name: memory[1:].view(size)}
-    recorded = calls.record(case, odd)
-    start, _ = recorded.places[name]
-    addresses = [a for launch in recorded.launches for a in launch.arguments]
-    assert start + memory.element_size() in addresses
