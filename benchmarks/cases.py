@@ -314,8 +314,8 @@ class Family:
     """Cases of one family of ops. ``full`` is what ``python -m benchmarks`` measures on a device.
     ``smoke`` are small shapes with tails, on which everything is compared with the definition
     when a GPU is met. ``key`` are the rows by which the family is judged there; the first
-    ``headline`` problems of them (a problem has two directions) are in the README, and the
-    first ``profiled`` problems are looked at kernel by kernel."""
+    ``headline`` problems of them (a problem in a layout, in its directions) are in the README,
+    and the first ``profiled`` problems are looked at kernel by kernel."""
 
     full: Callable[[str], Iterator[AnyCase]]
     smoke: Callable[[], Iterator[AnyCase]]
