@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,6 +120,13 @@ def commit() -> str | None:
         return None
 
 
+def _versions() -> dict[str, str]:
+    try:
+        return {"triton": metadata.version("triton")}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
 class Check:
     """The stages of one folder; ``facts`` is what check.json holds."""
 
@@ -137,6 +145,8 @@ class Check:
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "python": sys.version.split()[0],
         }
+        if found is not None:
+            found |= _versions()
         self.save()
 
     def save(self) -> None:
