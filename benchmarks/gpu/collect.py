@@ -65,9 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.collect", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument(
+        "--commit",
+        metavar="REV",
+        help="what was measured, where DIR was no checkout's and cannot say",
+    )
     options = parser.parse_args(argv)
     try:
         merged = merge(options.folder)
+        merged["commit"] = merged["commit"] or options.commit
+        if merged["commit"] is None:
+            raise ValueError(f"{options.folder}: does not say of which commit it is; give --commit")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from pathlib import Path
 from .check import die_with_parent
 from .measure import on_cuda
 from .record import OK, Record
-from .smoke import groups
+from .smoke import ops
 
 TAIL = 1500
 
@@ -24,11 +24,11 @@ def commands(device: str) -> Iterator[tuple[str, list[str]]]:
     """By name. A rehearsal runs what would be watched, as it is."""
     tools = ("memcheck", "racecheck") if on_cuda(device) else ("bare",)
     for tool in tools:
-        for group in groups():
+        for op in ops():
             watched = [sys.executable, "-m", "benchmarks.gpu.smoke", "--device", device]
-            watched += ["--bare", "--group", group]
+            watched += ["--bare", "--group", op]
             sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--tool", tool]
-            yield f"{tool} {group}", [*(sanitizer if on_cuda(device) else []), *watched]
+            yield f"{tool} {op}", [*(sanitizer if on_cuda(device) else []), *watched]
 
 
 def errors_of(output: str) -> int | None:

@@ -1,8 +1,8 @@
 """``python -m benchmarks.gpu.smoke``: every op, way, type, layout and direction once on small maps
 with tails, against the definition in float64: one line a case.
 
-Each op has a process of its own, several at a time: Triton's kernels are compiled meanwhile, and a
-kernel that breaks the process's device takes no other op with it.
+Each group has a process of its own, several at a time: Triton's kernels are compiled meanwhile,
+and a kernel that breaks the process's device takes no other group with it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def every_case() -> Iterator[AnyCase]:
         yield from family.smoke()
 
 
-def groups() -> list[str]:
-    """Ops by type: what one process does."""
-    return list(dict.fromkeys(_group(case) for case in every_case()))
+def ops() -> list[str]:
+    return list(dict.fromkeys(case.op for case in every_case()))
 
 
-def _group(case: AnyCase) -> str:
-    return f"{case.op} {str(case.dtype).removeprefix('torch.')}"
+def _group(case: AnyCase, device: str) -> str:
+    """What one process does: where kernels are compiled first, an op's types are apart."""
+    return f"{case.op} {str(case.dtype).removeprefix('torch.')}" if on_cuda(device) else case.op
 
 
 def ways(case: AnyCase, device: str) -> dict[str, Function]:
@@ -72,7 +72,7 @@ def run_group(group: str, device: str, leave_out: Sequence[str], bare: bool) -> 
     """One line of JSON a case. ``bare``: runs them and compares nothing, for a sanitizer."""
     status = 0
     for name, case, way, mode in names(device):
-        if _group(case) != group or name in leave_out:
+        if group not in (case.op, _group(case, device)) or name in leave_out:
             continue
         torch.use_deterministic_algorithms(mode == DETERMINISTIC, warn_only=True)
         try:
@@ -92,7 +92,7 @@ def run_group(group: str, device: str, leave_out: Sequence[str], bare: bool) -> 
 
 
 def run_all(device: str, record: Record) -> None:
-    planned = {name: _group(case) for name, case, _, _ in names(device)}
+    planned = {name: _group(case, device) for name, case, _, _ in names(device)}
     lock = threading.Lock()
 
     def work(group: str) -> None:
@@ -120,7 +120,7 @@ def run_all(device: str, record: Record) -> None:
 
     workers = min(8, max(1, (os.cpu_count() or 1) // 2))
     with ThreadPoolExecutor(workers) as pool:
-        for each in [pool.submit(work, group) for group in groups()]:
+        for each in [pool.submit(work, group) for group in dict.fromkeys(planned.values())]:
             each.result()
 
 
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.smoke", description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--json", type=Path, metavar="PATH")
-    parser.add_argument("--group", metavar="GROUP", help="only these cases, in this process")
+    parser.add_argument("--group", metavar="GROUP", help="only this op's, here")
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="NAME")
     parser.add_argument("--bare", action="store_true", help="compare nothing")
     options = parser.parse_args(argv)
