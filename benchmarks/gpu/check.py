@@ -113,7 +113,16 @@ def find_device() -> dict[str, str] | None:
 
 def commit() -> str | None:
     """None where this is no checkout, as after a copy of the files alone."""
-    asked = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    asked = [
+        "git",
+        "-C",
+        str(ROOT),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -66,7 +66,8 @@ def implementations(case: AnyCase, mode: str) -> dict[str, Function]:
 def measured(
     case: AnyCase, mode: str, profiled: bool, device: str, drawn: Arguments, definition: Definition
 ) -> dict[str, dict[str, object]]:
-    """By implementation: nothing is timed whose results are not those of the definition."""
+    """By implementation. What is wrong is timed as well, since a device is met for minutes; it is
+    marked, and nothing is compared with it."""
     found: dict[str, dict[str, object]] = {}
     for name, function in implementations(case, mode).items():
         facts = found.setdefault(name, {"status": OK})
@@ -76,18 +77,17 @@ def measured(
             facts["errors"] = verdict.errors
             if verdict.wrong:
                 facts |= {"status": WRONG, "note": str(verdict)}
-                continue
             call = prepare(function, drawn, case.direction)
             facts["call"] = call_seconds(call, device)
-            # A backward runs on its forward's stream, which a capture elsewhere refuses.
-            if case.direction == "forward":
-                facts["graph"] = graph_seconds(call, device)
             if profiled:
                 kernels = kernel_seconds(call, device)
                 if kernels is not None:
                     facts["kernels"] = sum(each["seconds"] for each in kernels.values())
                     facts["launches"] = sum(each["launches"] for each in kernels.values())
                     facts["by_kernel"] = kernels
+            # A backward runs on its forward's stream, which a capture elsewhere refuses.
+            if case.direction == "forward":
+                facts["graph"] = graph_seconds(call, device)
         except Exception as problem:
             facts |= {"status": f"failed: {first_line(problem)}"}
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..bars import speedup_text
@@ -105,18 +105,20 @@ def microseconds(seconds: float | None) -> str:
 
 
 def fastest(row: Row, column: str) -> tuple[str, float] | None:
-    """Of the others: name and seconds."""
+    """Of the others that are right: name and seconds."""
     others = {
         name: each[column]
         for name, each in row["rows"].items()
-        if name != OURS and each.get(column) is not None
+        if name != OURS and each["status"] == OK and each.get(column) is not None
     }
     return min(others.items(), key=lambda item: item[1], default=None)
 
 
 def lead(row: Row, column: str) -> float | None:
-    ours, other = row["rows"].get(OURS, {}).get(column), fastest(row, column)
-    return other[1] / ours if ours and other else None
+    ours, other = row["rows"][OURS], fastest(row, column)
+    if other is None or ours["status"] != OK or ours.get(column) is None:
+        return None
+    return other[1] / float(ours[column])
 
 
 def _key(merged: Merged) -> Iterator[str]:
@@ -155,7 +157,7 @@ def _key(merged: Merged) -> Iterator[str]:
 
 def _key_cells(row: Row) -> tuple[str, ...]:
     ours = row["rows"][OURS]
-    note = "" if ours.get("status", OK) == OK else f"{ours['status']}: {ours.get('note', '')}"
+    note = "" if ours["status"] == OK else f"{ours['status']} {ours.get('note', '')}".rstrip()
     cells = [row["name"], *(microseconds(ours.get(each)) for each in COLUMNS)]
     cells.append(microseconds(row.get("floor")))
     for column in ("call", "graph"):
@@ -336,7 +338,7 @@ def _readme_cells(forward: Row, backward: Row | None) -> tuple[str, ...]:
     name = forward["name"].replace(" forward", "").replace(" smooth", "").replace("_", r"\_")
     cells = [
         name,
-        _slashed(ours.get(column) for column in COLUMNS),
+        _own(ours, COLUMNS),
         _slashed(None if other is None else other[1] for other in others)
         + ("" if others[0] is None or others[0][0] == BASELINE else f" ({others[0][0]})"),
         speedup_text(lead(forward, "call")),
@@ -345,9 +347,15 @@ def _readme_cells(forward: Row, backward: Row | None) -> tuple[str, ...]:
     if backward is None:
         return (*cells, "", "", "")
     ours, other = backward["rows"][OURS], fastest(backward, "call")
-    cells.append(_slashed(ours.get(column) for column in ("call", "kernels")))
+    cells.append(_own(ours, ("call", "kernels")))
     cells.append("" if other is None else microseconds(other[1]))
     return (*cells, speedup_text(lead(backward, "call")))
+
+
+def _own(ours: Mapping[str, Any], columns: Iterable[str]) -> str:
+    if ours["status"] != OK:
+        return str(ours["status"])
+    return _slashed(ours.get(column) for column in columns)
 
 
 def _slashed(values: Any) -> str:

@@ -14,7 +14,7 @@ H100 = RESULTS / "nvidia-h100-80gb-hbm3.json"
 FORWARD = "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth forward nchw"
 
 
-def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, microseconds=70.0):
+def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, ours=OK, eager=OK):
     facts = {"status": status, "seconds": 1.0, "share_seconds": 9.0, "commands": []}
     stages = dict.fromkeys(("smoke", "key", "test", "micro", "profile", "sanitize"), facts)
     check = {"device": {"name": device, "torch": "2.11"}, "commit": commit, "python": "3.12.1"}
@@ -22,8 +22,8 @@ def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, microseconds
     key = Record(folder / "key.json", "key", ["rates", FORWARD, "other"])
     key.add("rates", OK, copy_bytes=3e12)
     rows = {
-        "fused": {"status": OK, "call": 1e-4, "graph": 9e-5, "kernels": 1e-6 * microseconds},
-        "eager": {"status": OK, "call": 5e-5, "graph": 3.6e-4},
+        "fused": {"status": ours, "call": 1e-4, "graph": 9e-5, "kernels": 7e-5},
+        "eager": {"status": eager, "call": 5e-5, "graph": 3.6e-4},
     }
     rows["fused"]["by_kernel"] = {
         "void scrn::cuda::zero_kernel<float>(P)": {"launches": 2, "seconds": 5e-6}
@@ -64,6 +64,17 @@ def test_collected_figures_are_in_the_page(tmp_path):
     kept = json.loads((tmp_path / "gpu-9.json").read_text())
     assert kept["device"] == "GPU 9"
     assert kept["stages"]["test"]["rows"][0]["passed"] == 2
+
+
+def test_nothing_is_compared_with_what_is_wrong(tmp_path):
+    visit(tmp_path / "visit", ours="wrong")
+    cells = "| 100.0 | 90.0 | 70.0 | 52.0 | 50.0 (eager) |  | 360.0 (eager) |  | wrong |"
+    assert f"| {FORWARD} {cells}" in collected(tmp_path / "visit", tmp_path / "results")
+    text = readme.gpu_section(tmp_path / "results", tmp_path / "README.md")
+    assert "256x512 float32 nchw | wrong | 50.0 / 360.0 |  |  |  |  |  |" in text
+    visit(tmp_path / "visit", eager="failed: no such thing")
+    cells = "| 100.0 | 90.0 | 70.0 | 52.0 |  |  |  |  |  |"
+    assert f"| {FORWARD} {cells}" in collected(tmp_path / "visit", tmp_path / "results")
 
 
 @pytest.mark.parametrize(
