@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -22,9 +23,61 @@ NETWORKS: tuple[tuple[str, Size, Size, int], ...] = (
 CPU_TRAINING_BATCH = 2
 
 
+class AnyCase:
+    """One thing to be timed, by every implementation. Each family of ops has a frozen dataclass
+    of its own below, with at least these fields; its ops are in :data:`benchmarks.ops.OPS`, and
+    which cases are measured where is said by its entry in :data:`FAMILIES`."""
+
+    op: str
+    batch: int
+    dtype: torch.dtype
+    layout: str
+    direction: str
+
+    @property
+    def data(self) -> Any:
+        """The case whose numbers are this one's: the same for both layouts and every direction."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @property
+    def small(self) -> Any:
+        """The same way through the code with so few numbers that any machine has it at once."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """What ``--filter`` looks at."""
+        return self.title
+
+    @property
+    def group(self) -> Any:
+        """The same for all layouts of one problem, which a report shows side by side."""
+        return self
+
+    @property
+    def in_layouts(self) -> tuple[Any, ...]:
+        return (self,)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Whether torch's deterministic mode takes another way through the op."""
+        return (DEFAULT,)
+
+
+DEFAULT, DETERMINISTIC = "default", "deterministic"
+
+
 @dataclass(frozen=True)
-class Case:
-    """One thing to be timed, by every implementation.
+class Case(AnyCase):
+    """Of the refinement's ops.
 
     ``low`` is the size of the sampled map, ``size`` that of the offsets. ``direction`` is
     "forward" (without autograd), "backward" (alone) or "both" (a training step of the op).
@@ -44,7 +97,6 @@ class Case:
 
     @property
     def data(self) -> Case:
-        """The case whose numbers are this one's: the same for both layouts and every direction."""
         return replace(self, layout="nchw", direction="forward")
 
     @property
@@ -57,7 +109,6 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What ``--filter`` looks at."""
         return f"{self.title} {self.layout}"
 
     @property
@@ -65,18 +116,30 @@ class Case:
         return self.batch * self.size[0] * self.size[1]
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.batch, self.channels or 2, *self.size
+
+    @property
+    def small(self) -> Case:
+        low = (8, 8) if self.low == self.size else (4, 4)
+        return replace(self, low=low, size=(8, 8), channels=min(self.channels, 1), field="zero")
+
+    @property
     def group(self) -> Case:
-        """The same for all layouts of one problem, which a report shows side by side."""
         return replace(self, layout=LAYOUTS[0])
 
     @property
     def in_layouts(self) -> tuple[Case, ...]:
         return tuple(replace(self, layout=layout) for layout in LAYOUTS)
 
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return (DEFAULT,) if self.direction == "forward" else (DEFAULT, DETERMINISTIC)
+
 
 @dataclass(frozen=True)
-class AttentionCase:
-    """As :class:`Case`, of the attention: ``queries`` by as many keys, in rows [B, N, D]."""
+class AttentionCase(AnyCase):
+    """Of the attention: ``queries`` by as many keys, in rows [B, N, D]."""
 
     queries: int
     key_width: int
@@ -98,23 +161,12 @@ class AttentionCase:
         return f"{self.op} B={self.batch} N={self.queries} D={widths} {dtype} {self.direction}"
 
     @property
-    def name(self) -> str:
-        return self.title
+    def output_shape(self) -> tuple[int, ...]:
+        return self.batch, self.queries, self.value_width
 
     @property
-    def pixels(self) -> int:
-        return self.batch * self.queries
-
-    @property
-    def group(self) -> AttentionCase:
-        return self
-
-    @property
-    def in_layouts(self) -> tuple[AttentionCase, ...]:
-        return (self,)
-
-
-AnyCase = Case | AttentionCase
+    def small(self) -> AttentionCase:
+        return replace(self, queries=8, key_width=16, value_width=16)
 
 
 def quick() -> Iterator[AnyCase]:
@@ -127,17 +179,14 @@ def quick() -> Iterator[AnyCase]:
 
 
 def full(device: str) -> Iterator[AnyCase]:
-    """The attention, every level of the decoder at inference, the other types and ops, and the
-    training crops, the largest maps, last: where time is short they are left out."""
+    """The quick cases and then every family's own."""
     yield from quick()
     seen = set(quick())
-    for case in (
-        *_attention(device), *_inference(), *_dtypes(), *_fields(), *_other_ops(),
-        *_training(device),
-    ):  # fmt: skip
-        if case not in seen:
-            seen.add(case)
-            yield case
+    for family in FAMILIES.values():
+        for case in family.full(device):
+            if case not in seen:
+                seen.add(case)
+                yield case
 
 
 def variants(
@@ -177,6 +226,16 @@ def _fields() -> Iterator[Case]:
         yield from variants(case, ("forward", "backward"))
 
 
+def _refinement(device: str) -> Iterator[Case]:
+    """Every level of the decoder at inference, the other types and ops, and the training crops,
+    the largest maps, last: where time is short they are left out."""
+    yield from _inference()
+    yield from _dtypes()
+    yield from _fields()
+    yield from _other_ops()
+    yield from _training(device)
+
+
 def _training(device: str) -> Iterator[Case]:
     for _, _, crop, batch in NETWORKS:
         for low, high in _steps(crop):
@@ -206,3 +265,67 @@ def _attention(device: str) -> Iterator[AttentionCase]:
         for batch, queries, key_width, value_width in shapes:
             for direction in ("forward", "backward"):
                 yield AttentionCase(queries, key_width, value_width, batch, dtype, direction)
+
+
+def _refinement_smoke() -> Iterator[Case]:
+    """Small maps with tails: odd sizes, channels that no vector divides, two images."""
+    floats = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    directions = ("forward", "backward")
+    for dtype in floats:
+        refine = Case("semantic_refine", (6, 7), (11, 13), 2, 9, dtype, field="random")
+        sample = Case("offset_sample", (11, 13), (11, 13), 1, 33, dtype, field="random")
+        coarse = Case("offset_sample", (5, 9), (11, 13), 1, 64, dtype, field="random")
+        for case in (refine, sample, coarse):
+            yield from variants(case, directions)
+        aggregate = Case("aggregate_offsets", (5, 37), (5, 37), 2, 0, dtype)
+        yield from variants(aggregate, directions, LAYOUTS[:1])
+
+
+def _refinement_key() -> Iterator[Case]:
+    """The finest level of Cityscapes, its training crop in a batch of eight, and a map so small
+    that a call costs more than its kernels."""
+    shapes = (((128, 256), (256, 512), 1), ((32, 64), (64, 128), 1), ((128, 128), (256, 256), 8))
+    for low, size, batch in shapes:
+        for dtype in (torch.float32, torch.bfloat16):
+            case = Case("semantic_refine", low, size, batch, dtype=dtype)
+            for layout in LAYOUTS:
+                yield from variants(case, ("forward", "backward"), (layout,))
+
+
+def _attention_smoke() -> Iterator[AttentionCase]:
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for direction in ("forward", "backward"):
+            yield AttentionCase(75, 40, 72, 2, dtype, direction)
+
+
+def _attention_key() -> Iterator[AttentionCase]:
+    shapes = [(1, 2048, 256, 256), (16, 1024, 256, 256), (8, 2048, 64, 256), (1, 920, 256, 256)]
+    for some in (shapes[:2], shapes[2:]):
+        for dtype in (torch.bfloat16, torch.float32):
+            for batch, queries, key_width, value_width in some:
+                for direction in ("forward", "backward"):
+                    yield AttentionCase(queries, key_width, value_width, batch, dtype, direction)
+    for direction in ("forward", "backward"):
+        yield AttentionCase(2048, 256, 1024, 1, torch.bfloat16, direction)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Cases of one family of ops. ``full`` is what ``python -m benchmarks`` measures on a device.
+    ``smoke`` are small shapes with tails, on which everything is compared with the definition
+    when a GPU is met. ``key`` are the rows by which the family is judged there; the first
+    ``headline`` problems of them (a problem in a layout, in its directions) are in the README,
+    and the first ``profiled`` problems are looked at kernel by kernel."""
+
+    full: Callable[[str], Iterator[AnyCase]]
+    smoke: Callable[[], Iterator[AnyCase]]
+    key: Callable[[], Iterator[AnyCase]]
+    headline: int
+    profiled: int
+
+
+# The order is that of measuring: where time is short, the last are left out.
+FAMILIES: dict[str, Family] = {
+    "attention": Family(_attention, _attention_smoke, _attention_key, 4, 4),
+    "refinement": Family(_refinement, _refinement_smoke, _refinement_key, 4, 4),
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from .cases import AnyCase, AttentionCase, Case
+from .cases import AnyCase
 from .ops import BASELINE, OPS, OURS, shapes
 
 aten = torch.ops.aten
@@ -49,10 +49,7 @@ class Cost:
 
 @functools.cache
 def cost(case: AnyCase) -> Cost:
-    """Of the op itself, whatever carries it out.
-
-    The gradient of a skip is the incoming one, and moves no bytes.
-    """
+    """Of the op itself, whatever carries it out."""
     with FakeTensorMode():
         made = shapes(case)
         grad = made.pop("grad")
@@ -61,7 +58,7 @@ def cost(case: AnyCase) -> Cost:
             output = OPS[case.op].implementations[OURS](**made)
         with FlopCounterMode(display=False) as backward:
             torch.autograd.grad(output, leaves, grad.to(output.dtype))
-    needed = [tensor for name, tensor in made.items() if name != "skip"]
+    needed = [tensor for name, tensor in made.items() if name not in OPS[case.op].passed]
     total, flops = 0, 0
     if case.direction != "backward":
         total += _bytes(made.values()) + _bytes([output])
@@ -78,32 +75,11 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def launches(case: AnyCase, implementation: str) -> int:
     """Kernels that one call launches on CUDA."""
-    if implementation == OURS and isinstance(case, Case):
-        return _launches_of_ours(case)
-    return _launches_by_operator(_small(case), implementation)
-
-
-def _launches_of_ours(case: Case) -> int:
-    """As the launchers of csrc/srm/cuda go: without the deterministic mode."""
-    forward = 1
-    if case.op == "aggregate_offsets":
-        backward = 1
-    else:
-        # Zeros to add to; then one kernel in channels_last, and two in NCHW.
-        backward = 2 if case.layout == "channels_last" else 3
-        if case.dtype in (torch.float16, torch.bfloat16):
-            backward += 1  # the sums, which are float32, are rounded
-        if case.op == "semantic_refine":
-            backward += 1  # Eq. 3's gradients
-    return {"forward": forward, "backward": backward, "both": forward + backward}[case.direction]
-
-
-def _small(case: AnyCase) -> AnyCase:
-    """With as many launches: they depend on neither sizes nor layout, but on the batch."""
-    if isinstance(case, AttentionCase):
-        return replace(case, queries=8, key_width=16, value_width=16)
-    low = (8, 8) if case.low == case.size else (4, 4)
-    return replace(case.group, low=low, size=(8, 8), channels=min(case.channels, 1), field="zero")
+    by_hand = OPS[case.op].launches
+    if implementation == OURS and by_hand is not None:
+        return by_hand(case)
+    # They depend on neither sizes nor layout, but on the batch.
+    return _launches_by_operator(case.small.group, implementation)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from .cases import AnyCase, Case, full
 from .cost import Cost, cost, eager_launches, launches
 from .kernel_report.kernels import Kernel
 from .kernel_report.library import LIBRARY, CannotReport, read
-from .ops import OURS
+from .ops import OPS, OURS
 
 # Measured once on an H200: a copy, bytes read plus bytes written, and a product of bfloat16
 # matrices. The rate of float32 is the data sheet's, without tensor cores.
@@ -54,7 +54,7 @@ def _derive(case: AnyCase) -> Derived:
         least,
         least.floor(H200_BYTES_PER_SECOND, H200_FLOPS_PER_SECOND[case.dtype]),
         eager_launches(case),
-        launches(case, OURS) if isinstance(case, Case) else None,
+        None if OPS[case.op].launches is None else launches(case, OURS),
         occupancy(case),
     )
 

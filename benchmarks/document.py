@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from .bars import THREADS, Judgement
-from .cases import AnyCase, AttentionCase, Case
+from .cases import AnyCase
 from .cost import cost
+from .ops import OPS
 from .results import Results
 from .runner import Row
 from .timing import Timing
@@ -151,7 +152,7 @@ def _row_of(read: dict[str, Any]) -> Row:
 
 
 def case_of(read: dict[str, Any]) -> AnyCase:
-    kind = AttentionCase if "queries" in read else Case
+    kind: Any = OPS[read["op"]].case
     values = {each.name: read[each.name] for each in dataclasses.fields(kind)}
     values["dtype"] = getattr(torch, values["dtype"])
     for name in ("low", "size"):

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .cases import AnyCase
-from .ops import OPS, Arguments, Function, Op
+from .ops import OPS, OURS_ROUNDINGS, Arguments, Function, Op
 
 Results = dict[str, Tensor]
 
 # Relative L2 errors. Half types are measured by the error of rounding the definition's result.
 OURS_FLOAT32 = 2e-6
-OURS_ROUNDINGS = 1.5
 # Baselines lose digits in grid_sample's normalised coordinates and round between their steps.
 BASELINE_FLOAT32 = 1e-4
 BASELINE_ROUNDINGS = 8.0
@@ -53,7 +52,7 @@ class Definition:
             evaluate(op.definition, {k: v[i : i + 1].double() for k, v in arguments.items()}, True)
             for i in range(case.batch)
         ]
-        self.dtype = case.dtype
+        self.op, self.dtype = op, case.dtype
         self.results = {name: torch.cat([each[name] for each in images]) for name in images[0]}
         self.distance = None if op.points is None else _distances(op, arguments)
 
@@ -64,7 +63,8 @@ class Definition:
             if tuple(result.shape) != tuple(expected.shape):
                 verdict.errors[name], verdict.allowed[name] = float("inf"), 0.0
                 continue
-            verdict.allowed[name] = self._allowance(expected, result.dtype, ours)
+            roundings = _roundings(self.op, name, expected.is_cuda) if ours else BASELINE_ROUNDINGS
+            verdict.allowed[name] = self._allowance(expected, result.dtype, ours, roundings)
             actual = result.detach().double()
             jumps = self._jumps(name, ours)
             if jumps is not None:
@@ -73,7 +73,9 @@ class Definition:
             verdict.errors[name] = _relative(actual, expected)
         return verdict
 
-    def _allowance(self, expected: Tensor, dtype: torch.dtype, ours: bool) -> float:
+    def _allowance(
+        self, expected: Tensor, dtype: torch.dtype, ours: bool, roundings: float
+    ) -> float:
         floor = OURS_FLOAT32 if ours else BASELINE_FLOAT32
         # A half result's own rounding, and for fp32 gradients of half features the rounding of
         # what a baseline computed before.
@@ -81,7 +83,7 @@ class Definition:
         if rounded_to in (torch.float32, torch.float64):
             return floor
         rounding = _relative(expected.to(rounded_to).double(), expected)
-        return max(floor, (OURS_ROUNDINGS if ours else BASELINE_ROUNDINGS) * rounding)
+        return max(floor, roundings * rounding)
 
     def _jumps(self, name: str, ours: bool) -> Tensor | None:
         """Where the result is not compared, [B, 1, H, W]."""
@@ -108,6 +110,12 @@ def evaluate(function: Function, arguments: Arguments, gradients: bool) -> Resul
     gradient = torch.autograd.grad(output, list(leaves.values()), grad)
     named = {f"grad {name}": each for name, each in zip(leaves, gradient, strict=True)}
     return {"output": output.detach(), **named}
+
+
+def _roundings(op: Op, name: str, on_cuda: bool) -> float:
+    """How many roundings of the definition's result one of ours may be off by."""
+    gradient = name.startswith("grad ") and on_cuda
+    return op.gradient_roundings_on_cuda if gradient else OURS_ROUNDINGS
 
 
 def _distances(op: Op, arguments: Arguments) -> Tensor:

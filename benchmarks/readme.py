@@ -1,11 +1,13 @@
-"""``python -m benchmarks.readme``: writes the README's performance section from the results kept
-in benchmarks/results. It measures nothing; ``--check`` only says whether it is up to date.
+"""``python -m benchmarks.readme``: writes the README's performance sections, the CPU's and the
+GPU's, from the results kept in benchmarks/results. It measures nothing; ``--check`` only says
+whether they are up to date.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,9 +15,13 @@ from pathlib import Path
 
 from . import document, environment, markdown, pages, summary
 from .environment import ROOT
+from .gpu import record, report
+from .gpu.collect import PREDICTIONS
 
 RESULTS = ROOT / "benchmarks" / "results" / "cpu"
 SECTION = "performance"
+GPU_RESULTS = ROOT / "benchmarks" / "results"
+GPU_SECTION = "gpu"  # of a page that has it
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,6 +32,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=RESULTS,
         metavar="DIR",
         help="with results.json and, if there is one, network.json",
+    )
+    parser.add_argument(
+        "--gpu-results",
+        type=Path,
+        default=GPU_RESULTS,
+        metavar="DIR",
+        help="with what benchmarks.gpu.collect wrote",
     )
     parser.add_argument("--page", type=Path, default=ROOT / "README.md", metavar="PATH")
     parser.add_argument(
@@ -52,12 +65,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     section = markdown.readme(read, summary.network(options.results))
     page = options.page.read_text()
     made = pages.filled(page, SECTION, section)
+    if pages.marks(GPU_SECTION)[0] in page:
+        made = pages.filled(made, GPU_SECTION, gpu_section(options.gpu_results, options.page))
     if options.check:
         if page != made:
             print(f"{options.page}: old; python -m benchmarks.readme renews it", file=sys.stderr)
         return int(page != made)
     options.page.write_text(made)
     return 0
+
+
+def gpu_section(results: Path, page: Path) -> str:
+    """Of every GPU that was measured."""
+    found = {
+        Path(os.path.relpath(path.with_suffix(".md"), page.parent)).as_posix(): record.read(path)
+        for path in sorted(results.glob("*.json"))
+        if path.name != PREDICTIONS
+    }
+    return report.readme(found, record.read(results / PREDICTIONS))
 
 
 if __name__ == "__main__":

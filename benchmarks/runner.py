@@ -23,13 +23,13 @@ from .ops import (
     FLOOR,
     OPS,
     OURS,
-    PATHS,
     Arguments,
     Function,
     arguments,
     implementations,
 )
 
+PATHS = tuple(name for op in OPS.values() for name in op.paths)
 PEERS = (COMPILED, peers.DEFORM, peers.SDPA, peers.FLEX, *PATHS)
 YARDSTICKS = (FLOOR, COPY)
 OK, WRONG, FAILED, LEFT_OUT = "ok", "wrong", "failed", "left out"

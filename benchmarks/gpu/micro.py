@@ -12,6 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .record import OK, Record
+
+ROW = "reductions"
 SOURCE = Path(__file__).resolve().parents[1] / "micro" / "atomics.cu"
 CSRC = SOURCE.parents[2] / "csrc"  # the very reduction that the kernels use
 
@@ -47,12 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Without a device there is none to ask for its architecture.
         compile_to(program, "native" if options.device == "cuda" else "sm_90")
         print("compiled")
+        record = Record(options.json, "micro", [ROW])
         if options.device == "cpu":
+            record.add(ROW, OK)
             return 0
         done = subprocess.run([str(program)], capture_output=True, text=True)
     print(done.stdout, done.stderr, sep="\n")
     if done.returncode == 0:
-        options.json.write_text(json.dumps(json.loads(done.stdout), indent=1) + "\n")
+        record.add(ROW, OK, **json.loads(done.stdout))
+    else:
+        record.add(ROW, f"failed: exit status {done.returncode}")
     return done.returncode
 
 

@@ -245,3 +245,15 @@ def test_near_integers_are_left_out_of_the_offsets_gradient_only():
     assert judged("grad offset", 9, 9, False) == []
     assert judged("grad low", 5, 6, False) == ["grad low"]
     assert judged("output", 5, 6, True) == ["output"]
+
+
+def test_only_gradients_of_rounded_products_may_be_off_by_more():
+    roundings = {
+        (op, name, on_cuda): gate._roundings(OPS[op], name, on_cuda)
+        for op in OPS
+        for name in ("output", "grad key")
+        for on_cuda in (False, True)
+    }
+    attention = roundings.pop(("whitened_attention", "grad key", True))
+    assert attention == 3
+    assert set(roundings.values()) == {1.5}

@@ -1,0 +1,78 @@
+"""Seconds of a call on the device: as it is called, replayed from a CUDA graph, and of its kernels
+alone. On a CPU, where it is rehearsed, there is only the first."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+CALLS = 10  # that the profiler watches
+Call = Callable[[], object]
+
+
+def on_cuda(device: str) -> bool:
+    return torch.device(device).type == "cuda"
+
+
+def call_seconds(call: Call, device: str, seconds: float = 0.05) -> float:
+    """The median; the L2 cache is flushed before every call."""
+    if not on_cuda(device):
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    from triton.testing import do_bench
+
+    times = do_bench(call, warmup=10, rep=max(1, int(1000 * seconds)), return_mode="all")
+    return statistics.median(times) / 1000
+
+
+def graph_seconds(call: Call, device: str) -> float | None:
+    if not on_cuda(device):
+        return None
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        held = call()
+    seconds = call_seconds(graph.replay, device)
+    del held
+    return seconds
+
+
+def kernel_seconds(call: Call, device: str) -> dict[str, dict[str, float]] | None:
+    """Launches and seconds of each kernel in a call, by torch's profiler."""
+    if not on_cuda(device):
+        return None
+    call()
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        for _ in range(CALLS):
+            call()
+        torch.cuda.synchronize()
+    found: dict[str, list[float]] = {}
+    for event in profiler.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            found.setdefault(event.name, []).append(event.device_time / 1e6)
+    return {
+        name: {"launches": len(each) / CALLS, "seconds": sum(each) / CALLS}
+        for name, each in found.items()
+    }
+
+
+def copy_rate(device: str) -> float:
+    """Bytes a second, read and written, of a copy that no cache holds."""
+    source = torch.ones(1 << (30 if on_cuda(device) else 20), dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / call_seconds(lambda: target.copy_(source), device)
+
+
+def first_line(problem: BaseException) -> str:
+    lines = str(problem).strip().splitlines() or [""]
+    return f"{type(problem).__name__}: {lines[0]}"

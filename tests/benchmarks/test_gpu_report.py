@@ -1,0 +1,181 @@
+"""What collect makes of a visit: the kept JSON, its page, the README's table; and the first visit's
+own figures."""
+
+import json
+
+import pytest
+
+from benchmarks import environment, pages, readme
+from benchmarks.gpu import collect, report
+from benchmarks.gpu.record import OK, Record, write
+
+RESULTS = environment.ROOT / "benchmarks" / "results"
+H100 = RESULTS / "nvidia-h100-80gb-hbm3.json"
+FORWARD = "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth forward nchw"
+
+
+def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, ours=OK, eager=OK):
+    facts = {"status": status, "seconds": 1.0, "share_seconds": 9.0, "commands": []}
+    stages = dict.fromkeys(("smoke", "key", "test", "micro", "profile", "sanitize"), facts)
+    check = {"device": {"name": device, "torch": "2.11"}, "commit": commit, "python": "3.12.1"}
+    write(folder / "check.json", {**check, "date": "2026-11-28T03:00:00", "stages": stages})
+    key = Record(folder / "key.json", "key", ["rates", FORWARD, "other"])
+    key.add("rates", OK, copy_bytes=3e12)
+    rows = {
+        "fused": {"status": ours, "call": 1e-4, "graph": 9e-5, "kernels": 7e-5},
+        "eager": {"status": eager, "call": 5e-5, "graph": 3.6e-4},
+    }
+    rows["fused"]["by_kernel"] = {
+        "void scrn::cuda::zero_kernel<float>(P)": {"launches": 2, "seconds": 5e-6}
+    }
+    key.add(FORWARD, OK, layout="nchw", direction="forward", floor=5.2e-5, rows=rows)
+    tests = Record(folder / "test.json", "test")
+    tests.add("ops", "failed", passed=["a", "b"], failed={"c": "why"}, skipped={"no device": 2})
+    hardware = folder / "hardware.json"
+    rate = {"kind": "red.f32", "addresses": "L2", "floats_per_second": 2.5e11}
+    Record(hardware, "micro").add("reductions", OK, rows=[rate])
+    kernel = {"case": "first", "kernel": "flash", "dram_percent": 81.5, "nanoseconds": None}
+    Record(hardware, "profile").add("group", OK, kernels=[kernel], refused=["lts__x"])
+    Record(folder / "sanitize.json", "sanitize").add("memcheck op", OK, errors=0)
+    Record(folder / "smoke.json", "smoke").add("a case", "wrong", note="output is off")
+
+
+def collected(folder, results):
+    assert collect.main([str(folder), "--results", str(results)]) == 0
+    return (results / "gpu-9.md").read_text()
+
+
+def test_collected_figures_are_in_the_page(tmp_path):
+    visit(tmp_path / "visit")
+    page = collected(tmp_path / "visit", tmp_path)
+    assert "Measured at abcdef123456." in page
+    assert "| key | ok | 1 | 9 |" in page
+    assert "| red.f32 | L2 | 250.0 |" in page
+    cells = "| 100.0 | 90.0 | 70.0 | 52.0 | 50.0 (eager) | x0.5 | 360.0 (eager) | x4.0 |  |"
+    assert f"| {FORWARD} {cells}" in page
+    assert f"| {FORWARD} | scrn::cuda::zero_kernel | 2 | 5.0 |" in page
+    assert "- ops: 2 passed, 1 failed, 2 skipped." in page
+    assert "- failed: `c` why" in page
+    assert "| first | flash | 81.5 |  |" in page
+    assert "Counters that it does not know: lts__x." in page
+    assert "- memcheck op: ok, 0 errors" in page
+    assert "0 of 1 cases agree." in page
+    assert "- wrong: a case output is off" in page
+    kept = json.loads((tmp_path / "gpu-9.json").read_text())
+    assert kept["device"] == "GPU 9"
+    assert kept["stages"]["test"]["rows"][0]["passed"] == 2
+
+
+def test_nothing_is_compared_with_what_is_wrong(tmp_path):
+    visit(tmp_path / "visit", ours="wrong")
+    cells = "| 100.0 | 90.0 | 70.0 | 52.0 | 50.0 (eager) |  | 360.0 (eager) |  | wrong |"
+    assert f"| {FORWARD} {cells}" in collected(tmp_path / "visit", tmp_path / "results")
+    text = readme.gpu_section(tmp_path / "results", tmp_path / "README.md")
+    assert "256x512 float32 nchw | wrong | 50.0 / 360.0 |  |  |  |  |  |" in text
+    visit(tmp_path / "visit", eager="failed: no such thing")
+    cells = "| 100.0 | 90.0 | 70.0 | 52.0 |  |  |  |  |  |"
+    assert f"| {FORWARD} {cells}" in collected(tmp_path / "visit", tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("running", "cut off: killed while it ran; 2 of 3 cases ended well"),
+        ("out of time", "out of time; 2 of 3 cases ended well"),
+    ],
+)
+def test_what_was_cut_off_says_so(tmp_path, status, said):
+    visit(tmp_path / "visit", status=status)
+    assert f"| key | {said} |" in collected(tmp_path / "visit", tmp_path)
+
+
+def predictions(made_at):
+    rows = [
+        {"case": FORWARD, "column": "kernels", "at_most": 65},
+        {"case": FORWARD, "column": "graph", "at_most": 95},
+        {"case": "unheard of", "column": "call", "at_most": 1},
+    ]
+    return {"made_at": made_at, "since": "Much has changed since.", "rows": rows}
+
+
+def test_predictions_are_printed_beside_what_they_were_made_of_and_then_judged(tmp_path):
+    visit(tmp_path / "visit")
+    write(tmp_path / "predictions.json", predictions("abcdef1"))
+    page = collected(tmp_path / "visit", tmp_path)
+    assert "Measured at abcdef123456. Much has changed since." in page
+    assert "## Predicted for the next visit" in page
+    assert f"| {FORWARD} | kernels | 70.0 | 65 |  |" in page
+    write(tmp_path / "predictions.json", predictions("1234567"))
+    page = collected(tmp_path / "visit", tmp_path)
+    assert "Much has changed" not in page
+    assert "## Predicted, and measured" in page
+    assert f"| {FORWARD} | kernels | 70.0 | 65 | MISSED |" in page
+    assert f"| {FORWARD} | graph | 90.0 | 95 | met |" in page
+    assert "| unheard of | call |  | 1 | not measured |" in page
+
+
+def test_collect_refuses_what_it_cannot_name(tmp_path, capsys):
+    assert collect.main([str(tmp_path), "--results", str(tmp_path)]) == 2
+    assert "expected check.json" in capsys.readouterr().err
+    visit(tmp_path / "visit", commit=None)
+    arguments = [str(tmp_path / "visit"), "--results", str(tmp_path)]
+    assert collect.main(arguments) == 2
+    assert "give --commit" in capsys.readouterr().err
+    assert collect.main([*arguments, "--commit", "fedcba9"]) == 0
+    assert "Measured at fedcba9." in (tmp_path / "gpu-9.md").read_text()
+
+
+def test_readme_shows_losing_rows_of_every_device(tmp_path):
+    for device in ("GPU 8", "GPU 9"):
+        visit(tmp_path / device, device)
+        collect.main([str(tmp_path / device), "--results", str(tmp_path / "results")])
+    page = tmp_path / "README.md"
+    text = readme.gpu_section(tmp_path / "results", page)
+    assert text.index("GPU 8") < text.index("GPU 9")
+    assert "(results/gpu-9.md)" in text
+    name = FORWARD.replace("_", r"\_").replace(" smooth forward", "")
+    assert f"| {name} | 100.0 / 90.0 / 70.0 | 50.0 / 360.0 | x0.5 | x4.0 |  |  |  |" in text
+    page.write_text("".join((*pages.marks("performance"), *pages.marks("gpu"))))
+    arguments = ["--page", str(page), "--gpu-results", str(tmp_path / "results")]
+    assert readme.main([*arguments, "--check"]) == 1
+    assert readme.main(arguments) == 0
+    assert readme.main([*arguments, "--check"]) == 0
+    assert name in page.read_text()
+
+
+def test_what_is_kept_of_the_h100_is_what_was_written_down():
+    kept = json.loads(H100.read_text())
+    rows = {row["name"]: row for row in kept["stages"]["key"]["rows"]}
+    assert kept["commit"].startswith("e598fe9")
+    ours = rows[FORWARD]["rows"]["fused"]
+    assert ours["call"] == pytest.approx(163.4e-6)
+    assert ours["kernels"] == pytest.approx(154.66e-6, rel=1e-4)
+    attention = rows["whitened_attention B=16 N=1024 D=256/256 bfloat16 backward"]
+    assert attention["rows"]["fused"]["call"] == pytest.approx(2481.9e-6)
+    assert attention["rows"]["SDPA + rank-1"]["call"] == pytest.approx(756.8e-6)
+    tests = {row["name"]: row for row in kept["stages"]["test"]["rows"]}
+    counts = {name: (row["passed"], len(row["failed"])) for name, row in tests.items()}
+    assert counts == {"ops": (1948, 0), "attention": (132, 4), "models": (45, 10)}
+
+
+def test_pages_of_what_is_kept_are_up_to_date():
+    predicted = json.loads((RESULTS / "predictions.json").read_text())
+    for path in RESULTS.glob("*.json"):
+        if path.name != collect.PREDICTIONS:
+            merged = json.loads(path.read_text())
+            assert path.with_suffix(".md").read_text() == report.report(merged, predicted)
+    begin, end = pages.marks(readme.GPU_SECTION)
+    page = environment.ROOT / "README.md"
+    section = page.read_text().split(begin)[1].split(end)[0].strip()
+    assert section == readme.gpu_section(RESULTS, page)
+
+
+def test_predictions_name_rows_that_are_measured():
+    from benchmarks.gpu.key import rows
+
+    predicted = json.loads((RESULTS / "predictions.json").read_text())
+    chosen = rows("cuda")
+    for each in predicted["rows"]:
+        _, _, profiled = chosen[each["case"]]
+        assert each["column"] in report.COLUMNS
+        assert profiled or each["column"] != "kernels"
