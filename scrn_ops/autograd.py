@@ -42,22 +42,58 @@ def refuse_second_derivative(name: str) -> NoReturn:
     )
 
 
+_functorch_transforms_active = torch._C._are_functorch_transforms_active
+_is_compiling = torch.compiler.is_compiling
+_has_torch_function = torch.overrides.has_torch_function
+_is_tracing = torch._C._get_tracing_state
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_grad_enabled = torch.is_grad_enabled
+_any_requires_grad = torch._C._any_requires_grad
+_BelowAutograd = torch._C._AutoDispatchBelowAutograd
+
+
 def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
-    """torch.func can transform a function's autograd, but not an operator's; everything else
-    takes the operator, which costs less to call and is one node of a traced graph. Where nothing
-    is differentiated, its autograd, several microseconds of Python, is left out; but never around
-    somebody's __torch_function__, which may compute what is to be differentiated."""
-    if torch._C._are_functorch_transforms_active():
+    """``operator(*args)`` with the derivative of ``function``, by the cheapest way there is.
+
+    torch.func can transform a function's autograd, but not an operator's. Whoever traces, takes
+    part in the call or differentiates forward gets the operator, one node of a traced graph.
+    Everybody else gets the kernels without the operator's autograd, which is several times the
+    Python of a node of its own: where something is differentiated, by a node of the graph;
+    where nothing is, as they are. Never around somebody's __torch_function__, which may compute
+    what is to be differentiated.
+    """
+    if _functorch_transforms_active():
         return function.apply(*args)
     if (
-        torch.compiler.is_compiling()
+        _is_compiling()
         or forward_ad._current_level >= 0
-        or torch.overrides.has_torch_function(args)
-        or (torch.is_grad_enabled() and torch._C._any_requires_grad(*args))
+        or _has_torch_function(args)
+        or _dispatch_modes()
+        or _is_tracing() is not None
     ):
         return operator(*args)
-    with torch._C._AutoDispatchBelowAutograd():
+    if _is_grad_enabled() and _any_requires_grad(*args):
+        return _NODES[function].apply(*args)
+    with _BelowAutograd():
         return operator(*args)
+
+
+_NODES: dict[type[Function], type[Function]] = {}
+
+
+def _register_node(function: type[Function], operator: Any) -> None:
+    """The function as a node for the graph. A ``forward`` that takes ``ctx`` spares what torch
+    does for ``setup_context``: to bind the arguments to the signature takes longer than the
+    whole of a small kernel's launch."""
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        with _BelowAutograd():
+            output = operator(*args)
+        function.setup_context(ctx, args, output)
+        return output
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(function.backward)}
+    _NODES[function] = type(function.__name__, (Function,), members)
 
 
 def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
@@ -366,6 +402,7 @@ def register_autograd(functions: dict[str, type[Function]]) -> None:
             setup_context=function.setup_context,
             lib=_library,
         )
+        _register_node(function, getattr(_ops, name).default)
 
 
 register_autograd(_FUNCTIONS)
