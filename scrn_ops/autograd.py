@@ -13,26 +13,20 @@ derivative, like forward-mode differentiation, is not implemented and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
+from ._derivatives import apply_operator as apply_operator
+from ._derivatives import refuse_forward_mode as refuse_forward_mode
+from ._derivatives import register_autograd as register_autograd
 from ._vmap import fold_batch_dims
 
 __all__ = ["AggregateOffsets", "OffsetSample", "SemanticRefine"]
 
 _ops = torch.ops.scrn_ops
-
-
-def refuse_forward_mode(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"scrn_ops.{name}: forward-mode differentiation (torch.func.jvp, jacfwd, dual numbers) "
-        'is not implemented by the fused kernels; backend="reference" supports it'
-    )
 
 
 def refuse_second_derivative(name: str) -> NoReturn:
@@ -42,61 +36,17 @@ def refuse_second_derivative(name: str) -> NoReturn:
     )
 
 
-_functorch_transforms_active = torch._C._are_functorch_transforms_active
-_is_compiling = torch.compiler.is_compiling
-_has_torch_function = torch.overrides.has_torch_function
-_is_tracing = torch._C._get_tracing_state
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_is_grad_enabled = torch.is_grad_enabled
-_any_requires_grad = torch._C._any_requires_grad
-_BelowAutograd = torch._C._AutoDispatchBelowAutograd
+def in_type_of(grad: Tensor, saved: Tensor) -> Tensor:
+    """``saved`` has another type only where autocast acted below the function that saved it; and
+    `to` goes all the way to torch's dispatcher even where there is nothing to do."""
+    return saved if saved.dtype == grad.dtype else saved.to(grad.dtype)
 
 
-def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
-    """``operator(*args)`` with the derivative of ``function``, by the cheapest way there is.
-
-    torch.func can transform a function's autograd, but not an operator's. Whoever traces, takes
-    part in the call or differentiates forward gets the operator, one node of a traced graph.
-    Everybody else gets the kernels without the operator's autograd, which is several times the
-    Python of a node of its own: where something is differentiated, by a node of the graph;
-    where nothing is, as they are. Never around somebody's __torch_function__, which may compute
-    what is to be differentiated.
-    """
-    if _functorch_transforms_active():
-        return function.apply(*args)
-    if (
-        _is_compiling()
-        or forward_ad._current_level >= 0
-        or _has_torch_function(args)
-        or _dispatch_modes()
-        or _is_tracing() is not None
-    ):
-        return operator(*args)
-    if _is_grad_enabled() and _any_requires_grad(*args):
-        return _NODES[function].apply(*args)
-    with _BelowAutograd():
-        return operator(*args)
-
-
-_NODES: dict[type[Function], type[Function]] = {}
-
-
-def _register_node(function: type[Function], operator: Any) -> None:
-    """The function as a node for the graph. A ``forward`` that takes ``ctx`` spares what torch
-    does for ``setup_context``: to bind the arguments to the signature takes longer than the
-    whole of a small kernel's launch."""
-
-    def forward(ctx: Any, *args: Any) -> Any:
-        with _BelowAutograd():
-            output = operator(*args)
-        function.setup_context(ctx, args, output)
-        return output
-
-    members = {"forward": staticmethod(forward), "backward": staticmethod(function.backward)}
-    _NODES[function] = type(function.__name__, (Function,), members)
-
-
-def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
+def wanted(
+    gradients: tuple[Tensor, ...], needs: tuple[bool, ...]
+) -> tuple[Tensor, ...] | list[Tensor | None]:
+    if False not in needs:
+        return gradients
     return [g if need else None for g, need in zip(gradients, needs, strict=True)]
 
 
@@ -232,7 +182,7 @@ class OffsetSample(Function):
             OffsetSampleBackward,
             _ops.offset_sample_backward.default,
             grad,
-            input.to(grad.dtype),  # another type only where autocast acted below this function
+            in_type_of(grad, input),
             offset,
             ctx.align_corners,
             *needs,
@@ -325,19 +275,20 @@ class SemanticRefine(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        needs = ctx.needs_input_grad[:3]
         if grad is None:
             return (None,) * 6
+        all_needs = ctx.needs_input_grad  # without skip's, where an operator was called without
+        needs = all_needs[:3]
         # The sum's derivative by skip is the identity: its gradient is the incoming one.
-        grad_skip = grad if any(ctx.needs_input_grad[3:4]) else None
-        if not any(needs):
+        grad_skip = grad if True in all_needs[3:4] else None
+        if True not in needs:
             return None, None, None, grad_skip, None, None
         low, offset, mask, aggregated = ctx.saved_tensors
         gradients = apply_operator(
             SemanticRefineBackward,
             _ops.semantic_refine_backward.default,
             grad,
-            low.to(grad.dtype),  # another type only where autocast acted below this function
+            in_type_of(grad, low),
             offset,
             mask,
             aggregated,
@@ -365,44 +316,6 @@ _FUNCTIONS: dict[str, type[Function]] = {
     "semantic_refine": SemanticRefine,
     "semantic_refine_backward": SemanticRefineBackward,
 }
-
-
-class _Registrations(torch.library.Library):
-    """torch's autograd kernel for an operator drops the tangents of its arguments without a
-    word, where it does not find a gradient to compute: this puts the refusal in front of it."""
-
-    def impl(
-        self, op_name: Any, fn: Callable[..., Any], dispatch_key: str = "", **kwargs: Any
-    ) -> Any:
-        kernel = fn
-        if dispatch_key == "Autograd":
-
-            def kernel(keyset: Any, *args: Any) -> Any:
-                # Outside of any dual level, nearly always, there is no tangent to look for.
-                if forward_ad._current_level >= 0 and any(map(_has_tangent, args)):
-                    refuse_forward_mode(op_name.removesuffix("_backward"))
-                return fn(keyset, *args)
-
-        return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
-
-
-def _has_tangent(arg: Any) -> bool:
-    return isinstance(arg, Tensor) and forward_ad.unpack_dual(arg).tangent is not None
-
-
-_library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]
-
-
-def register_autograd(functions: dict[str, type[Function]]) -> None:
-    """Gives the operators of these names the functions' derivatives."""
-    for name, function in functions.items():
-        torch.library.register_autograd(
-            f"scrn_ops::{name}",
-            function.backward,
-            setup_context=function.setup_context,
-            lib=_library,
-        )
-        _register_node(function, getattr(_ops, name).default)
 
 
 register_autograd(_FUNCTIONS)
