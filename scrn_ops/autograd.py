@@ -13,26 +13,20 @@ derivative, like forward-mode differentiation, is not implemented and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
+from ._derivatives import apply_operator as apply_operator
+from ._derivatives import refuse_forward_mode as refuse_forward_mode
+from ._derivatives import register_autograd as register_autograd
 from ._vmap import fold_batch_dims
 
 __all__ = ["AggregateOffsets", "OffsetSample", "SemanticRefine"]
 
 _ops = torch.ops.scrn_ops
-
-
-def refuse_forward_mode(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"scrn_ops.{name}: forward-mode differentiation (torch.func.jvp, jacfwd, dual numbers) "
-        'is not implemented by the fused kernels; backend="reference" supports it'
-    )
 
 
 def refuse_second_derivative(name: str) -> NoReturn:
@@ -42,25 +36,17 @@ def refuse_second_derivative(name: str) -> NoReturn:
     )
 
 
-def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
-    """torch.func can transform a function's autograd, but not an operator's; everything else
-    takes the operator, which costs less to call and is one node of a traced graph. Where nothing
-    is differentiated, its autograd, several microseconds of Python, is left out; but never around
-    somebody's __torch_function__, which may compute what is to be differentiated."""
-    if torch._C._are_functorch_transforms_active():
-        return function.apply(*args)
-    if (
-        torch.compiler.is_compiling()
-        or forward_ad._current_level >= 0
-        or torch.overrides.has_torch_function(args)
-        or (torch.is_grad_enabled() and torch._C._any_requires_grad(*args))
-    ):
-        return operator(*args)
-    with torch._C._AutoDispatchBelowAutograd():
-        return operator(*args)
+def in_type_of(grad: Tensor, saved: Tensor) -> Tensor:
+    """``saved`` has another type only where autocast acted below the function that saved it; and
+    `to` goes all the way to torch's dispatcher even where there is nothing to do."""
+    return saved if saved.dtype == grad.dtype else saved.to(grad.dtype)
 
 
-def wanted(gradients: tuple[Tensor, ...], needs: tuple[bool, ...]) -> list[Tensor | None]:
+def wanted(
+    gradients: tuple[Tensor, ...], needs: tuple[bool, ...]
+) -> tuple[Tensor, ...] | list[Tensor | None]:
+    if False not in needs:
+        return gradients
     return [g if need else None for g, need in zip(gradients, needs, strict=True)]
 
 
@@ -196,7 +182,7 @@ class OffsetSample(Function):
             OffsetSampleBackward,
             _ops.offset_sample_backward.default,
             grad,
-            input.to(grad.dtype),  # another type only where autocast acted below this function
+            in_type_of(grad, input),
             offset,
             ctx.align_corners,
             *needs,
@@ -289,19 +275,20 @@ class SemanticRefine(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        needs = ctx.needs_input_grad[:3]
         if grad is None:
             return (None,) * 6
+        all_needs = ctx.needs_input_grad  # without skip's, where an operator was called without
+        needs = all_needs[:3]
         # The sum's derivative by skip is the identity: its gradient is the incoming one.
-        grad_skip = grad if any(ctx.needs_input_grad[3:4]) else None
-        if not any(needs):
+        grad_skip = grad if True in all_needs[3:4] else None
+        if True not in needs:
             return None, None, None, grad_skip, None, None
         low, offset, mask, aggregated = ctx.saved_tensors
         gradients = apply_operator(
             SemanticRefineBackward,
             _ops.semantic_refine_backward.default,
             grad,
-            low.to(grad.dtype),  # another type only where autocast acted below this function
+            in_type_of(grad, low),
             offset,
             mask,
             aggregated,
@@ -329,43 +316,6 @@ _FUNCTIONS: dict[str, type[Function]] = {
     "semantic_refine": SemanticRefine,
     "semantic_refine_backward": SemanticRefineBackward,
 }
-
-
-class _Registrations(torch.library.Library):
-    """torch's autograd kernel for an operator drops the tangents of its arguments without a
-    word, where it does not find a gradient to compute: this puts the refusal in front of it."""
-
-    def impl(
-        self, op_name: Any, fn: Callable[..., Any], dispatch_key: str = "", **kwargs: Any
-    ) -> Any:
-        kernel = fn
-        if dispatch_key == "Autograd":
-
-            def kernel(keyset: Any, *args: Any) -> Any:
-                # Outside of any dual level, nearly always, there is no tangent to look for.
-                if forward_ad._current_level >= 0 and any(map(_has_tangent, args)):
-                    refuse_forward_mode(op_name.removesuffix("_backward"))
-                return fn(keyset, *args)
-
-        return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
-
-
-def _has_tangent(arg: Any) -> bool:
-    return isinstance(arg, Tensor) and forward_ad.unpack_dual(arg).tangent is not None
-
-
-_library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]
-
-
-def register_autograd(functions: dict[str, type[Function]]) -> None:
-    """Gives the operators of these names the functions' derivatives."""
-    for name, function in functions.items():
-        torch.library.register_autograd(
-            f"scrn_ops::{name}",
-            function.backward,
-            setup_context=function.setup_context,
-            lib=_library,
-        )
 
 
 register_autograd(_FUNCTIONS)

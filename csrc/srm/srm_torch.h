@@ -77,27 +77,27 @@ inline ScalarType scalar_type_of(DType type) {
 inline void check_map(std::string_view name, const Tensor& tensor) {
   SCRN_CHECK(tensor.layout() == torch::headeronly::Layout::Strided, name,
              ": expected a dense tensor");
-  SCRN_CHECK(tensor.dim() == 4, name, ": expected 4 dimensions [B, C, H, W], got ",
+  const IntHeaderOnlyArrayRef sizes = tensor.sizes();
+  SCRN_CHECK(sizes.size() == 4, name, ": expected 4 dimensions [B, C, H, W], got ",
              shape_text(tensor));
   constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
   for (const int64_t d : {2, 3}) {
-    SCRN_CHECK(tensor.size(d) >= 1 && tensor.size(d) <= kMax, name,
+    SCRN_CHECK(sizes[d] >= 1 && sizes[d] <= kMax, name,
                ": expected a height and a width from 1 to ", kMax, ", got ", shape_text(tensor));
   }
 }
 
 inline void check_device(std::string_view name, const Tensor& tensor, const Tensor& like) {
-  SCRN_CHECK(tensor.is_cuda() == like.is_cuda() && tensor.is_cpu() == like.is_cpu() &&
-                 tensor.get_device_index() == like.get_device_index(),
-             name, ": expected all tensors on one device");
+  SCRN_CHECK(tensor.device() == like.device(), name, ": expected all tensors on one device");
 }
 
 inline void check_shape(std::string_view name, const Tensor& tensor,
                         const std::array<int64_t, 4>& shape) {
   check_map(name, tensor);
+  const IntHeaderOnlyArrayRef sizes = tensor.sizes();
   for (int64_t d = 0; d < 4; ++d) {
-    SCRN_CHECK(tensor.size(d) == shape[d], name, ": expected [", shape[0], ", ", shape[1], ", ",
-               shape[2], ", ", shape[3], "], got ", shape_text(tensor));
+    SCRN_CHECK(sizes[d] == shape[d], name, ": expected [", shape[0], ", ", shape[1], ", ", shape[2],
+               ", ", shape[3], "], got ", shape_text(tensor));
   }
 }
 
@@ -160,18 +160,33 @@ inline Tensor dense(const Tensor& map, bool channels_last = false) {
                    [&] { return torch::stable::contiguous(map, memory_format(channels_last)); });
 }
 
+// As torch::stable::new_empty, which looks the operator up by its name and boxes the arguments at
+// each call: three times the work of a small allocation.
+inline Tensor new_empty(const Tensor& like, IntHeaderOnlyArrayRef sizes, ScalarType type) {
+  int32_t dtype = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+  AtenTensorHandle result = nullptr;
+  const AOTITorchError error = aoti_torch_aten_new_empty(
+      like.get(), sizes.data(), static_cast<int64_t>(sizes.size()), &dtype, /*layout=*/nullptr,
+      /*device=*/nullptr, /*device_index_=*/0, /*pin_memory=*/nullptr, &result);
+  if (error == TORCH_SUCCESS) return Tensor(result);
+  // What failed fails there again, and says why.
+  return allocated(like, [&] { return torch::stable::new_empty(like, sizes, type); });
+}
+
 inline Tensor empty_map(const Tensor& like, const std::array<int64_t, 4>& shape, ScalarType type,
                         bool channels_last = false) {
+  const IntHeaderOnlyArrayRef sizes(shape.data(), shape.size());
+  if (!channels_last) return new_empty(like, sizes, type);
   return allocated(like, [&] {
-    return torch::stable::empty({shape.data(), shape.size()}, type, std::nullopt, like.device(),
-                                std::nullopt, memory_format(channels_last));
+    return torch::stable::empty(sizes, type, std::nullopt, like.device(), std::nullopt,
+                                MemoryFormat::ChannelsLast);
   });
 }
 
 // What an operator returns in the place of a gradient that was not asked for.
 inline Tensor no_gradient(const Tensor& like) {
   const int64_t none = 0;
-  return torch::stable::new_empty(like, {&none, 1});
+  return new_empty(like, {&none, 1}, like.scalar_type());
 }
 
 inline Tensor gradient_of(const Tensor& like, const std::array<int64_t, 4>& shape, bool wanted,
@@ -184,7 +199,8 @@ inline void* pointer_if(bool wanted, const Tensor& tensor) {
 }
 
 inline std::array<int64_t, 4> shape_of(const Tensor& map) {
-  return {map.size(0), map.size(1), map.size(2), map.size(3)};
+  const IntHeaderOnlyArrayRef sizes = map.sizes();
+  return {sizes[0], sizes[1], sizes[2], sizes[3]};
 }
 
 // The geometry of Eq. 4 from an input [B, C, h, w] to an output of the offset's size.
@@ -192,17 +208,18 @@ inline SampleShape sample_shape(std::string_view name, const Tensor& input, cons
                                 bool upsample, bool align_corners) {
   check_map(name, input);
   check_map("offset", offset);
-  SCRN_CHECK(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
-  SCRN_CHECK(offset.size(0) == input.size(0), "offset: expected the batch of ", name, ", ",
-             input.size(0), ", got ", shape_text(offset));
+  const IntHeaderOnlyArrayRef in = input.sizes(), out = offset.sizes();
+  SCRN_CHECK(out[1] == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  SCRN_CHECK(out[0] == in[0], "offset: expected the batch of ", name, ", ", in[0], ", got ",
+             shape_text(offset));
   check_device("offset", offset, input);
   SampleShape shape;
-  shape.batch = input.size(0);
-  shape.channels = input.size(1);
-  shape.in_h = static_cast<int32_t>(input.size(2));
-  shape.in_w = static_cast<int32_t>(input.size(3));
-  shape.out_h = static_cast<int32_t>(offset.size(2));
-  shape.out_w = static_cast<int32_t>(offset.size(3));
+  shape.batch = in[0];
+  shape.channels = in[1];
+  shape.in_h = static_cast<int32_t>(in[2]);
+  shape.in_w = static_cast<int32_t>(in[3]);
+  shape.out_h = static_cast<int32_t>(out[2]);
+  shape.out_w = static_cast<int32_t>(out[3]);
   shape.upsample = upsample;
   shape.channels_last = is_channels_last(input);
   shape.dtype = dtype_of(name, input);

@@ -18,14 +18,15 @@ struct AggregateInputs {
 
 inline AggregateInputs aggregate_inputs(const Tensor& offset, const Tensor& mask) {
   check_map("offset", offset);
-  SCRN_CHECK(offset.size(1) == 2, "offset: expected 2 channels, got ", shape_text(offset));
-  check_shape("mask", mask, {offset.size(0), 9, offset.size(2), offset.size(3)});
+  const auto [batch, channels, height, width] = shape_of(offset);
+  SCRN_CHECK(channels == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  check_shape("mask", mask, {batch, 9, height, width});
   check_device("mask", mask, offset);
   return {dense(offset),
           dense(mask),
-          offset.size(0),
-          static_cast<int32_t>(offset.size(2)),
-          static_cast<int32_t>(offset.size(3)),
+          batch,
+          static_cast<int32_t>(height),
+          static_cast<int32_t>(width),
           dtype_of("offset", offset),
           dtype_of("mask", mask)};
 }
@@ -145,8 +146,7 @@ std::tuple<Tensor, Tensor> launch_sample_backward(const Backend& backend, const 
     params.grad_input = pointer_if(need_input, grad_input);
     params.grad_offset = pointer_if(need_offset, grad_offset);
     const int64_t bytes = static_cast<int64_t>(backend.workspace_bytes(params));
-    const Tensor workspace = allocated(
-        input, [&] { return torch::stable::new_empty(input, {&bytes, 1}, ScalarType::Byte); });
+    const Tensor workspace = new_empty(input, {&bytes, 1}, ScalarType::Byte);
     params.workspace = workspace.mutable_data_ptr();
     backend.run(params);
   }

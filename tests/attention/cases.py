@@ -130,11 +130,21 @@ def scale_of(name: str, doubles: Sequence[Tensor], grad: Tensor) -> float:
     if name in ("output", "value"):
         return 0.0
     q, k, _, v = (t.detach() for t in doubles)
-    outer = grad.cpu().double().norm() * v.norm() / max(v.shape[1], 1) ** 0.5
-    other = {"query": k - k.mean(1, keepdim=True), "key": q - q.mean(1, keepdim=True)}
+    grad = grad.cpu().double()
+    whitened = {"query": k - k.mean(1, keepdim=True), "key": q - q.mean(1, keepdim=True)}
+    if v.shape[1] == 1:
+        # The softmax of a single key is constant, so its gradients are zero: each is a sum, over
+        # the queries, of differences of two equal products of grad and v, whose roundings are
+        # independent and add up by their squares. The query's is a product with k minus its own
+        # mean, which is zero in any arithmetic: nothing is left to round.
+        differences = 2 * grad.square() @ v.square().transpose(1, 2)
+        if name != "unary":
+            differences = differences * whitened[name].square().sum(2, keepdim=True)
+        return 1e-2 * float(differences.sum().sqrt())
+    outer = grad.norm() * v.norm() / max(v.shape[1], 1) ** 0.5
     if name == "unary":
         return 1e-3 * float(outer)
-    return 1e-3 * float(outer * other[name].abs().max()) if v.numel() else 0.0
+    return 1e-3 * float(outer * whitened[name].abs().max()) if v.numel() else 0.0
 
 
 def relative_error(actual: Tensor, expected: Tensor, floor: float = 0.0) -> float:

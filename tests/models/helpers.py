@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scrn import SCRN, build_model
@@ -77,3 +78,11 @@ def settle(model: SCRN) -> SCRN:
 
 def image(height: int, width: int, batch: int = 2, seed: int = 0) -> Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def type_of_logits(device: str, dtype: torch.dtype) -> torch.dtype:
+    """Under autocast, which may compute the upsampling that ends the network in float32: CUDA's
+    does, the CPU's does not."""
+    map = torch.zeros(1, 1, 2, 2, dtype=dtype, device=device)
+    with torch.autocast(device, dtype=dtype):
+        return F.interpolate(map, size=(4, 4), mode="bilinear").dtype

@@ -201,3 +201,12 @@ def test_meta_tensors():
     assert scrn_ops.semantic_refine(low, offset, mask).shape == (2, 4, 6, 6)
     assert scrn_ops.offset_sample(low, offset).device.type == "meta"
     assert scrn_ops.aggregate_offsets(offset, mask).shape == (2, 2, 6, 6)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.jit is deprecated, and warns of every check
+def test_a_traced_program_calls_the_operators():
+    """Also where something is differentiated, which a call does by a node of its own."""
+    low, offset, mask, _ = refine_inputs(Size(1, 2, (3, 3), (3, 3)), F32, "cpu")
+    for operator, args in (("offset_sample", (low, offset)), ("aggregate_offsets", (offset, mask))):
+        traced = torch.jit.trace(getattr(scrn_ops, operator), args)
+        assert f"scrn_ops::{operator}(" in str(traced.graph)
