@@ -34,6 +34,13 @@ SCRN_DEVICE Taps<A> neighbouring(const Taps<A>& taps, int size) {
   return moved;
 }
 
+// Tap r if it takes part, else the first that does.
+template <typename A>
+SCRN_DEVICE int taking_part(const Taps<A>& taps, int r) {
+  const auto part = [&](int tap) { return taps.weight[tap] != A(0) || taps.slope[tap] != A(0); };
+  return part(r) ? r : part(0) ? 0 : part(1) ? 1 : 2;
+}
+
 // One group's part of one pixel's gradient, from the taps that take part and from nothing else.
 template <typename T, typename Index, typename A>
 SCRN_DEVICE void exact_offset_grad(const SampleBackwardParams& p, int64_t image, int y, int x,
@@ -48,28 +55,42 @@ SCRN_DEVICE void exact_offset_grad(const SampleBackwardParams& p, int64_t image,
   const Taps<A> ty =
       taps_of(s, 1, y, x,
               load_any<OffsetTypes<T>, A>(p.offset, p.offset_dtype, first + (out_plane + pixel)));
+  Index rows[3];
+  int columns[3];
+#pragma unroll
+  for (int r = 0; r < 3; ++r) {
+    rows[r] = static_cast<Index>(at_most(ty.first + taking_part(ty, r), s.in_h - 1)) * s.in_w;
+    columns[r] = at_most(tx.first + taking_part(tx, r), s.in_w - 1);
+  }
   dx = dy = A(0);
+  const int64_t plane = image * s.channels + group;
+  const T* input = static_cast<const T*>(p.input) + plane * in_plane;
+  const T* above = static_cast<const T*>(p.grad_output) + plane * out_plane + pixel;
   for (int64_t c = group; c < s.channels; c += kPlaneGroups) {
-    const int64_t plane = image * s.channels + c;
-    const T* input = static_cast<const T*>(p.input) + plane * in_plane;
-    const A u = widen(static_cast<const T*>(p.grad_output)[plane * out_plane + pixel]);
+    const A u = widen(*above);
+    A slope_x = A(0), slope_y = A(0);
 #pragma unroll
     for (int r = 0; r < 3; ++r) {
-      if (ty.weight[r] == A(0) && ty.slope[r] == A(0)) continue;
-      const Index row = static_cast<Index>(at_most(ty.first + r, s.in_h - 1)) * s.in_w;
+      A along_x = A(0), along_y = A(0);
 #pragma unroll
       for (int q = 0; q < 3; ++q) {
-        if (tx.weight[q] == A(0) && tx.slope[q] == A(0)) continue;
-        const A dot = widen(input[row + at_most(tx.first + q, s.in_w - 1)]) * u;
-        dx += ty.weight[r] * tx.slope[q] * dot;
-        dy += ty.slope[r] * tx.weight[q] * dot;
+        const A value = widen(input[rows[r] + columns[q]]);
+        along_x += tx.slope[q] * value;
+        along_y += tx.weight[q] * value;
       }
+      slope_x += ty.weight[r] * along_x;
+      slope_y += ty.slope[r] * along_y;
     }
+    dx += u * slope_x;
+    dy += u * slope_y;
+    above += kPlaneGroups * out_plane;
+    input += kPlaneGroups * in_plane;
   }
 }
 
 template <typename T, typename Index>
-__global__ void __launch_bounds__(kPlaneThreads, std::is_same_v<T, double> ? 2 : 3)
+__global__ void __launch_bounds__(kPlaneThreads,
+                                  std::is_same_v<T, double> || sizeof(Index) == 8 ? 2 : 3)
     offset_grad_planes_kernel(const SampleBackwardParams p, const OffsetGradPlan plan) {
   using A = Accumulate<T>;
   SCRN_SHARED(TapWeights<A>, weights, [2][kPlanePixels]);

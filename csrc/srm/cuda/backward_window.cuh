@@ -126,18 +126,19 @@ __global__ void __launch_bounds__(kThreads, kWindowBlocks)
         held.end -= held.first;
         held.first = 0;
         // Down and up again, or along the only row.
-        const Index both = run.pair != 0 ? channels : 2 * channels;
         Index step = run.pair != 0 ? static_cast<Index>(s.out_w) * channels : channels;
         Index ahead = run.column(run, begin) * channels;
-        if ((begin & run.pair) != 0) {
+        const auto advance = [&] {
           ahead += step;
-          step = both - step;
-        }
+          step = run.pair != 0 ? channels - step : channels;
+        };
+        if ((begin & run.pair) != 0) advance();
         // Two pixels ahead, since memory takes longer than one pixel.
         Packed<T, V> next = load_held(grads + ahead, held), after = (packed_zeros<T, V>());
-        ahead += step;
-        step = both - step;
-        if (count > 1) after = load_held(grads + ahead, held);
+        if (count > 1) {
+          advance();
+          after = load_held(grads + ahead, held);
+        }
         const PixelTaps<A>* taps = slots + group * plan.batch;
         A* sums = &partial[0][thread];
 #pragma unroll 1
@@ -152,9 +153,10 @@ __global__ void __launch_bounds__(kThreads, kWindowBlocks)
           A u[V];
           unpack<T>(next, u);
           next = after;
-          ahead += step;
-          step = both - step;
-          if (i + 2 < count) after = load_held(grads + ahead, held);
+          if (i + 2 < count) {
+            advance();
+            after = load_held(grads + ahead, held);
+          }
           A d[2] = {A(0), A(0)};
           if (inside) {
             if (spreads) spread(window, *taps, u, maps, held);

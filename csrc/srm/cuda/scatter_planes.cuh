@@ -111,7 +111,7 @@ SCRN_DEVICE int first_cell(const Taps<A>& taps, int middle, int in_size, int out
   for (int r = 0; r < 3; ++r) active = active || taps.weight[r] != A(0);
   const int centre =
       active ? taps.first : static_cast<int>(static_cast<int64_t>(middle) * in_size / out_size);
-  const int first = at_most(centre - (cells - 3) / 2, in_size + 2 - cells);
+  const int first = at_most(centre - (cells - 3) / 2, in_size - (cells - 2));
   return first < 0 ? 0 : first;
 }
 
@@ -330,10 +330,10 @@ inline ScatterPlan plan_scatter(const SampleShape& s, int warps, const LaunchOpt
   plan.cells_x = static_cast<int32_t>(std::min(wide, int64_t{kScatterCells} / plan.cells_y));
   // What room is left goes to offsets that vary more.
   for (int n = 0; n < 2; ++n) {
-    if (plan.cells_x < s.in_w + 2 && (plan.cells_x + 1) * plan.cells_y <= kScatterCells) {
+    if (plan.cells_x - 2 < s.in_w && (plan.cells_x + 1) * plan.cells_y <= kScatterCells) {
       ++plan.cells_x;
     }
-    if (plan.cells_y < s.in_h + 2 && plan.cells_x * (plan.cells_y + 1) <= kScatterCells) {
+    if (plan.cells_y - 2 < s.in_h && plan.cells_x * (plan.cells_y + 1) <= kScatterCells) {
       ++plan.cells_y;
     }
   }
