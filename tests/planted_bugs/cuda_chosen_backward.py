@@ -58,16 +58,8 @@ BACKWARD = (
             "return static_cast<uint32_t>(first - begin) <= static_cast<uint32_t>(active >> 3);",
             "return static_cast<uint32_t>(first - begin) <= 1u;",
         ),
-        (
-            "taps not turned",
-            "int place = taps.first % 3;",
-            "int place = 0;",
-        ),
-        (
-            "window moves although it holds the taps",
-            "active |= 1 << 3;",
-            "active |= 0;",
-        ),
+        ("taps not turned", "int place = taps.first % 3;", "int place = 0;"),
+        ("window moves although it holds the taps", "active |= 1 << 3;", "active |= 0;"),
         (
             "what is not finite is spread to all taps",
             "if (not_finite(u) == A(0)) {",
@@ -126,11 +118,7 @@ BACKWARD = (
             "if (begin + i < run.pixels) {",
             "if (begin + i <= run.pixels) {",
         ),
-        (
-            "pixel behind the run fetched",
-            "if (i + 2 < count) {",
-            "if (i + 1 < count) {",
-        ),
+        ("pixel behind the run fetched", "if (i + 2 < count) {", "if (i + 1 < count) {"),
         (
             "second row of a strip below the map",
             "run.pair = run.y + 1 < s.out_h ? 1 : 0;",
@@ -278,11 +266,7 @@ BACKWARD = (
             "from + 0x00020002u - static_cast<uint32_t>(last)",
             "from + 0x00030003u - static_cast<uint32_t>(last)",
         ),
-        (
-            "window moves although it holds the taps",
-            "if (missing == 0) return;",
-            "",
-        ),
+        ("window moves although it holds the taps", "if (missing == 0) return;", ""),
         (
             "column that leaves is added at the next one's place",
             "if (window.turn == q) leave_column(window, cells, q, 0);",
@@ -293,11 +277,7 @@ BACKWARD = (
             "if (u - u == A(0)) {",
             "if (u - u != A(1)) {",
         ),
-        (
-            "third tap never counts as taking part",
-            "(tx.weight[2] != A(0) ? 2 : 1);",
-            "1;",
-        ),
+        ("third tap never counts as taking part", "(tx.weight[2] != A(0) ? 2 : 1);", "1;"),
         (
             "row of two taken for one",
             "const int pair = row + 1 < rows ? 1 : 0;",
