@@ -117,6 +117,7 @@ LONG = [
     for dtype, channels, out, batch in (
         ("float32", 40, (19, 37), 1),
         ("float32", 70, (9, 71), 2),
+        ("float32", 136, (5, 71), 1),  # slabs of each of several batches
         ("float16", 36, (11, 33), 1),
         ("float64", 3, (17, 18), 1),
     )
