@@ -34,7 +34,9 @@ SHAPES = [
     (68, 3, 19),
     (136, 2, 9),
     (129, 3, 18),
+    (256, 3, 9),
     (530, 3, 5),
+    (1022, 2, 3),
 ]
 SHAPED = [
     Sample(
@@ -97,6 +99,36 @@ KEYS = [
     )
     for last in BOTH
 ]
+# As few blocks as this lead to the long runs and the high tiles of large maps: several rows of a
+# tile, several batches of a run, and offsets that take points out of the tile or far away.
+LONG = [
+    Sample(
+        dtype=dtype,
+        channels_last=last,
+        channels=channels,
+        in_size=(out[0] // 2 + 1, out[1] // 2 + 1),
+        out_size=out,
+        upsample=upsample,
+        field=field,
+        batch=batch,
+        max_blocks=2,
+    )
+    for last in BOTH
+    for dtype, channels, out, batch in (
+        ("float32", 40, (19, 37), 1),
+        ("float32", 70, (9, 71), 2),
+        ("float32", 136, (5, 71), 1),  # slabs of each of several batches
+        ("float16", 36, (11, 33), 1),
+        ("float64", 3, (17, 18), 1),
+    )
+    for upsample, field in (
+        (True, "smooth"),
+        (True, "far"),  # upsampled, since fp32 rounds far coordinates of the input itself
+        (True, "random"),
+        (False, "smooth"),
+        (False, "random"),
+    )
+]
 WIDER = [case.but(deterministic=mode) for case in WIDE for mode in BOTH]
 # More than one tile of the lists and several units of 256 pixels of one cell.
 LARGE = [
@@ -142,7 +174,7 @@ def test_sizes(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*FIELDS, *KEYS, *LARGE], ids=label)
+@pytest.mark.parametrize("case", [*FIELDS, *KEYS, *LARGE, *LONG], ids=label)
 def test_fields(device: Device, case: Sample) -> None:
     check(device, case)
 
@@ -224,21 +256,27 @@ def test_what_has_no_weight_spreads_no_nan(
     shape = (case.batch, 1, *case.out_size)
     marked = rng.random(shape) < 0.15
     reached, _ = sampler.backward(values["input"][:, :1], np.where(marked, 1.0, 0.0))
-    nan_grad = np.where(marked, np.nan, values["grad"])
-    grad_input, _ = case.backward(device, want_offset=False, values={**values, "grad": nan_grad})
-    assert grad_input is not None
-    assert np.isfinite(grad_input.numpy())[
-        np.broadcast_to(reached == 0, values["input"].shape)
-    ].all()
+    reached = np.broadcast_to(reached != 0, values["input"].shape)
+    zeros, ones = np.zeros_like(values["grad"]), np.ones(shape)
+    rest, _ = sampler.backward(values["input"], np.where(marked, zeros, values["grad"]))
+    for bad in (np.nan, np.inf):
+        bad_grad = np.where(marked, bad, values["grad"])
+        given = {**values, "grad": bad_grad}
+        grad_input, _ = case.backward(device, want_offset=False, values=given)
+        assert grad_input is not None
+        assert not np.isfinite(grad_input.numpy())[reached].any()
+        kept = np.where(reached, rest, grad_input.numpy())
+        assert_close(kept, rest, case.dtype, "grad_input")
 
     marked = rng.random((case.batch, 1, *case.in_size)) < 0.15
-    ones = np.ones(shape)
     _, touched = sampler.backward(np.where(marked, rng.uniform(1, 2, marked.shape), 0.0), ones)
     nan_input = np.where(marked, np.nan, values["input"])
     _, grad_offset = case.backward(device, want_input=False, values={**values, "input": nan_input})
     assert grad_offset is not None
-    assert np.isfinite(grad_offset.numpy())[touched == 0].all()
-    assert np.isnan(grad_offset.numpy()).any()
+    assert np.isnan(grad_offset.numpy())[touched != 0].all()
+    _, rest = sampler.backward(np.where(marked, 0.0, values["input"]), values["grad"])
+    kept = np.where(touched != 0, rest, grad_offset.numpy())
+    assert_close(kept, rest, "float32", "grad_offset")
 
 
 @pytest.mark.parametrize("empty", ["batch", "channels", "out_size"])

@@ -34,6 +34,11 @@ inline dim3 grid_of(int64_t blocks, const LaunchOptions& options) {
   return dim3(static_cast<unsigned>(std::min(blocks, limit)));
 }
 
+// More blocks than the grid may have are no use.
+inline int64_t enough(int64_t blocks, const LaunchOptions& options) {
+  return std::min(blocks, options.max_blocks);
+}
+
 // Indices run within one image; its first element is found in 64 bits always. The margin covers
 // what a tile or a channel slab may reach past the end before it is cut off.
 inline bool fits_index32(int64_t elements) { return elements <= INT64_C(0x7fff0000); }

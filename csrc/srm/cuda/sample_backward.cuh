@@ -6,6 +6,7 @@
 #include "backward_planes.cuh"
 #include "backward_window.cuh"
 #include "fill.cuh"
+#include "scatter_planes.cuh"
 
 namespace scrn::cuda {
 
@@ -34,7 +35,7 @@ size_t sample_backward_workspace(const SampleBackwardParams& p, const LaunchOpti
 template <typename T, typename Index>
 int launch_window(const SampleBackwardParams& p, Accumulate<T>* sums, cudaStream_t stream,
                   const LaunchOptions& options) {
-  const WindowPlan plan = plan_window(p, sums, kWindowVector<T>);
+  const WindowPlan plan = plan_window<T>(p, sums, options);
   auto* kernel = backward_window_kernel<T, Index>;
   SCRN_LAUNCH(kernel, grid_of(plan.blocks, options), kThreads, 0, stream, p, sums, plan);
   return cudaGetLastError();
@@ -66,7 +67,7 @@ int launch_sample_backward_as(const SampleBackwardParams& p, cudaStream_t stream
       error = cudaGetLastError();
     }
     if (error == 0 && sums != nullptr) {
-      const ScatterPlan plan = plan_scatter(s, kScatterWarps<A>);
+      const ScatterPlan plan = plan_scatter(s, kScatterWarps<A>, options);
       auto* kernel = scatter_planes_kernel<T, Index>;
       SCRN_LAUNCH(kernel, grid_of(plan.blocks, options), kScatterWarps<A> * 32, 0, stream, p, sums,
                   plan);
