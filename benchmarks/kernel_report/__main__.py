@@ -32,6 +32,7 @@ COLUMNS: dict[str, Callable[[Kernel], str]] = {
     "occupancy": lambda kernel: f"{kernel.occupancy.share:.0%}",
     "loads": lambda kernel: ", ".join(map(str, kernel.loads)),
     "stores": lambda kernel: ", ".join(map(str, kernel.stores)),
+    "under way": lambda kernel: ", ".join(map(str, kernel.loop_loads)),
     "reductions": lambda kernel: ", ".join(kernel.reductions),
     "SHFL": lambda kernel: str(kernel.shuffles),
     "BAR": lambda kernel: str(kernel.barriers),

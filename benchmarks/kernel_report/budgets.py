@@ -29,6 +29,7 @@ class Rule:
     min_blocks: int | None = None
     min_load_bits: int | None = None
     min_store_bits: int | None = None
+    min_loop_loads: int | None = None  # under way at a time, in every innermost loop that loads
     reductions: tuple[str, ...] = ()  # types that there must be
     no_reductions: bool = False
 
@@ -54,6 +55,12 @@ class Rule:
             ("blocks to a multiprocessor", kernel.occupancy.blocks, self.min_blocks, -1),
             ("bits in the widest load", max(kernel.loads, default=0), self.min_load_bits, -1),
             ("bits in the widest store", max(kernel.stores, default=0), self.min_store_bits, -1),
+            (
+                "loads under way at a time in a loop",
+                min(kernel.loop_loads, default=0),
+                self.min_loop_loads,
+                -1,
+            ),
         ]
         for what, value, limit, sign in limits:
             if limit is not None and sign * value > sign * limit:

@@ -8,13 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .loops import parse
 from .occupancy import Occupancy, occupancy
 
 FEATURE_TYPES = {"float": "fp32", "double": "fp64", "__half": "fp16", "__nv_bfloat16": "bf16"}
 INDEX_BITS = {"int": 32, "long": 64}
-
-# An instruction, without the predicate in front of it and the operands behind.
-INSTRUCTION = re.compile(r"/\*[0-9a-f]{4,}\*/ +(?:@!?U?P\w+ +)?([A-Z][\w.]*)")
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class Kernel:
     shared_bytes: int  # of a block
     spills: int  # instructions that the compiler marks as spills or refills
     opcodes: Counter[str]
+    # Of each innermost loop that reads global memory: the most loads that share one latency.
+    loop_loads: tuple[int, ...] = ()
 
     def count(self, *families: str) -> int:
         """Instructions whose name before the first dot is one of these."""
@@ -122,6 +122,7 @@ class Kernel:
             "limiter": held.limiter,
             "global_loads": self.loads,
             "global_stores": self.stores,
+            "loop_loads": self.loop_loads,
             "generic_accesses": self.generic_accesses,
             "reductions": self.reductions,
             "shared_atomics": self.shared_atomics,
@@ -145,12 +146,7 @@ def access_bits(modifiers: Iterable[str]) -> int:
 
 
 def count_opcodes(lines: Iterable[str]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for line in lines:
-        match = INSTRUCTION.search(line)
-        if match is not None:
-            found[match.group(1)] += 1
-    return found
+    return Counter(each.code for each in parse(lines))
 
 
 def parse_name(demangled: str) -> tuple[str, str, int]:

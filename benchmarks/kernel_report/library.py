@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .kernels import Kernel, count_opcodes, parse_name
+from .loops import loop_loads
 from .occupancy import SHARED_RESERVED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,7 @@ def _read_one(dump: Path, names: str, library: Path, architecture: int) -> list[
                 shared_bytes=_own_shared(usage["SHARED"], architecture),
                 spills=note.count("SpillRefill"),
                 opcodes=count_opcodes(code[mangled]),
+                loop_loads=loop_loads(code[mangled]),
             )
         )
     return sorted(kernels, key=lambda each: (each.name, each.feature_type, each.index_bits))

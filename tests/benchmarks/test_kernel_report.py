@@ -16,6 +16,7 @@ import pytest
 from benchmarks.kernel_report import CannotReport, Kernel, budgets, library, occupancy, read
 from benchmarks.kernel_report import __main__ as command
 from benchmarks.kernel_report.kernels import count_opcodes, parse_name
+from benchmarks.kernel_report.loops import loop_loads
 from benchmarks.kernel_report.occupancy import LIMITS
 
 sys.path.insert(0, str(library.ROOT / "tools"))
@@ -45,6 +46,65 @@ def test_instructions_are_counted() -> None:
     assert kernel.reductions == {"F32x4": 1, "F64": 1}
     assert (kernel.shuffles, kernel.barriers, kernel.shared_atomics) == (1, 1, 0)
     assert kernel.facts()["instructions"] == 10
+
+
+# A loop in a loop, and code behind the end that is jumped to and comes back.
+LOOPS = """
+        /*0000*/                   LDG.E R2, [R2.64] ;
+        /*0010*/                   LDG.E R3, [R2.64] ;
+        /*0020*/                   LDG.E R4, desc[UR4][R20.64] ;
+        /*0030*/                   LDG.E.128 R8, desc[UR4][R22.64+0x10] ;
+        /*0040*/              @!P0 BRA 0xd0 ;
+        /*0050*/              @!P1 LDG.E.U16 R5, desc[UR4][R24.64] ;
+        /*0060*/                   FFMA R6, R1, {used}, R6 ;
+        /*0070*/                   LDG.E R7, desc[UR4][R20.64] ;
+        /*0080*/                   FADD R6, R6, R7 ;
+        /*0090*/               @P0 BRA 0x20 ;
+        /*00a0*/                   IADD3 R20, R20, 0x1, RZ ;
+        /*00b0*/               @P1 BRA P2, 0x0 ;
+        /*00c0*/                   EXIT ;
+        /*00d0*/                   FMUL R1, R1, R1 ;
+        /*00e0*/                   BRA 0x50 ;
+        /*00f0*/                   BRA 0xf0;
+"""
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        ("R4", (3,)),
+        ("R11", (3,)),
+        ("R12", (4,)),
+    ],
+)
+def test_loads_under_way(used: str, expected: tuple[int, ...]) -> None:
+    """Until the first use, the last of a wide load's registers included, of the inner loop only."""
+    assert loop_loads(LOOPS.format(used=used).splitlines()) == expected
+
+
+def test_loads_for_the_next_turn_are_under_way() -> None:
+    lines = [
+        "/*0000*/ LDG.E R4, [R20.64] ;",
+        "/*0010*/ FADD R6, R6, R5 ;",
+        "/*0020*/ LDG.E R5, [R20.64] ;",
+        "/*0030*/ @P0 BRA 0x0 ;",
+        "/*0040*/ FADD R6, R6, R4 ;",
+        "/*0050*/ EXIT ;",
+    ]
+    assert loop_loads(lines) == (2,)
+    assert loop_loads(lines[:3] + lines[4:]) == ()
+
+
+def test_a_jump_back_from_behind_the_end_is_no_loop() -> None:
+    lines = [
+        "/*0000*/ LDG.E R4, [R20.64] ;",
+        "/*0010*/ @P0 BRA 0x40 ;",
+        "/*0020*/ LDG.E R5, [R20.64] ;",
+        "/*0030*/ EXIT ;",
+        "/*0040*/ FMUL R6, R6, R6 ;",
+        "/*0050*/ BRA 0x20 ;",
+    ]
+    assert loop_loads(lines) == ()
 
 
 @pytest.mark.parametrize(
@@ -190,6 +250,14 @@ def test_what_exceeds_a_budget_is_named(change: dict[str, object], message: str)
         change = {"opcodes": Counter(change["opcodes"])}
     found = budgets.violations([replace(PLAIN, **change)], budgets.load())
     assert f"backward_window fp32 int32 on sm_90: {message}" in found
+
+
+def test_loads_in_series_exceed_a_budget() -> None:
+    rule = budgets.Rule(("backward_*",), min_loop_loads=20)
+    for loads, complaints in (((20, 24), 0), ((24, 10), 1), ((), 1)):
+        found = budgets.violations([replace(PLAIN, loop_loads=loads)], [rule])
+        assert len(found) == complaints
+    assert "0 loads under way at a time in a loop, at least 20 allowed" in found[0]
 
 
 def test_the_exit_status(
