@@ -8,12 +8,22 @@
 
 namespace scrn::cuda {
 
+// Blocks to a multiprocessor: 72 registers a thread, and more for double.
+template <typename T>
+inline constexpr int kLastBlocks = std::is_same_v<T, double> ? 4 : 7;
 inline constexpr int kLastTileX = 8, kLastTileY = 4, kLastTile = kLastTileX * kLastTileY;
+
+// One multiplication with a 64-bit result and sum, where an index would be scaled to bytes as well.
+template <typename T, typename Index>
+SCRN_DEVICE const T* at_column(const T* row, int column, Index pixel_bytes) {
+  const char* bytes = reinterpret_cast<const char*>(row);
+  return reinterpret_cast<const T*>(bytes + static_cast<int64_t>(column) * pixel_bytes);
+}
 
 // Adds the taps of rows Begin to End - 1 to `sum`; all their loads are under way before the first
 // is used.
 template <typename T, int Begin, int End, typename Index>
-SCRN_DEVICE void add_rows(const T* const (&rows)[3], const int (&columns)[3], Index channels,
+SCRN_DEVICE void add_rows(const T* const (&rows)[3], const int (&columns)[3], Index pixel_bytes,
                           const Accumulate<T> (&weight_y)[3], const Accumulate<T> (&weight_x)[3],
                           Accumulate<T> (&sum)[kVector<T>]) {
   using A = Accumulate<T>;
@@ -24,7 +34,7 @@ SCRN_DEVICE void add_rows(const T* const (&rows)[3], const int (&columns)[3], In
     for (int q = 0; q < 3; ++q) {
       words[r - Begin][q] = packed_zeros<T>();
       if (weight_y[r] != A(0) && weight_x[q] != A(0)) {
-        words[r - Begin][q] = load_packed<kVector<T>>(rows[r] + columns[q] * channels);
+        words[r - Begin][q] = load_packed<kVector<T>>(at_column(rows[r], columns[q], pixel_bytes));
       }
     }
   }
@@ -85,6 +95,7 @@ SCRN_DEVICE void forward_pixels(const SampleShape& s, const T* input, const T* s
                                 Packed<T> ahead) {
   using A = Accumulate<T>;
   const Index channels = static_cast<Index>(s.channels);
+  const Index pixel_bytes = static_cast<Index>(s.channels * static_cast<int64_t>(sizeof(T)));
   const int step_pixel = kThreads / vectors;
   const int step_vector = kThreads - step_pixel * vectors;
   TileWalk at = first_of_walk(vectors);
@@ -112,7 +123,7 @@ SCRN_DEVICE void forward_pixels(const SampleShape& s, const T* input, const T* s
 #pragma unroll
           for (int q = 0; q < 3; ++q) {
             const A weight = ty.weight[r] * tx.weight[q];
-            if (weight != A(0)) sum += weight * widen(rows[r][columns[q] * channels]);
+            if (weight != A(0)) sum += weight * widen(*at_column(rows[r], columns[q], pixel_bytes));
           }
         }
         output[out] = narrow<T>(sum);
@@ -121,14 +132,14 @@ SCRN_DEVICE void forward_pixels(const SampleShape& s, const T* input, const T* s
         unpack<T>(own, sum);
         // 64-bit addresses leave fewer registers for loads under way.
         if constexpr (sizeof(Index) == 4) {
-          add_rows<T, 0, 2>(rows, columns, channels, ty.weight, tx.weight, sum);
+          add_rows<T, 0, 2>(rows, columns, pixel_bytes, ty.weight, tx.weight, sum);
         } else {
-          add_rows<T, 0, 1>(rows, columns, channels, ty.weight, tx.weight, sum);
-          add_rows<T, 1, 2>(rows, columns, channels, ty.weight, tx.weight, sum);
+          add_rows<T, 0, 1>(rows, columns, pixel_bytes, ty.weight, tx.weight, sum);
+          add_rows<T, 1, 2>(rows, columns, pixel_bytes, ty.weight, tx.weight, sum);
         }
         // At an upsampling by two, half the pixels have no third row.
         if (ty.weight[2] != A(0))
-          add_rows<T, 2, 3>(rows, columns, channels, ty.weight, tx.weight, sum);
+          add_rows<T, 2, 3>(rows, columns, pixel_bytes, ty.weight, tx.weight, sum);
         store_packed<kVector<T>>(output + out, pack<T>(sum));
       }
     }
@@ -194,7 +205,7 @@ SCRN_DEVICE void weigh_rows(const SampleForwardParams& p, int64_t image, int y, 
 }
 
 template <typename T, typename Index>
-__global__ void __launch_bounds__(kThreads, kForwardBlocks<T>)
+__global__ void __launch_bounds__(kThreads, kLastBlocks<T>)
     sample_forward_channels_last_kernel(const SampleForwardParams p, const ForwardPlan plan) {
   using A = Accumulate<T>;
   SCRN_SHARED(TapWeights<A>, taps, [2][kLastTile]);
@@ -258,7 +269,7 @@ ForwardPlan plan_forward_channels_last(const SampleForwardParams& p) {
   const int64_t units = ceil_div(s.channels, unit);
   // To find its taps takes a block about as long as three turns of its loop, and a turn takes
   // kThreads units of kLastTile pixels.
-  const int64_t slabs = count_slabs(tiles * s.batch, units, 8, kForwardBlocks<T> * kMultiprocessors,
+  const int64_t slabs = count_slabs(tiles * s.batch, units, 8, kLastBlocks<T> * kMultiprocessors,
                                     3 * kThreads / kLastTile);
   plan.slab_channels = std::min(ceil_div(units, slabs), kLongestSlab) * unit;
   plan.slabs = ceil_div(s.channels, std::max<int64_t>(plan.slab_channels, 1));

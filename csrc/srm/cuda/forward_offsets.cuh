@@ -38,7 +38,7 @@ inline int64_t count_slabs(int64_t tiles, int64_t units, int64_t least, int64_t 
       best = slabs;
       best_cost = cost;
     }
-    if (tiles * slabs > 4 * places) break;  // from here on, a round of its own is little
+    if (tiles * slabs > 8 * places) break;  // from here on, a round of its own is little
   }
   return best;
 }
@@ -48,8 +48,9 @@ inline int64_t count_slabs(int64_t tiles, int64_t units, int64_t least, int64_t 
 template <typename T>
 using Raw = std::conditional_t<std::is_same_v<T, double>, uint64_t, uint32_t>;
 
+// By value: out of memory that is referred to, bits() would copy byte by byte.
 template <typename T, typename S>
-SCRN_DEVICE Raw<T> raw_of(const S& value) {
+SCRN_DEVICE Raw<T> raw_of(S value) {
   using Bits = std::conditional_t<sizeof(S) == 2, uint16_t,
                                   std::conditional_t<sizeof(S) == 4, uint32_t, uint64_t>>;
   return bits<Bits>(value);

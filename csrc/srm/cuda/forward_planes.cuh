@@ -241,7 +241,7 @@ ForwardPlan plan_forward_planes(const SampleForwardParams& p) {
   const int64_t units = ceil_div(s.channels, unit);
   // To find its taps takes a block about as long as three turns of its loop.
   const int64_t slabs =
-      count_slabs(tiles * s.batch, units, 16 / unit, kForwardBlocks<T> * kMultiprocessors, 3);
+      count_slabs(tiles * s.batch, units, 8 / unit, kForwardBlocks<T> * kMultiprocessors, 3);
   plan.slab_channels = std::min(ceil_div(units, slabs), kLongestSlab) * unit;
   plan.slabs = ceil_div(s.channels, std::max<int64_t>(plan.slab_channels, 1));
   plan.blocks_per_image = tiles * plan.slabs;

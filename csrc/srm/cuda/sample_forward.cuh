@@ -12,11 +12,17 @@ ForwardPlan plan_forward(const SampleForwardParams& p) {
   return p.shape.channels_last ? plan_forward_channels_last<T>(p) : plan_forward_planes<T>(p);
 }
 
+// A pixel's bytes, too, are counted in an index on channels_last.
+template <typename T>
+bool forward_fits_index32(const SampleShape& shape) {
+  return fits_index32(shape) && fits_index32(shape.channels * static_cast<int64_t>(sizeof(T)));
+}
+
 template <typename T>
 int launch_sample_forward(const SampleForwardParams& params, cudaStream_t stream,
                           const LaunchOptions& options = {}) {
   ForwardPlan plan = plan_forward<T>(params);
-  const bool wide = options.index64 || !fits_index32(params.shape);
+  const bool wide = options.index64 || !forward_fits_index32<T>(params.shape);
   auto* kernel = params.shape.channels_last
                      ? (wide ? sample_forward_channels_last_kernel<T, int64_t>
                              : sample_forward_channels_last_kernel<T, int32_t>)
