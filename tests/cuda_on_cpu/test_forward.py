@@ -184,6 +184,8 @@ def test_buffers_that_start_at_a_guard_page(device: Device, last: bool, channels
     device.placement = "start"
     check(device, FULL.but(channels_last=last, channels=channels))
     check(device, Sample(channels_last=last, channels=channels, field="far"))
+    for dtype in ("float32", "float16"):
+        check(device, Sample(dtype, last, channels=channels, in_size=(3, 2), out_size=(5, 5)))
 
 
 @pytest.mark.parametrize("last", LAYOUTS)

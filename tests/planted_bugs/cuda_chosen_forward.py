@@ -124,11 +124,6 @@ FORWARD = (
             "mask[k] = std::exp(mask[k] - top);",
         ),
         (
-            "taps of pixels outside the map stored as the last's",
-            "const bool inside = y0 + pixel / kLastTileX < s.out_h && x0 + column < s.out_w;",
-            "const bool inside = true;",
-        ),
-        (
             "channels_last address in 32 bits",
             "input + (at_most(ty.first + r, s.in_h - 1) * (s.in_w * channels) + c)",
             "input + static_cast<int>(static_cast<unsigned>(at_most(ty.first + r, s.in_h - 1)) *"
@@ -211,11 +206,6 @@ FORWARD = (
             "NaN that has a weight left out",
             "weight * (weight != A(0) ? value : A(0))",
             "weight * (value == value ? value : A(0))",
-        ),
-        (
-            "rows read where no tap has weight",
-            "const int tap = taps.weight[r] != A(0) ? r : used >= 0 ? used : 0;",
-            "const int tap = r;",
         ),
         (
             "row's address in 32 bits",

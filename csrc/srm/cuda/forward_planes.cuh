@@ -54,7 +54,7 @@ SCRN_DEVICE PixelTaps<Accumulate<T>> pixel_taps(const SampleForwardParams& p, in
     if (keep) keep_aggregated<T>(p, image, dim, y, x, offset[dim]);
     const Taps<A> taps = taps_of(s, dim, y, x, offset[dim]);
     const int last = (dim == 0 ? s.in_w : s.in_h) - 1;
-    // A tap of no weight reads where one that counts does: nothing foreign gets into the sum.
+    // A tap of no weight reads where one that counts does: no row is fetched for nothing.
     int used = -1;
 #pragma unroll
     for (int r = 2; r >= 0; --r) used = taps.weight[r] != A(0) ? r : used;
