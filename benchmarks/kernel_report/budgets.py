@@ -28,6 +28,7 @@ class Rule:
     max_generic_accesses: int | None = None
     min_blocks: int | None = None
     min_load_bits: int | None = None
+    min_narrowest_load_bits: int | None = None
     min_store_bits: int | None = None
     min_loop_loads: int | None = None  # under way at a time, in every innermost loop that loads
     reductions: tuple[str, ...] = ()  # types that there must be
@@ -54,6 +55,12 @@ class Rule:
             ("generic accesses", kernel.generic_accesses, self.max_generic_accesses, 1),
             ("blocks to a multiprocessor", kernel.occupancy.blocks, self.min_blocks, -1),
             ("bits in the widest load", max(kernel.loads, default=0), self.min_load_bits, -1),
+            (
+                "bits in the narrowest load",
+                min(kernel.loads, default=0),
+                self.min_narrowest_load_bits,
+                -1,
+            ),
             ("bits in the widest store", max(kernel.stores, default=0), self.min_store_bits, -1),
             (
                 "loads under way at a time in a loop",

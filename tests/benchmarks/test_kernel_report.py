@@ -260,6 +260,13 @@ def test_loads_in_series_exceed_a_budget() -> None:
     assert "0 loads under way at a time in a loop, at least 20 allowed" in found[0]
 
 
+def test_loads_byte_by_byte_exceed_a_budget() -> None:
+    rule = budgets.Rule(("backward_*",), min_narrowest_load_bits=16)
+    kernel = replace(PLAIN, opcodes=Counter({"LDG.E.128": 1, "LDG.E.U8": 4}))
+    (found,) = budgets.violations([kernel], [rule])
+    assert "8 bits in the narrowest load, at least 16 allowed" in found
+
+
 def test_the_exit_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

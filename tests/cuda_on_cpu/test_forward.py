@@ -44,6 +44,22 @@ SHAPED = [
     for last in LAYOUTS
     for channels, h, w in SHAPES
 ]
+# NCHW: rows too short for three elements, of whole words of a half type or not, and numbers of
+# planes that are no multiple of what is read at a time.
+ROWS = [
+    Sample(
+        dtype=dtype,
+        index64=index64,
+        channels=channels,
+        in_size=(3, width),
+        out_size=(5, 2 * width + 1),
+        field=field,
+        skip=True,
+    )
+    for dtype in ("float32", "float16")
+    for width in (1, 2, 3, 4, 5, 6, 8)
+    for channels, index64, field in ((6, False, "random"), (5, True, "far"))
+]
 RATIOS = [
     ((4, 4), (8, 8)),
     ((23, 5), (45, 9)),
@@ -126,7 +142,7 @@ def test_types(device: Device, case: Sample) -> None:
     check(device, case)
 
 
-@pytest.mark.parametrize("case", [*SHAPED, *UPSAMPLED, *WIDE, *DIRECT], ids=name)
+@pytest.mark.parametrize("case", [*SHAPED, *ROWS, *UPSAMPLED, *WIDE, *DIRECT], ids=name)
 def test_sizes(device: Device, case: Sample) -> None:
     check(device, case)
 
@@ -159,6 +175,7 @@ def test_special_points(device: Device, last: bool, upsample: bool, channels: in
 def test_misaligned_tensors(device: Device, last: bool, misalignment: int, dtype: str) -> None:
     device.misalignment = misalignment
     check(device, FULL.but(dtype=dtype, channels_last=last, channels=16))
+    check(device, FULL.but(dtype=dtype, channels_last=last, channels=16, in_size=(5, 12)))
 
 
 @pytest.mark.parametrize("last", LAYOUTS)
@@ -167,13 +184,20 @@ def test_buffers_that_start_at_a_guard_page(device: Device, last: bool, channels
     device.placement = "start"
     check(device, FULL.but(channels_last=last, channels=channels))
     check(device, Sample(channels_last=last, channels=channels, field="far"))
+    for dtype in ("float32", "float16"):
+        check(device, Sample(dtype, last, channels=channels, in_size=(3, 2), out_size=(5, 5)))
 
 
 @pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("channels", [3, 8])
-def test_taps_of_no_weight_read_nothing_foreign(device: Device, last: bool, channels: int) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("foreign", [np.nan, np.inf])
+def test_taps_of_no_weight_read_nothing_foreign(
+    device: Device, last: bool, channels: int, dtype: str, foreign: float
+) -> None:
     """At offset zero an output pixel is its input pixel, whatever the neighbours hold."""
     case = Sample(
+        dtype=dtype,
         channels_last=last,
         channels=channels,
         upsample=False,
@@ -183,7 +207,7 @@ def test_taps_of_no_weight_read_nothing_foreign(device: Device, last: bool, chan
     )
     rng = np.random.default_rng(0)
     values = case.inputs()["input"]
-    values[rng.random(values.shape) < 0.3] = np.nan
+    values[rng.random(values.shape) < 0.3] = foreign
     output, _ = case.forward(device, {**case.inputs(), "input": values})
     assert np.array_equal(output.numpy(), values, equal_nan=True)
 
@@ -191,11 +215,14 @@ def test_taps_of_no_weight_read_nothing_foreign(device: Device, last: bool, chan
 @pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("channels", [3, 8])
 @pytest.mark.parametrize("field", ["random", "far"])
+@pytest.mark.parametrize(
+    ("dtype", "width"), [("float32", 11), ("float32", 2), ("float16", 11), ("float16", 12)]
+)
 def test_what_has_no_weight_spreads_no_nan(
-    device: Device, last: bool, channels: int, field: str
+    device: Device, last: bool, channels: int, field: str, dtype: str, width: int
 ) -> None:
     """An output may be NaN only where the definition reads one."""
-    case = Sample(channels_last=last, channels=channels, field=field)
+    case = Sample(dtype, last, channels=channels, field=field, in_size=(5, width))
     values = case.inputs()
     marked = np.random.default_rng(0).random((case.batch, 1, *case.in_size)) < 0.15
     reached = case.sampler(values["offset"]).forward(np.where(marked, 1.0, 0.0))
@@ -220,3 +247,46 @@ def test_order_does_not_matter(device: Device, last: bool) -> None:
         device.set_order(order, order, seed)
         results.append(case.forward(device)[0].raw().tobytes())
     assert len(set(results)) == 1
+
+
+# Maps of the sizes that count, and how full their last round of blocks has to be at least.
+KEY_SHAPES = [
+    Sample(batch=batch, channels=128, in_size=size, out_size=(2 * size[0], 2 * size[1]))
+    for batch, size in ((1, (128, 256)), (1, (64, 128)), (1, (32, 64)), (8, (128, 128)))
+]
+FILLED = {"float32": (0.88, 0.72, 0.8, 0.93), "bfloat16": (0.88, 0.55, 0.55, 0.93)}
+FILLED_PLANES = (0.95, 0.95, 0.85, 0.93)
+
+
+def plan(device: Device, entry: str, case: Sample) -> int:
+    pointers = dict.fromkeys(("input", "offset", "mask", "skip", "output", "aggregated"))
+    return device.call(
+        f"{entry}_{case.dtype}", **case.arguments(), **pointers, mask_dtype="float32", logits=0
+    )
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", range(len(KEY_SHAPES)))
+def test_few_blocks_run_in_a_round_of_their_own(
+    device: Device, last: bool, dtype: str, shape: int
+) -> None:
+    """On 132 multiprocessors. That so many fit by their registers is a budget of compiled code."""
+    case = KEY_SHAPES[shape].but(dtype=dtype, channels_last=last)
+    at_a_time = 132 * plan(device, "forward_blocks_at_a_time", case)
+    rounds = plan(device, "forward_blocks", case) / at_a_time
+    filled = rounds / np.ceil(rounds)
+    assert filled >= (FILLED[dtype] if last else FILLED_PLANES)[shape]
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "fits"),
+    [(128, 4096, True), (128, 4097, False), (2**28, 1, True), (2**29, 1, False)],
+)
+def test_what_needs_indices_of_64_bits(
+    device: Device, channels: int, height: int, fits: bool
+) -> None:
+    """Beyond 2^31 elements in an image, or 2^31 bytes in a pixel of it."""
+    width = 4095 if channels == 128 else 1
+    case = Sample(channels=channels, in_size=(1, 1), out_size=(height, width))
+    assert bool(plan(device, "forward_fits_index32", case)) == fits

@@ -30,6 +30,9 @@ FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
 PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "aggregate.cuh": (("aggregate",), ("test_aggregate.py",)),
     "sample_forward.cuh": ((FORWARD,), ("test_forward.py",)),
+    "forward_offsets.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
+    "forward_planes.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
+    "forward_channels_last.cuh": ((FORWARD,), ("test_forward.py",)),
     "fill.cuh": ((BACKWARD, "sample_backward_float16"), ("test_backward.py",)),
     "pixel_lists.cuh": (("pixel_lists", BACKWARD), ("test_pixel_lists.py", "test_backward.py")),
     "common.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cuda_chosen_backward import BACKWARD
+from .cuda_chosen_forward import FORWARD
 from .mutation import planted
 
 FOLDER = "csrc/srm/cuda"
@@ -167,73 +168,6 @@ CHOSEN = (
             "  const int32_t cell = index + static_cast<int32_t>(whole);",
         ),
     ),
-    *planted(
-        f"{FOLDER}/sample_forward.cuh",
-        (
-            "x and y swapped",
-            "tx = taps[0][pixel], ty = taps[1][pixel];",
-            "tx = taps[1][pixel], ty = taps[0][pixel];",
-        ),
-        (
-            "skip left out of vectors",
-            "unpack<T>(skip != nullptr ? load_packed",
-            "unpack<T>(false ? load_packed",
-        ),
-        (
-            "third row left out",
-            "if (ty.weight[2] != A(0))\n",
-            "if (ty.weight[2] != A(0) && ty.weight[1] == A(0))\n",
-        ),
-        (
-            "values of no weight summed",
-            "if (weight != A(0)) sum += weight * widen(rows[r][columns[q] * channels]);",
-            "sum += weight * widen(rows[r][columns[q] * channels]);",
-        ),
-        (
-            "pixels behind a row's end",
-            "if (y < s.out_h && x < s.out_w) {\n      const Index c",
-            "if (y < s.out_h) {\n      const Index c",
-        ),
-        (
-            "no barrier before the next tile's taps",
-            "y0, x0, count, taps);\n    }\n    __syncthreads();",
-            "y0, x0, count, taps);\n    }",
-            "barrier",
-        ),
-        (
-            "last plane of an odd number read twice",
-            "const bool live = i == 0 || c + i < count;",
-            "const bool live = true;",
-        ),
-        (
-            "plane behind the last written",
-            "if (i == 0 || c + i < count) output[i * out_plane]",
-            "if (true) output[i * out_plane]",
-        ),
-        ("stride of the skip's planes", "widen(skip[i * out_plane])", "widen(skip[i * in_plane])"),
-        (
-            "planes read where no tap has weight",
-            "at_most(taps.first + (taps.weight[r] != A(0) ? r : used), last)",
-            "at_most(taps.first + r, last)",
-        ),
-        (
-            "row's address in 32 bits",
-            "rows[r] = input + static_cast<Index>(at[1][r]) * s.in_w;",
-            "rows[r] = input + static_cast<int>(static_cast<unsigned>(at[1][r]) * s.in_w);",
-        ),
-        (
-            "channels_last address in 32 bits",
-            "input + (at_most(ty.first + r, s.in_h - 1) * (s.in_w * channels) + c)",
-            "input + static_cast<int>(static_cast<unsigned>(at_most(ty.first + r, s.in_h - 1)) *"
-            " static_cast<unsigned>(s.in_w * channels) + c)",
-        ),
-        (
-            "image's address in 32 bits",
-            "const T* input = static_cast<const T*>(p.input) + (image * s.channels + first) "
-            "* in_plane;",
-            "const T* input = static_cast<const T*>(p.input) + static_cast<int>("
-            "(image * s.channels + first) * in_plane);",
-        ),
-    ),
+    *FORWARD,
     *BACKWARD,
 )

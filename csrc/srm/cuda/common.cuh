@@ -28,7 +28,8 @@ inline constexpr int64_t kEnoughBlocks = 512;
 
 inline int64_t ceil_div(int64_t n, int64_t den) { return (n + den - 1) / den; }
 
-// Every kernel strides over its work by the grid: one dimension of at most 2^31 - 1 blocks.
+// One dimension of at most 2^31 - 1 blocks: kernels stride over their work by the grid, or the rest
+// takes another launch.
 inline dim3 grid_of(int64_t blocks, const LaunchOptions& options) {
   const int64_t limit = std::min<int64_t>(options.max_blocks, INT32_MAX);
   return dim3(static_cast<unsigned>(std::min(blocks, limit)));
