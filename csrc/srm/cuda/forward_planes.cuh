@@ -16,13 +16,13 @@ inline constexpr int kPlanesAtOnce = std::is_same_v<T, double> ? 2
 
 // Where a pixel reads in every plane, and with which weights, in both dimensions.
 template <typename A>
-struct PixelTaps {
+struct TapPlaces {
   A weight[2][3];
   int at[2][3];
 };
 
 template <typename T, typename Index>
-SCRN_DEVICE PixelTaps<Accumulate<T>> pixel_taps(const SampleForwardParams& p, int64_t image, int y,
+SCRN_DEVICE TapPlaces<Accumulate<T>> tap_places(const SampleForwardParams& p, int64_t image, int y,
                                                 int x, bool keep) {
   using A = Accumulate<T>;
   const SampleShape& s = p.shape;
@@ -48,7 +48,7 @@ SCRN_DEVICE PixelTaps<Accumulate<T>> pixel_taps(const SampleForwardParams& p, in
       offset[dim] = plain_offset<T, Index>(p, image, dim, y, x);
     }
   }
-  PixelTaps<A> found;
+  TapPlaces<A> found;
 #pragma unroll
   for (int dim = 0; dim < 2; ++dim) {
     if (keep) keep_aggregated<T>(p, image, dim, y, x, offset[dim]);
@@ -83,7 +83,7 @@ struct RowsOfPlane {
   Index at[3];
   int columns;
 
-  SCRN_DEVICE RowsOfPlane of(const PixelTaps<A>& taps, int in_w) {
+  SCRN_DEVICE RowsOfPlane of(const TapPlaces<A>& taps, int in_w) {
     RowsOfPlane reader;
     reader.columns = in_w;
     // The first of the three taps is the leftmost that counts.
@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks<T>)
   const int x = (static_cast<int>(tile_x) << log2) + (thread & ((1 << log2) - 1));
   if (y >= s.out_h || x >= s.out_w) return;
 
-  const auto taps = pixel_taps<T, Index>(p, image, y, x, slab == 0);
+  const auto taps = tap_places<T, Index>(p, image, y, x, slab == 0);
   const int64_t first = slab * plan.slab_channels;
   const int count = static_cast<int>(min_of(plan.slab_channels, s.channels - first));
   const T* input = static_cast<const T*>(p.input) + (image * s.channels + first) * in_plane;
