@@ -18,8 +18,7 @@ def stages(mutation: Mutation) -> Sequence[Stage]:
     """First a few small shapes, then everything; of what the interpreter never runs, the tests
     with a stand-in for Triton's driver."""
     if mutation.file.endswith("replay.py"):
-        repeated = (str(DRY / "test_launches.py"), "-k", "repeated")
-        return (Stage("repeated", repeated, seconds=600),)
+        return (Stage("repeated", (str(DRY / "test_repeated.py"),), seconds=600),)
     accuracy = str(TESTS / "test_accuracy.py")
     quick = Stage("quick", (accuracy, "-k", QUICK), environment=INTERPRETER, seconds=600)
     everything = (accuracy, str(TESTS / "test_registration.py"))
