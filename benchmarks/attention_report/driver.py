@@ -69,7 +69,8 @@ class Utilities:
         self.loaded: dict[int, Kernel] = {}
         self.announced: Kernel | None = None
         self.properties = {
-            "max_shared_mem": SHARED_BYTES[family],
+            # Triton would refuse what needs more than a block has; the report is to say what does.
+            "max_shared_mem": 1 << 30,
             "max_num_regs": 65536,
             "multiprocessor_count": PROCESSORS[family],
             "warpSize": 32,

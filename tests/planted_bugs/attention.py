@@ -11,7 +11,7 @@ from .suite import Stage, Suite
 TESTS = ROOT / "tests" / "attention" / "kernels"
 DRY = ROOT / "tests" / "attention" / "dry_driver"
 INTERPRETER = (("TRITON_INTERPRET", "1"), ("OMP_NUM_THREADS", "1"))
-QUICK = "test_small_tiles and float32 or test_layouts and sliced"
+QUICK = "test_scales and -0.7 or test_layouts and sliced"
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
@@ -29,7 +29,11 @@ SUITE = Suite(
     name="attention",
     title="Triton kernels of the attention",
     sources=(f"{FOLDER}/*.py",),
-    tests=("tests/attention/*.py", "tests/attention/kernels/*.py"),
+    tests=(
+        "tests/attention/*.py",
+        "tests/attention/kernels/*.py",
+        "tests/attention/dry_driver/test_repeated.py",
+    ),
     chosen=CHOSEN,
     drawn=30,
     seed=1,

@@ -79,6 +79,16 @@ def test_what_does_not_fit_is_said():
     assert row_of(120, shared=100 << 10).complaint == "shared memory beyond 101376"
 
 
+@pytest.mark.parametrize("arguments", [["--table"], ["--n", "256", "--no-time"]], ids=" ".join)
+def test_the_exit_status_tells_whether_all_fits(arguments, monkeypatch):
+    case = Case(90, (1, 256, 256, 256), "forward")
+    for cases in ("benchmarks.attention_report.tiles", "benchmarks.attention_report.__main__"):
+        monkeypatch.setattr(f"{cases}.cases", lambda *wanted: [case])
+    assert command.main(arguments) == 0
+    monkeypatch.setitem(table.SHARED_BYTES, 90, 1)
+    assert command.main(arguments) == 1
+
+
 @pytest.mark.parametrize(
     ("family", "products", "good"),
     [
