@@ -3,8 +3,8 @@ is there, and prints the rows of ``table.py`` that were the fastest.
 
 A kernel is timed alone, in a CUDA graph: beside what the host needs for a call, tiles make no
 difference. Nothing is changed: put what it prints into the table, and let
-``benchmarks.attention_report`` check that it fits. Tiles that the device has not the resources for
-are left out, those that certainly need more before they are compiled.
+``python -m benchmarks.attention_report --table`` check that it fits. Tiles that the device has not
+the resources for are left out, those that certainly need more before they are compiled.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ def tune(
                 work = workload(kernel, row, half, n)
                 found = fastest(work, [row.tiles], time)
                 before = float("inf") if found is None else found[0]
-                others = (
-                    t for t in tried(row) if t != row.tiles and fits(kernel, t, work, family)
-                )
+                others = (t for t in tried(row) if t != row.tiles and fits(kernel, t, work, family))
                 other = fastest(work, others, time)
                 seconds, tiles = min(filter(None, (found, other)), default=(before, row.tiles))
                 best = table.Row(row.width, row.channels, tiles)

@@ -11,26 +11,31 @@ from .suite import Stage, Suite
 TESTS = ROOT / "tests" / "attention" / "kernels"
 DRY = ROOT / "tests" / "attention" / "dry_driver"
 INTERPRETER = (("TRITON_INTERPRET", "1"), ("OMP_NUM_THREADS", "1"))
-QUICK = "test_small_tiles and float32 or test_layouts and sliced"
+QUICK = "test_scales and -0.7"
+CHUNKS = "test_small_tiles and float32 or test_half_types_small_tiles and bfloat16"
 
 
 def stages(mutation: Mutation) -> Sequence[Stage]:
-    """First a few small shapes, then everything; of what the interpreter never runs, the tests
-    with a stand-in for Triton's driver."""
+    """First a tiny shape, then one of several chunks, then everything; of what the interpreter
+    never runs, the tests with a stand-in for Triton's driver."""
     if mutation.file.endswith("replay.py"):
-        repeated = (str(DRY / "test_launches.py"), "-k", "repeated")
-        return (Stage("repeated", repeated, seconds=600),)
+        return (Stage("repeated", (str(DRY / "test_repeated.py"),), seconds=600),)
     accuracy = str(TESTS / "test_accuracy.py")
     quick = Stage("quick", (accuracy, "-k", QUICK), environment=INTERPRETER, seconds=600)
+    chunks = Stage("chunks", (accuracy, "-k", CHUNKS), environment=INTERPRETER, seconds=900)
     everything = (accuracy, str(TESTS / "test_registration.py"))
-    return quick, Stage("everything", everything, environment=INTERPRETER, seconds=1800)
+    return quick, chunks, Stage("everything", everything, environment=INTERPRETER, seconds=1800)
 
 
 SUITE = Suite(
     name="attention",
     title="Triton kernels of the attention",
     sources=(f"{FOLDER}/*.py",),
-    tests=("tests/attention/*.py", "tests/attention/kernels/*.py"),
+    tests=(
+        "tests/attention/*.py",
+        "tests/attention/kernels/*.py",
+        "tests/attention/dry_driver/test_repeated.py",
+    ),
     chosen=CHOSEN,
     drawn=30,
     seed=1,

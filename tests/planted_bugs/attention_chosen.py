@@ -124,12 +124,12 @@ CHOSEN = (
         "unary",
         (
             "the softmax may overflow",
-            "tl.where(top == float(\"-inf\"), 0.0, top)",
+            'tl.where(top == float("-inf"), 0.0, top)',
             "0.0 * top",
         ),
         (
             "a split without keys makes everything NaN",
-            "tl.where(top == float(\"-inf\"), 0.0, top)",
+            'tl.where(top == float("-inf"), 0.0, top)',
             "top",
         ),
         (
@@ -199,7 +199,11 @@ CHOSEN = (
             "pid - query_programs, key_sums, key_parts, grad_key, m, width, width, key_splits,",
             "pid - query_programs, key_sums, query_parts, grad_key, m, width, width, query_splits,",
         ),
-        ("a program too few for the weights", "elif pid < first_delta:", "elif pid < first_delta - 1:"),
+        (
+            "a program too few for the weights",
+            "elif pid < first_delta:",
+            "elif pid < first_delta - 1:",
+        ),
     ),
     *planted(
         "forward_stages",
@@ -244,7 +248,11 @@ CHOSEN = (
     *planted(
         "launch",
         ("natural exponentials", "cls(fold, scale * LOG2_E / fold)", "cls(fold, scale / fold)"),
-        ("a negative scale is positive", "math.ldexp(1.0, min(max(exponent, -126), 126)), scale)", "math.ldexp(1.0, min(max(exponent, -126), 126)), 1)"),
+        (
+            "a negative scale is positive",
+            "math.ldexp(1.0, min(max(exponent, -126), 126)), scale)",
+            "math.ldexp(1.0, min(max(exponent, -126), 126)), 1)",
+        ),
     ),
     *planted(
         "replay",
@@ -257,6 +265,31 @@ CHOSEN = (
             "kinds that differ in alignment alone are one",
             "tensor.dtype, tensor.data_ptr() % 16",
             "tensor.dtype, 0",
+        ),
+        (
+            "kinds that differ in strides alone are one",
+            "return tensor.shape, tensor.stride(),",
+            "return tensor.shape,",
+        ),
+        (
+            "devices are one",
+            "kind = (launcher, options, tensors[0].get_device(), *map(_kind, tensors))",
+            "kind = (launcher, options, *map(_kind, tensors))",
+        ),
+        (
+            "a scale is that of the first call",
+            "kind = (launcher, options, tensors",
+            "kind = (launcher, tensors",
+        ),
+        (
+            "every buffer of a repeated call begins at its first byte",
+            "= len(self.tensors), places[name]",
+            "= len(self.tensors), 0",
+        ),
+        (
+            "a repeated call's grid is a program too small",
+            "kernel.run(programs, 1, 1,",
+            "kernel.run(programs - 1, 1, 1,",
         ),
     ),
 )

@@ -1,9 +1,2 @@
-"""Runs the real launchers of the Triton kernels without a GPU.
-
-A stand-in for Triton's driver (``driver.py``) reports a device of a chosen architecture. The
-launchers are called with tensors on the CPU; Triton compiles what they launch, down to the cubin,
-and instead of starting it the stand-in records it. So the number of launches, the variants that a
-call compiles, what the compiler made of them and the time of the host are known on any machine.
-
-``python -m tests.attention.dry_driver`` prints them as a table.
-"""
+"""The attention's launchers on a stand-in for Triton's driver, ``benchmarks.attention_report``:
+bars for what they launch, what it is compiled to and what it costs the host."""

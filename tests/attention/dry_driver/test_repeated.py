@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("triton")
-from . import calls
-from .calls import DIRECTIONS, Case
-from .driver import STREAM, driver_of
+from benchmarks.attention_report import calls
+from benchmarks.attention_report.calls import DIRECTIONS, Case
+from benchmarks.attention_report.driver import STREAM, driver_of
 
 SHAPE = (1, 920, 256, 256)
 CALLS = [
@@ -17,7 +17,23 @@ CALLS = [
     Case(90, SHAPE, "forward", path="split_softmax"),
     *(calls.chunked(direction) for direction in DIRECTIONS),
 ]  # fmt: skip
+Launches = list[tuple[str, tuple[int, int, int], tuple[object, ...]]]
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+def same(repeated: Launches, first: Launches) -> bool:
+    """Empty buffers have no address in the first call, and that of some other in a repeated one."""
+    return [launch[:2] for launch in repeated] == [launch[:2] for launch in first] and all(
+        before in (calls.NOWHERE, now)
+        for launch, known in zip(repeated, first, strict=True)
+        for now, before in zip(launch[2], known[2], strict=True)
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_written_down() -> None:
+    """The first call of each test is one that the launchers do not know."""
+    calls.plans_of.cache_clear()
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
@@ -27,7 +43,7 @@ def test_other_tensors(call):
     given = {str(word).split("+")[0] for launch in first for word in launch[2]}
     assert set(kept[0]) <= given, "a tensor that no kernel is given"
     for other in others:
-        assert other == first
+        assert same(other, first)
 
 
 @pytest.mark.parametrize("name", ["query", "key", "unary", "value"])
@@ -53,8 +69,8 @@ def test_other_strides(direction):
     by_channels = case._replace(layout="channel_major")
     rows, columns = calls.record(case).described(), calls.record(by_channels).described()
     assert rows != columns
-    assert calls.record(case).described() == rows
-    assert calls.record(by_channels).described() == columns
+    assert same(calls.record(case).described(), rows)
+    assert same(calls.record(by_channels).described(), columns)
 
 
 @both_directions
@@ -90,7 +106,7 @@ def test_other_gradients():
         some = calls.record(case, needs=needs)
         assert 0 < len(some.launches) < len(every)
         assert f"result {wanted}+0" in {word for launch in some.described() for word in launch[2]}
-    assert calls.record(case).described() == every
+    assert same(calls.record(case).described(), every)
 
 
 @both_directions

@@ -106,7 +106,7 @@ def test_half_types_keep_the_pairwise_term(device, path):
     tensors[3] += 8
     output, _, shared, pairwise = ops.whitened_attention(*tensors, 1.0, True, path)
     expected = reference.whitened_attention(*(t.double() for t in tensors))
-    expected -= (tensors[2].double().softmax(1).unsqueeze(1) @ tensors[3].double())
+    expected -= tensors[2].double().softmax(1).unsqueeze(1) @ tensors[3].double()
     torch.testing.assert_close(pairwise.double(), expected, rtol=8e-3, atol=1e-4)
     together = pairwise.float() + shared.unsqueeze(1)
     torch.testing.assert_close(output.float(), together, rtol=8e-3, atol=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scrn_ops.attention import table
+from scrn_ops.attention.kernels import replay
 from scrn_ops.attention.kernels.backward import backward
 from scrn_ops.attention.kernels.forward import forward
 from scrn_ops.attention.layout import empty_output
@@ -29,8 +31,10 @@ SHAPES = (
     (1, 8192, 256, 256),
 )
 LAYOUTS = ("contiguous", "channel_major")
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+# Products of "fp32" are exact to float32, those of "tf32" are made of operands rounded to TF32.
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}
 DIRECTIONS = ("forward", "backward")
+NOWHERE = "nowhere"
 ONE_CHUNK = 1 << 40  # bytes: more scores than any call has
 # Where Triton specialises on the first image and row of a chunk, 0, 1 and other numbers differ.
 CHUNKED = (3, 920, 256, 256)
@@ -57,7 +61,7 @@ class Case(NamedTuple):
 
 def cases(
     families: Iterable[int],
-    dtypes: Iterable[str] = DTYPES,
+    dtypes: Iterable[str] = ("bf16", "fp32"),
     layouts: Iterable[str] = LAYOUTS,
     shapes: Iterable[tuple[int, int, int, int]] = SHAPES,
 ) -> Iterator[Case]:
@@ -118,10 +122,25 @@ def function_of(
     return lambda: backward(*arguments, pairwise, scale, needs)
 
 
+@functools.cache
+def plans_of(chunk_bytes: int) -> dict[Any, Any]:
+    """What the launchers wrote down. They do so for one size of chunks, which never changes."""
+    return {}
+
+
 @contextmanager
 def prepared(case: Case) -> Iterator[DryDriver]:
-    with mock.patch.object(table, "CHUNK_BYTES", case.chunk_bytes), device(case.family) as dry:
-        yield dry
+    """A device, with the case's bytes in a chunk and its products."""
+    chunks = mock.patch.object(table, "CHUNK_BYTES", case.chunk_bytes)
+    plans = mock.patch.object(replay, "_plans", plans_of(case.chunk_bytes))
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    with chunks, plans, device(case.family) as dry:
+        matmul.fp32_precision = "tf32" if case.dtype == "tf32" else "ieee"
+        try:
+            yield dry
+        finally:
+            matmul.fp32_precision = before
 
 
 class Recorded(NamedTuple):
@@ -130,21 +149,36 @@ class Recorded(NamedTuple):
     launches: list[Launch]
     places: dict[str, tuple[int, int]]
 
-    def named(self, address: int) -> str:
-        """The tensor at an address, and how far in; memory of the call's own has no name."""
+    def named(self, address: int) -> str | None:
+        """The tensor at an address, and how far in; memory of the call's own has no name. Where a
+        kernel is given an empty tensor there is no address."""
+        if address == 0:
+            return NOWHERE
         for name, (start, size) in self.places.items():
             if start <= address < start + size:
                 return f"{name}+{address - start}"
-        return "scratch"
+        return None
+
+    def scratch(self) -> int:
+        """Where the memory of the call's own begins, which is one piece."""
+        return min(
+            value
+            for launch in self.launches
+            for (_, kind), value in zip(launch.kernel.arguments, launch.arguments, strict=True)
+            if kind.startswith("*") and self.named(value) is None
+        )
 
     def described(self) -> list[tuple[str, tuple[int, int, int], tuple[object, ...]]]:
         """Kernel, grid and arguments of every launch, with names in place of addresses."""
+        scratch = self.scratch()
         return [
             (
                 launch.kernel.hash,
                 launch.grid,
                 tuple(
-                    self.named(value) if kind.startswith("*") else value
+                    (self.named(value) or f"scratch+{value - scratch}")
+                    if kind.startswith("*")
+                    else value
                     for (_, kind), value in zip(
                         launch.kernel.arguments, launch.arguments, strict=True
                     )

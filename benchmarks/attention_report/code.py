@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks import attention_report
+import triton
 
 from .record import Kernel
 
@@ -71,6 +73,18 @@ def ranks(ttir: str) -> dict[Place, int]:
     return found
 
 
+def resources(cubin: bytes) -> tuple[int, int]:
+    """Registers of a thread, and bytes of its stack: spills, and arrays indexed at run time."""
+    tool = triton.knobs.nvidia.cuobjdump.path
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [tool, "-res-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.search(rf"{key}:(\d+)", text)[1]) for key in ("REG", "STACK"))
+    return registers, stack
+
+
 class Code(NamedTuple):
     """Of one kernel; ``dots`` are the products of tiles in its source, and ``narrow`` the accesses
     to matrices of two bytes and less: a quarter of what the memory can move.
@@ -92,7 +106,7 @@ _KNOWN: dict[str, Code] = {}
 
 def code_of(kernel: Kernel) -> Code:
     if kernel.hash not in _KNOWN:
-        registers, stack = attention_report.resources(kernel.cubin)
+        registers, stack = resources(kernel.cubin)
         found, axes = list(accesses(kernel.ptx)), ranks(kernel.ttir)
         _KNOWN[kernel.hash] = Code(
             registers=registers,

@@ -5,20 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from scrn_ops.attention.table import SHARED_BYTES
+
 from . import calls, driver
 from .calls import Case
 from .code import TENSOR_CORES, Code, code_of
 from .host import HostTime, host_time
-from .record import Launch
+from .record import Kernel, Launch
 
 
 class KernelRow(NamedTuple):
     case: Case
-    kernel: str
+    compiled: Kernel
     launches: int
     grid: int  # programs of the largest launch
-    warps: int
     code: Code
+
+    @property
+    def kernel(self) -> str:
+        return self.compiled.name
+
+    @property
+    def tiles(self) -> tuple[int, ...]:
+        """Sizes of the tile as far as the kernel has them, warps and stages."""
+        sizes = (self.compiled.constants.get(f"BLOCK_{axis}") for axis in "NMKC")
+        metadata = self.compiled.metadata
+        return (*filter(None, sizes), metadata.num_warps, metadata.num_stages)
 
     @property
     def on_tensor_cores(self) -> bool:
@@ -26,6 +38,14 @@ class KernelRow(NamedTuple):
         wanted = TENSOR_CORES[self.case.family]
         others = sum(count for name, count in self.code.products.items() if name != wanted)
         return self.code.products[wanted] >= self.code.dots > 0 and others == 0
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with its memory, or nothing."""
+        if self.code.stack:
+            return f"{self.code.stack} bytes of local memory"
+        limit = SHARED_BYTES[self.case.family]
+        return f"shared memory beyond {limit}" if self.code.shared > limit else ""
 
 
 class CallRow(NamedTuple):
@@ -44,10 +64,9 @@ def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
     return [
         KernelRow(
             case,
-            same[0].kernel.name,
+            same[0].kernel,
             len(same),
             max(x * y * z for x, y, z in (launch.grid for launch in same)),
-            same[0].kernel.metadata.num_warps,
             code_of(same[0].kernel),
         )
         for same in found.values()
@@ -70,6 +89,16 @@ def rows(wanted: Iterable[Case], timed: bool = False) -> Iterator[CallRow]:
         yield call_row(case, timed)
 
 
+def distinct(wanted: Iterable[Case]) -> Iterator[KernelRow]:
+    """The kernels of all calls, each in that of its first launch."""
+    seen: set[str] = set()
+    for case in wanted:
+        for row in kernel_rows(case, calls.record(case).launches):
+            if row.compiled.hash not in seen:
+                seen.add(row.compiled.hash)
+                yield row
+
+
 CALL_COLUMNS: dict[str, Callable[[CallRow], object]] = {
     "call": lambda row: row.case,
     "launches": lambda row: row.launches,
@@ -89,7 +118,7 @@ KERNEL_COLUMNS: dict[str, Callable[[KernelRow], object]] = {
     "kernel": lambda row: row.kernel,
     "launches": lambda row: row.launches,
     "programs": lambda row: row.grid,
-    "warps": lambda row: row.warps,
+    "tile, warps, stages": lambda row: " ".join(map(str, row.tiles)),
     "registers": lambda row: row.code.registers,
     "stack": lambda row: row.code.stack,
     "shared": lambda row: row.code.shared,
@@ -100,4 +129,5 @@ KERNEL_COLUMNS: dict[str, Callable[[KernelRow], object]] = {
         f"{place}:{count}" for place, count in row.code.narrow.items()
     ),
     "tensor cores": lambda row: row.on_tensor_cores if row.code.dots else "",
+    "complaint": lambda row: row.complaint,
 }
