@@ -172,7 +172,8 @@ def _check_backward(
     _checks.check_gradient("shared", shared, (batch, channels), dtype, device)
     by_triton = log_sum_exp.dim() == 2 or value.is_cuda
     # Of one dimension and empty where they are not kept.
-    kept = (0,) if probabilities.dim() == 1 else (batch, n, channels if by_triton else value.shape[1])
+    last = channels if by_triton else value.shape[1]
+    kept = (0,) if probabilities.dim() == 1 else (batch, n, last)
     kept_dtype = value.dtype if by_triton else dtype
     _checks.check_gradient("probabilities", probabilities, kept, kept_dtype, device)
     if by_triton:

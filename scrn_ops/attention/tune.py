@@ -95,14 +95,14 @@ def call_of(work: Workload, device: str) -> replay.Call:
     dtype = torch.bfloat16 if work.half else torch.float32
     batch, n, width, channels = work.batch, work.n, work.width, work.channels
     sizes = ((batch, n, width), (batch, n, width), (batch, n), (batch, n, channels))
-    inputs = [torch.randn(size, device=device, dtype=dtype) for size in sizes]
+    q, k, m, v = (torch.randn(size, device=device, dtype=dtype) for size in sizes)
     scale, flash = width**-0.5, work.kernel.startswith("flash")
     path = "flash" if flash else "split_softmax"
-    results, call = forward.prepared(*inputs, scale, path, keep=False)
+    results, call = forward.prepared(q, k, m, v, scale, path, keep=False)
     if flash or work.kernel in ("exponentials", "weighted_values"):
         return call
     grad = torch.randn_like(results.output)
-    return backward.prepared(grad, *inputs, *results, scale, (True,) * 4)[1]
+    return backward.prepared(grad, q, k, m, v, *results, scale, (True,) * 4)[1]
 
 
 def fastest(

@@ -95,21 +95,21 @@ class _Backward:
         limit = table.CHUNK_BYTES // value.dtype.itemsize // 2
         multiple = max(self.tiles.n, self.product.n, self.product.k)
         self.slices = list(parts(self.batch, self.n, self.pitch, limit, multiple))
-        self.buffers = tape.buffers(**self._sizes(value, log_sum_exp))
+        self.buffers = tape.buffers(self._sizes(value, log_sum_exp))
 
     def _tiles(self, kernel: str, value: Tensor) -> table.Tiles:
         family = launch.family(value)
         return table.tiles(kernel, self.width, self.channels, value.dtype.itemsize, family)
 
-    def _sizes(self, value: Tensor, log_sum_exp: Tensor) -> dict[str, tuple[replay.Shape, object]]:
+    def _sizes(self, value: Tensor, log_sum_exp: Tensor) -> replay.Sizes:
         batch, n, m, width, channels = self.batch, self.n, self.m, self.width, self.channels
         sums, dtype = log_sum_exp.dtype, value.dtype
-        sizes = {
-            "query_parts": ((batch, self.queries.count, width), sums),
-            "key_parts": ((batch, self.keys.count, width), sums),
-            "grad_parts": ((batch, self.queries.count, channels), sums),
-            "tops": ((batch, self.keys.count), sums),
-            "sums": ((batch, self.keys.count), sums),
+        sizes: replay.Sizes = {
+            "query_parts": ((batch, self.queries.parts, width), sums),
+            "key_parts": ((batch, self.keys.parts, width), sums),
+            "grad_parts": ((batch, self.queries.parts, channels), sums),
+            "tops": ((batch, self.keys.parts), sums),
+            "sums": ((batch, self.keys.parts), sums),
             "total": ((batch, channels), sums),
             "weights": ((batch, m), sums),
             "delta": ((batch, n), sums),
@@ -143,16 +143,16 @@ class _Backward:
         statistics = (*parts, buffers["tops"], buffers["sums"])
         self.tape.launch(
             backward_stages.backward_sums,
-            sum(counts) + keys.count * batch,
+            sum(counts) + keys.parts * batch,
             *(query, key, grad, logits, *statistics, *counts, n, m, self.width, self.channels),
-            *(queries.rows, keys.rows, queries.count, keys.count),
+            *(queries.rows, keys.rows, queries.parts, keys.parts),
             *(*embeddings, *grad.stride(), *logits.stride()),
             **launch.axes(query=query, key=key, grad=grad),
             BLOCK_N=launch.BLOCK,
             BLOCK_C=launch.BLOCK,
         )
         tiles = wanted * launch.blocks(self.padded) * batch
-        counts = (
+        programs = (
             tiles * launch.blocks(n),
             tiles * launch.blocks(m),
             launch.blocks(self.channels) * batch,
@@ -161,10 +161,10 @@ class _Backward:
         q, k, total = buffers["q"], buffers["k"], buffers["total"]
         self.tape.launch(
             backward_stages.backward_whitened,
-            sum(counts) + wanted * launch.blocks(n) * batch,
+            sum(programs) + wanted * launch.blocks(n) * batch,
             *(query, key, grad, output, shared, logits, *statistics),
-            *(q, k, total, buffers["weights"], buffers["delta"], *counts),
-            *(n, m, self.width, self.padded, self.channels, queries.count, keys.count),
+            *(q, k, total, buffers["weights"], buffers["delta"], *programs),
+            *(n, m, self.width, self.padded, self.channels, queries.parts, keys.parts),
             *(n * self.padded, m * self.padded, self.factors.fold, *embeddings),
             *(*grad.stride(), *output.stride(), *logits.stride()),
             **launch.axes(query=query, key=key, grad=grad, out=output),
@@ -250,7 +250,7 @@ class _Backward:
             backward_stages.gradient_sums,
             of_queries + need_key * keys.programs(batch, width),
             *(*sums, *parts, of_queries, *sizes, queries.rows, keys.rows),
-            *(queries.count, keys.count, *images),
+            *(queries.parts, keys.parts, *images),
             ALIGN=align,
             BLOCK_N=launch.BLOCK,
             BLOCK_C=launch.BLOCK,
@@ -262,7 +262,7 @@ class _Backward:
             backward_stages.whitened_gradients,
             of_queries + need_key * tiles * launch.blocks(m),
             *(*sums, *parts, grad_query, grad_key, of_queries, *sizes),
-            *(queries.count, keys.count, *images, self.scale, _LN_2 * self.factors.rest),
+            *(queries.parts, keys.parts, *images, self.scale, _LN_2 * self.factors.rest),
             *(*query.stride(), *key.stride()),
             ALIGN=align,
             **launch.axes(query=query, key=key),

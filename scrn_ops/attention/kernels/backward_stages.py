@@ -176,9 +176,7 @@ def backward_whitened(
 
 
 @triton.jit
-def total_tile(
-    pid, parts, total, channels, splits, SPLITS: tl.constexpr, BLOCK_C: tl.constexpr
-):
+def total_tile(pid, parts, total, channels, splits, SPLITS: tl.constexpr, BLOCK_C: tl.constexpr):
     """total[b, c] = the sum of parts[b, split, c]."""
     tiles = tl.cdiv(channels, BLOCK_C)
     columns = (pid % tiles) * BLOCK_C + tl.arange(0, BLOCK_C)

@@ -67,17 +67,17 @@ class _Whitened:
     """The buffers of what is before the products, and its two launches."""
 
     def __init__(self, tape: replay.Tape, padded: int) -> None:
-        query, key, _, value, _, log_sum_exp, *_ = tape.tensors
+        query, _, _, value, _, log_sum_exp, *_ = tape.tensors
         self.padded = padded
         (self.batch, self.n, self.width), (_, self.m, self.channels) = query.shape, value.shape
         self.queries, self.keys = launch.Splits.of(self.n), launch.Splits.of(self.m)
         batch, dtype = self.batch, log_sum_exp.dtype
-        self.sizes = {
-            "query_parts": ((batch, self.queries.count, self.width), dtype),
-            "key_parts": ((batch, self.keys.count, self.width), dtype),
-            "value_parts": ((batch, self.keys.count, self.channels), dtype),
-            "tops": ((batch, self.keys.count), dtype),
-            "sums": ((batch, self.keys.count), dtype),
+        self.sizes: replay.Sizes = {
+            "query_parts": ((batch, self.queries.parts, self.width), dtype),
+            "key_parts": ((batch, self.keys.parts, self.width), dtype),
+            "value_parts": ((batch, self.keys.parts, self.channels), dtype),
+            "tops": ((batch, self.keys.parts), dtype),
+            "sums": ((batch, self.keys.parts), dtype),
             "q": ((batch, self.n, padded), value.dtype),
             "k": ((batch, self.m, padded), value.dtype),
         }
@@ -93,7 +93,7 @@ class _Whitened:
             forward_stages.forward_sums,
             of_queries + of_keys + keys.programs(batch, channels),
             *(query, key, value, unary, *statistics, of_queries, of_keys, n, m, width, channels),
-            *(queries.rows, keys.rows, queries.count, keys.count),
+            *(queries.rows, keys.rows, queries.parts, keys.parts),
             *(*query.stride(), *key.stride(), *value.stride(), *unary.stride()),
             **launch.axes(query=query, key=key, value=value),
             BLOCK_N=launch.BLOCK,
@@ -105,7 +105,7 @@ class _Whitened:
             forward_stages.forward_whitened,
             of_queries + of_keys + launch.blocks(channels) * batch,
             *(query, key, *statistics, buffers["q"], buffers["k"], shared, of_queries, of_keys),
-            *(n, m, width, padded, channels, queries.count, keys.count, n * padded, m * padded),
+            *(n, m, width, padded, channels, queries.parts, keys.parts, n * padded, m * padded),
             *(fold, *query.stride(), *key.stride()),
             **launch.axes(query=query, key=key),
             QUERY_SPLITS=queries.power,
@@ -129,7 +129,7 @@ def _flash(tape: replay.Tape, scale: float, keep: bool, precision: str) -> None:
     if split:
         sizes["parts"] = (splits, batch, n, channels), log_sum_exp.dtype
         sizes["part_log_sum_exp"] = (splits, batch, n), log_sum_exp.dtype
-    buffers = tape.buffers(**sizes)
+    buffers = tape.buffers(sizes)
     factors = launch.Scale.of(scale)
     before.launch(tape, buffers, factors.fold)
     parts = (buffers["parts"], buffers["part_log_sum_exp"]) if split else (output, log_sum_exp)
@@ -196,12 +196,9 @@ def _split_softmax(tape: replay.Tape, scale: float, keep: bool, precision: str) 
     images, rows = slices[0]  # no later part is larger
     many, tall = images.stop, rows.stop
     before = _Whitened(tape, padded)
-    buffers = tape.buffers(
-        **before.sizes,
-        p=((many, tall, pitch), value.dtype),
-        references=((many, tall, key_tiles), log_sum_exp.dtype),
-        totals=((many, tall, key_tiles), log_sum_exp.dtype),
-    )
+    statistics = (many, tall, key_tiles), log_sum_exp.dtype
+    sizes = {"p": ((many, tall, pitch), value.dtype), "references": statistics}
+    buffers = tape.buffers(before.sizes | sizes | {"totals": statistics})
     factors = launch.Scale.of(scale)
     before.launch(tape, buffers, factors.fold)
     tiles_of_p = buffers["p"], buffers["references"], buffers["totals"]

@@ -341,12 +341,14 @@ def products(
     elif pid < query_programs + key_programs:
         key_product(
             pid - query_programs, slopes, query, key_sums, first_image, first_row, rows_here,
-            continued, n, m, pitch, width, padded, query_image, BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
+            continued, n, m, pitch, width, padded, query_image,
+            BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
         )  # fmt: skip
     else:
         value_product(
             pid - query_programs - key_programs, probabilities, grad, value_sums, grad_value,
-            weights, total, first_image, first_row, rows_here, continued, last, n, m, pitch, channels,
-            grad_stride_b, grad_stride_n, grad_stride_c, out_stride_b, out_stride_m, out_stride_c,
+            weights, total, first_image, first_row, rows_here, continued, last,
+            n, m, pitch, channels, grad_stride_b, grad_stride_n, grad_stride_c,
+            out_stride_b, out_stride_m, out_stride_c,
             GRAD_ROWS, GRAD_ALIGN, OUT_ROWS, OUT_ALIGN, BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
         )  # fmt: skip

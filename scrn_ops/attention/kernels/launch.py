@@ -64,17 +64,17 @@ class Splits(NamedTuple):
     """How the rows of a sum are divided among programs."""
 
     rows: int
-    count: int
-    power: int  # of two, and not below ``count``
+    parts: int
+    power: int  # of two, and not below ``parts``
 
     @classmethod
     def of(cls, n: int) -> Splits:
         rows = triton.cdiv(triton.cdiv(n, _SPLITS), BLOCK) * BLOCK
-        count = triton.cdiv(n, rows)
-        return cls(rows, count, triton.next_power_of_2(count))
+        parts = triton.cdiv(n, rows)
+        return cls(rows, parts, triton.next_power_of_2(parts))
 
     def programs(self, batch: int, channels: int) -> int:
-        return int(triton.cdiv(channels, BLOCK) * self.count * batch)
+        return int(triton.cdiv(channels, BLOCK) * self.parts * batch)
 
 
 def blocks(n: int, size: int = BLOCK) -> int:

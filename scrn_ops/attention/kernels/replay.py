@@ -24,7 +24,7 @@ _ALIGNMENT = 256  # of each buffer in the memory of a call
 
 Launcher = Callable[..., None]
 Options = tuple[Hashable, ...]
-Shape = tuple[int, ...]
+Sizes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 class Call(NamedTuple):
@@ -80,7 +80,7 @@ class Tape:
         self._memory = 0
         self._steps: list[Step] = []
 
-    def buffers(self, **sizes: tuple[Shape, torch.dtype]) -> dict[str, Tensor]:
+    def buffers(self, sizes: Sizes) -> dict[str, Tensor]:
         """Uninitialised tensors in one piece of memory. To be called once."""
         places, end = {}, 0
         for name, (shape, dtype) in sizes.items():

@@ -156,8 +156,9 @@ def weighted_values(
     # The masks of the output end at the image's last row: a chunk ends there, or with a whole block
     # of rows, as ``chunks`` divides them.
     store_output(
-        acc / total[:, None], shared, out, pairwise, first_image + image, first_row // 16 * 16 + rows,
-        columns, n, channels, out_stride_b, out_stride_n, out_stride_c, KEEP, OUT_ROWS, OUT_ALIGN,
+        acc / total[:, None], shared, out, pairwise,
+        first_image + image, first_row // 16 * 16 + rows, columns, n, channels,
+        out_stride_b, out_stride_n, out_stride_c, KEEP, OUT_ROWS, OUT_ALIGN,
     )  # fmt: skip
     if channel_tile == 0:
         place = (first_image + image) * n + first_row + rows
