@@ -95,7 +95,8 @@ def call_of(work: Workload, device: str) -> replay.Call:
     dtype = torch.bfloat16 if work.half else torch.float32
     batch, n, width, channels = work.batch, work.n, work.width, work.channels
     sizes = ((batch, n, width), (batch, n, width), (batch, n), (batch, n, channels))
-    inputs = [torch.randn(size, device=device, dtype=dtype) for size in sizes]
+    query, key, unary, value = (torch.randn(s, device=device, dtype=dtype) for s in sizes)
+    inputs = query, key, unary, value
     scale, flash = width**-0.5, work.kernel.startswith("flash")
     path = "flash" if flash else "split_softmax"
     results, call = forward.prepared(*inputs, scale, path, keep=False)
