@@ -111,7 +111,10 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
         **_everywhere(Tiles(64, 32, 128, 8, 3)),
         90: _always(Tiles(128, 32, 128, 8, 3)),
     },
-    ("weighted_values", False): _everywhere(Tiles(64, 32, 32, 4, 2)),
+    ("weighted_values", False): {
+        **_everywhere(Tiles(64, 32, 32, 4, 2)),
+        80: _always(Tiles(64, 32, 32, 4, 3)),  # with two stages, maps of 920 pixels spill
+    },
     ("score_gradients", True): _everywhere(Tiles(128, 64, 32, 8, 3)),
     ("score_gradients", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
     ("products", True): _everywhere(Tiles(128, 128, 32, 8, 3)),
