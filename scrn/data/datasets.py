@@ -176,3 +176,11 @@ class CamVid(SegmentationDataset):
         ]
         table = {i: i for i in range(len(CAMVID_CLASSES))} | {len(CAMVID_CLASSES): IGNORE}
         super().__init__(pairs, table, transform)
+
+
+DATASETS: dict[str, type[SegmentationDataset]] = {
+    "ade20k": ADE20K,
+    "bdd100k": BDD100K,
+    "camvid": CamVid,
+    "cityscapes": Cityscapes,
+}

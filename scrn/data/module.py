@@ -11,17 +11,9 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader, Sampler
 
-from .datasets import ADE20K, BDD100K, CamVid, Cityscapes, SegmentationDataset
+from .datasets import DATASETS, SegmentationDataset
 from .errors import DataError
 from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
-
-DATASETS: dict[str, type[SegmentationDataset]] = {
-    "ade20k": ADE20K,
-    "bdd100k": BDD100K,
-    "camvid": CamVid,
-    "cityscapes": Cityscapes,
-}
-
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
     """Batches of ``(epoch, index)`` whose order depends on seed and epoch alone.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from .. import SCRN
+from ..data.datasets import DATASETS
 from ..data.errors import DataError, reading
 
 PACKAGED = "packaged"
@@ -21,7 +21,9 @@ PACKAGED = "packaged"
 
 PACKAGED_FOLDER = Path(__file__).resolve().parents[1] / "weights" / "camvid"
 WEIGHTS, _CARD = "model.safetensors", "inference.json"
-# Paths and what does not bear on the result.
+# The hyper-parameters of a training that are the network's.
+_NETWORK = ("backbone", "upsampler", "context", "num_classes", "ops")
+# Paths, and what does not bear on the result.
 _NOT_OF_THE_RECIPE = {
     "root", "workers", "weights", "output", "visualize", "baseline", "_instantiator",
 }  # fmt: skip
@@ -94,30 +96,23 @@ def load_checkpoint(path: Path) -> SavedModel:
 
 
 def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
-    from ..data.module import DATASETS
-    from .task import Segmentation
-
-    data = content["datamodule_hyper_parameters"]
-    arguments = {
-        name: value
-        for name, value in content["hyper_parameters"].items()
-        if name in inspect.signature(Segmentation).parameters
+    settings, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+    model = SCRN(**{name: settings[name] for name in _NETWORK})
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in content["state_dict"].items()
+        if name.startswith("model.")
     }
-    elsewhere = {"pretrained": None, "weights": None, "baseline": None}
-    task = Segmentation(**(arguments | elsewhere))
-    task.load_state_dict(content["state_dict"])
+    model.load_state_dict(weights)
+    recipe = {k: v for k, v in (settings | data).items() if k not in _NOT_OF_THE_RECIPE}
     about = {
         "data": data["name"],
         "steps": content["global_step"],
         "averaged": "averaging_state" in content,
-        "recipe": {
-            name: value
-            for name, value in (arguments | data).items()
-            if name not in _NOT_OF_THE_RECIPE
-        },
+        "recipe": recipe,
     }
     return SavedModel(
-        task.model,
+        model,
         DATASETS[data["name"]].classes,
         tuple(data["mean"]),
         tuple(data["std"]),

@@ -3,9 +3,8 @@
 from .backbones import BACKBONES, create_backbone, load_pretrained
 from .context import CONTEXTS, create_context
 from .decoder import Decoder
-from .fuse import fuse
 from .heads import EmbeddingHead, SegmentationHead
-from .network import SCRN
+from .network import SCRN, fuse
 from .upsample import UPSAMPLERS, create_upsampler
 
 __all__ = [

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from pathlib import Path
+from typing import Any, cast
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from .backbones import create_backbone
 from .context import create_context
 from .decoder import Decoder
+from .fusion import fuse_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 
@@ -94,15 +98,63 @@ class SCRN(
             return logits
         return logits, self.embedding(finest)
 
-    def fuse(self) -> SCRN:
-        """A copy for inference: the same outputs, to rounding, in less time.
+    def fuse(self) -> FusedSCRN:
+        """A copy for inference, with the same outputs to rounding, in less time.
 
         See :func:`scrn.models.fuse`. The copy has no batch norms, takes no gradients, and is
         neither trained nor saved: save this model.
         """
-        from .fuse import fuse
-
         return fuse(self)
+
+
+class FusedSCRN(SCRN):
+    """What :func:`fuse` returns, for inference alone."""
+
+    @torch.no_grad()
+    def decode(self, image: Tensor) -> list[Tensor]:
+        return super().decode(image)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor, return_embedding: bool = False) -> Tensor:
+        if return_embedding:
+            raise ValueError("return_embedding: a fused model has no embedding head")
+        return super().forward(image)
+
+    def train(self, mode: bool = True) -> FusedSCRN:
+        if mode:
+            raise ValueError("train: a fused model is for inference; train the original")
+        return super().train(False)
+
+    def fuse(self) -> FusedSCRN:
+        raise ValueError("fuse: the model is fused already")
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
+        raise ValueError(
+            "save_pretrained: a fused model cannot be built again from its arguments; save the "
+            "model that fuse() was called on, and fuse it after loading"
+        )
+
+
+def fuse(model: SCRN) -> FusedSCRN:
+    """A copy of the model for inference, with the same outputs to rounding.
+
+    - Batch norms are folded into the convolution before or behind them, layer scales into the
+      one before them. A norm with an activation on both sides, as in DAPPM, stays.
+    - The refinement modules' compressing convolution runs before the upsampling, and the hidden
+      convolutions of its two branches are one.
+    - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
+      bands of rows on the CPU. The embedding head is dropped.
+
+    Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
+    trace it, it stays as it is, and a warning says so.
+
+    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU.
+    """
+    fused = copy.deepcopy(model).eval()
+    fused.__class__ = FusedSCRN
+    fused.embedding = None
+    fuse_layers(fused)
+    return cast(FusedSCRN, fused.requires_grad_(False))
 
 
 def _check_image(image: Tensor) -> None:

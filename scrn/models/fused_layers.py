@@ -15,7 +15,7 @@ from scrn_ops import SemanticRefinement, semantic_refine
 from .backbones.large_kernel import Block, Mlp
 from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
-from .folding import channel_affine, fold_after, fold_before, scale_output
+from .conv_folding import channel_affine, fold_after, fold_before, scale_output
 from .layers import upsample
 
 _gelu_ = torch.ops.aten.gelu_
