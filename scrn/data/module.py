@@ -15,6 +15,7 @@ from .datasets import DATASETS, SegmentationDataset
 from .errors import DataError
 from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
 
+
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
     """Batches of ``(epoch, index)`` whose order depends on seed and epoch alone.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from .layers import ConvNormAct
+from torchvision.ops import Conv2dNormActivation
 
 
 class SegmentationHead(nn.Sequential):
@@ -13,7 +12,7 @@ class SegmentationHead(nn.Sequential):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__(
-            *ConvNormAct(channels, channels, activation=nn.ReLU(inplace=True)),
+            *Conv2dNormActivation(channels, channels, 1),
             nn.Conv2d(channels, num_classes, 1),
         )
 
@@ -24,7 +23,7 @@ class EmbeddingHead(nn.Module):
 
     def __init__(self, channels: int, embedding_channels: int = 256) -> None:
         super().__init__()
-        self.project = ConvNormAct(channels, embedding_channels)
+        self.project = Conv2dNormActivation(channels, embedding_channels, 1, activation_layer=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(self.project(x), dim=1)
