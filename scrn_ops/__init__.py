@@ -21,12 +21,12 @@ except ImportError as _error:
 
     _sys.exit(_doctor.main(failure=_error))
 
-from .attention import operators as _attention_operators  # noqa: E402, F401, I001
-from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: E402, F401
-from .attention.functional import whitened_attention  # noqa: E402
-from .attention.module import DisentangledNonLocal  # noqa: E402
-from .functional import aggregate_offsets, offset_sample, semantic_refine  # noqa: E402
-from .modules import SemanticRefinement  # noqa: E402
+from .attention import operators as _attention_operators  # noqa: F401, I001
+from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
+from .attention.functional import whitened_attention
+from .attention.module import DisentangledNonLocal
+from .functional import aggregate_offsets, offset_sample, semantic_refine
+from .modules import SemanticRefinement
 
 __all__ = [
     "DisentangledNonLocal",

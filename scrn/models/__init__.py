@@ -4,7 +4,7 @@ from .backbones import BACKBONES, create_backbone, load_pretrained
 from .context import CONTEXTS, create_context
 from .decoder import Decoder
 from .heads import EmbeddingHead, SegmentationHead
-from .network import SCRN, fuse
+from .network import SCRN, fuse, with_ops
 from .upsample import UPSAMPLERS, create_upsampler
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "create_upsampler",
     "fuse",
     "load_pretrained",
+    "with_ops",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,6 +18,7 @@ from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 
 MIN_SIZE = 32
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SCRN(
@@ -65,8 +66,7 @@ class SCRN(
         for name, value in (("num_classes", num_classes), ("width", width)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        if ops not in ("fused", "eager", "reference"):
-            raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
+        _check_ops(ops)
         self.num_classes = num_classes
         self.backbone = create_backbone(backbone)
         channels = self.backbone.channels
@@ -155,6 +155,32 @@ def fuse(model: SCRN) -> FusedSCRN:
     fused.embedding = None
     fuse_layers(fused)
     return cast(FusedSCRN, fused.requires_grad_(False))
+
+
+def with_ops(model: Network, ops: str) -> Network:
+    """A copy of the same weights that calls the ops of :mod:`scrn_ops` by another backend.
+
+    Args:
+        model: an :class:`SCRN`, what its ``fuse()`` returned, or any module that holds one.
+        ops: ``"fused"``, ``"eager"`` or ``"reference"``.
+
+    ``save_pretrained`` still writes the ops that the original was built with;
+    ``from_pretrained(folder, ops=...)`` chooses others.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    _check_ops(ops)
+    made = copy.deepcopy(model)
+    for module in made.modules():
+        if hasattr(module, "backend"):
+            module.backend = ops
+    return made
+
+
+def _check_ops(ops: str) -> None:
+    if ops not in ("fused", "eager", "reference"):
+        raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
 
 
 def _check_image(image: Tensor) -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scrn.models import fused_layers, fusion
-from scrn.models import network
+from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
 from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
 

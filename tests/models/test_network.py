@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 from torchvision.ops import StochasticDepth
 
 from scrn import SCRN, build_model
-from scrn.models import BACKBONES, create_backbone
+from scrn.models import BACKBONES, create_backbone, with_ops
+from scrn_ops import reference
 
 from .helpers import build, image, relative
 
@@ -93,6 +98,30 @@ def test_the_weights_are_the_same_for_all_ops() -> None:
         states.append(build_model("timm:test_resnet", ops=ops).state_dict())
     for state in states[1:]:
         assert all(torch.equal(state[key], value) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("rewrite", [lambda model: model, SCRN.fuse], ids=["model", "fused"])
+@torch.no_grad()
+def test_the_same_weights_with_other_ops(rewrite: Callable[[SCRN], SCRN], monkeypatch) -> None:
+    """Both kinds of op run by the other backend, in the copy alone."""
+    calls = []
+    for module, name in ((reference, "semantic_refine"), (reference, "whitened_attention")):
+        op = getattr(module, name)
+        record = partial(lambda op, name, *a, **k: calls.append(name) or op(*a, **k), op, name)
+        monkeypatch.setattr(module, name, record)
+    model = rewrite(build("timm:test_resnet").eval())
+    made = with_ops(nn.Sequential(model), "reference")[0]
+    assert type(made) is type(model)
+    for (name, ours), theirs in zip(model.named_parameters(), made.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+        assert ours.data_ptr() != theirs.data_ptr(), name
+    x = image(64, 96)
+    expected = model(x)
+    assert calls == []
+    assert relative(made(x), expected) < 1e-4
+    assert sorted(calls) == ["semantic_refine"] * 3 + ["whitened_attention"]
+    with pytest.raises(ValueError, match="ops: expected 'fused', 'eager' or 'reference', got 'c'"):
+        with_ops(model, "c")
 
 
 def test_widths() -> None:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from benchmarks.network.variants import with_ops
 from scrn import SCRN
-from scrn.models import UPSAMPLERS
+from scrn.models import UPSAMPLERS, with_ops
 
 from .helpers import build, image, relative
 from .networks import COVERING, Network
