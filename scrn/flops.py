@@ -157,7 +157,7 @@ def operator_counts(
                 counts[running[-1]] += count
             return output
 
-    with _hooked(model, enter, leave), torch.no_grad(), Count():
+    with _hooked(model, enter, leave), torch.no_grad(), Count():  # type: ignore[no-untyped-call]
         model(image)
     return dict(counts), unknown
 

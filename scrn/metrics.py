@@ -92,6 +92,8 @@ class SegmentationScores(Metric):
     """
 
     full_state_update = False
+    boundary_sum: Tensor
+    boundary_count: Tensor
 
     def __init__(self, classes: int, radius: int = 3, ignore_index: int = 255) -> None:
         super().__init__()

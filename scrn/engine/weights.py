@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from .. import SCRN
 from ..data.datasets import DATASETS
@@ -40,7 +39,7 @@ class SavedModel:
         about: where the weights come from.
     """
 
-    model: nn.Module
+    model: SCRN
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -58,7 +57,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> SavedMod
         saved = load_checkpoint(path)
     else:
         raise DataError(path, "a saved model's folder or a training checkpoint", "no such file")
-    saved.model = saved.model.to(device=device, memory_format=torch.channels_last).eval()
+    saved.model = saved.model.to(device).to(memory_format=torch.channels_last).eval()
     return saved
 
 

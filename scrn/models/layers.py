@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,6 @@ def in_layout_of(map: Tensor, reference: Tensor) -> Tensor:
     return map.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
-def upsample(input: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+def upsample(input: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """Bilinear upsampling of [B, C, h, w] to [B, C, *size]."""
-    return F.interpolate(input, size=size, mode="bilinear", align_corners=align_corners)
+    return F.interpolate(input, size=list(size), mode="bilinear", align_corners=align_corners)

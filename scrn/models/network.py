@@ -152,7 +152,7 @@ def fuse(model: SCRN) -> FusedSCRN:
     """
     fused = copy.deepcopy(model).eval()
     fused.__class__ = FusedSCRN
-    fused.embedding = None
+    del fused.embedding
     fuse_layers(fused)
     return cast(FusedSCRN, fused.requires_grad_(False))
 
@@ -172,6 +172,7 @@ def with_ops(model: Network, ops: str) -> Network:
     """
     _check_ops(ops)
     made = copy.deepcopy(model)
+    module: Any
     for module in made.modules():
         if hasattr(module, "backend"):
             module.backend = ops

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from ..layers import ChannelLayerNorm
+from .base import Backbone
 
 
 class Mlp(nn.Module):
@@ -91,7 +92,7 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(x))
 
 
-class LargeKernelBackbone(nn.Module):
+class LargeKernelBackbone(Backbone):
     """Four stages, each an embedding, blocks and a layer norm over the channels.
 
     Args:
