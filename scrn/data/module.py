@@ -48,7 +48,7 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
 
     @property
     def sampler(self) -> EpochBatchSampler:
-        """Where Lightning looks for ``set_epoch``."""
+        """This object: Lightning looks here for ``set_epoch``."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

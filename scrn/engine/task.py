@@ -17,7 +17,7 @@ from scrn_ops._allocator import keep_freed_memory
 from .. import SCRN, build_model
 from ..data.datasets import SegmentationDataset
 from ..losses import SegmentationLoss
-from ..metrics import Scores, SegmentationScores
+from ..metrics import SegmentationScores
 from . import report
 from .inference import Inference, probabilities
 from .weights import load_model
@@ -28,25 +28,27 @@ class Segmentation(L.LightningModule):
 
     Args:
         backbone, upsampler, context, pretrained, ops: see :func:`scrn.build_model`.
-        num_classes: of the data set, which is compared with it.
+        num_classes: the number of the data set's classes; another number ends the run.
         lr: learning rate of everything but the backbone.
         backbone_lr: learning rate of the backbone; None takes ``lr``.
         optimizer: "adam" (the paper's) or "adamw".
         weight_decay: of convolution and linear weights; norms and biases have none.
         power: of the polynomial decay to zero over all steps.
         warmup_steps: of linear warm-up.
-        contrast_weight, temperature, max_anchors, min_pixels: of the loss.
+        contrast_weight, temperature, max_anchors, min_pixels: see
+            :class:`scrn.losses.SegmentationLoss`.
         freeze_norms: keeps all batch norms at their statistics (for data-parallel runs on devices
             without synchronised batch norm).
         channels_last: runs the network in that layout.
-        window, stride, scales, flip: of evaluation, see :class:`scrn.engine.inference.Inference`.
+        window, stride, scales, flip: see :class:`scrn.engine.inference.Inference`.
         weights: a saved model's folder (see ``scrn export``) or a checkpoint, whose weights the
             whole network starts from; "packaged" takes those that come with the package.
         output: folder for the evaluation's files; None writes none.
-        visualize: number of validation images shown as pictures in it (of the first process's,
-            where several evaluate).
+        visualize: number of validation images whose pictures are written there, too; where several
+            processes evaluate, the images of the first one.
         baseline: folder or checkpoint of another model, evaluated and shown beside this one.
-        seed: of all that a batch of a training step draws (anchors, drop path), with its number.
+        seed: with a batch's number it decides all that a training step draws: anchors, and the
+            paths that are dropped.
     """
 
     def __init__(
@@ -100,8 +102,7 @@ class Segmentation(L.LightningModule):
         self.inference = Inference(sizes[0], sizes[1], tuple(scales), flip)
         self.val_scores = SegmentationScores(num_classes)
         self.baseline_scores = SegmentationScores(num_classes) if baseline is not None else None
-        self.last_scores: Scores | None = None
-        # In a tuple, or it would be a part of this module and of its checkpoints.
+        # A module in a tuple is no part of this module and of its checkpoints.
         self._baseline: tuple[SCRN, ...] = ()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
@@ -169,8 +170,8 @@ class Segmentation(L.LightningModule):
                     module.eval()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # A function of the step and of the batch's place in it: a resumed run draws what the
-        # uninterrupted one would.
+        # The seed depends on the step and on the batch's place in it alone: a resumed run draws
+        # what the uninterrupted one would.
         parts = self.trainer.accumulate_grad_batches
         draw = self.global_step * parts + batch_idx % parts
         torch.manual_seed((self.hparams["seed"] * 1_000_003 + draw) * 4099 + self.global_rank)
@@ -216,7 +217,6 @@ class Segmentation(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         scores = self.val_scores.compute()
-        self.last_scores = scores
         # Every process takes part in it, whether it writes or not.
         other = None if self.baseline_scores is None else self.baseline_scores.compute()
         self.log_dict(

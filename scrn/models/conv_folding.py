@@ -1,4 +1,4 @@
-"""Batch norms in evaluation mode, and scales, folded into convolutions."""
+"""Folds batch norms in evaluation mode, and scales, into convolutions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    # Of the same class, since timm's convolutions pad in ways of their own.
+    # The class stays, since timm's convolutions pad in ways of their own.
     folded = conv.__class__.__new__(conv.__class__)
     folded.__dict__.update({k: v for k, v in conv.__dict__.items() if k != "_parameters"})
     folded._parameters = dict(conv._parameters)

@@ -49,7 +49,7 @@ def _fold_pairs(module: nn.Module) -> None:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into everything but the layers that matter, and what holds none of them."""
+    """Enters every module that holds a batch norm, and neither convolutions nor norms."""
 
     def is_leaf_module(self, module: nn.Module, _name: str) -> bool:
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""What becomes of the decoder's finest map: logits, and embeddings for training."""
+"""The heads, which make logits of the decoder's finest map, and embeddings for training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class SegmentationHead(nn.Sequential):
 
 class EmbeddingHead(nn.Module):
     """1x1 convolution and batch norm, then unit length: [B, channels, h, w] to
-    [B, embedding_channels, h, w]. For the contrastive loss, in training only."""
+    [B, 256, h, w]. It serves the contrastive loss, in training only."""
 
-    def __init__(self, channels: int, embedding_channels: int = 256) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.project = Conv2dNormActivation(channels, embedding_channels, 1, activation_layer=None)
+        self.project = Conv2dNormActivation(channels, 256, 1, activation_layer=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(self.project(x), dim=1)

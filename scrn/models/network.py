@@ -46,7 +46,7 @@ class SCRN(
         context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``.
         num_classes: channels of the logits.
         ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``.
-        width: of the decoder.
+        width: channels of the decoder's maps.
 
     Raises:
         ValueError: an unknown name, or a number below 1.
@@ -148,7 +148,8 @@ def fuse(model: SCRN) -> FusedSCRN:
     Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
     trace it, it stays as it is, and a warning says so.
 
-    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU.
+    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU,
+    and NCHW on a GPU.
     """
     fused = copy.deepcopy(model).eval()
     fused.__class__ = FusedSCRN

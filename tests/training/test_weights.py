@@ -38,6 +38,13 @@ def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
     assert sum(f.stat().st_size for f in folder.iterdir()) <= 12e6
 
 
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("meta", False)])
+def test_a_model_comes_in_the_layout_of_its_device(folder, device, last):
+    kernel = load_model(folder, device).model.decoder.convs[1][0].weight
+    assert kernel.device.type == device
+    assert kernel.is_contiguous(memory_format=torch.channels_last) is last
+
+
 def test_full_precision_keeps_every_bit(checkpoint, tmp_path):
     save_model(load_model(checkpoint), tmp_path, half=False)
     expected = load_model(checkpoint).model.state_dict()
