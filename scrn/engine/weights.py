@@ -23,9 +23,7 @@ WEIGHTS, _CARD = "model.safetensors", "inference.json"
 # The hyper-parameters of a training that are the network's.
 _NETWORK = ("backbone", "upsampler", "context", "num_classes", "ops")
 # Settings that a recipe leaves out: paths, and what does not bear on the result.
-_NOT_OF_THE_RECIPE = {
-    "root", "workers", "weights", "output", "visualize", "baseline", "_instantiator",
-}  # fmt: skip
+_NOT_OF_THE_RECIPE = {"root", "workers", "weights", "output", "visualize", "baseline"}
 
 
 @dataclass
@@ -110,7 +108,12 @@ def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
         if name.startswith("model.")
     }
     model.load_state_dict(weights)
-    recipe = {k: v for k, v in (settings | data).items() if k not in _NOT_OF_THE_RECIPE}
+    recipe = {
+        name: value
+        for name, value in (settings | data).items()
+        # Lightning's own settings begin with an underscore.
+        if name not in _NOT_OF_THE_RECIPE and not name.startswith("_")
+    }
     about = {
         "data": data["name"],
         "steps": content["global_step"],

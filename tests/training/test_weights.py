@@ -29,6 +29,7 @@ def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
     assert saved.about["steps"] == 12
     assert saved.about["averaged"] is True
     assert "elsewhere" not in json.dumps(saved.about)
+    assert "lightning" not in json.dumps(saved.about)
     assert "research" in saved.about["terms"]
     assert "research" in (folder / "README.md").read_text()
     expected = trained.model.state_dict()
