@@ -46,7 +46,7 @@ class SavedModel:
 
 
 def fastest_layout(device: str | torch.device) -> torch.memory_format:
-    """channels_last on the CPU. On a GPU the library's depthwise convolutions make the network take
+    """channels_last on the CPU. On a GPU, cuDNN's depthwise convolutions make the network take
     twice as long in it as in NCHW."""
     cpu = torch.device(device).type == "cpu"
     return torch.channels_last if cpu else torch.contiguous_format
