@@ -24,12 +24,13 @@ from torch import Tensor
 from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation, parameter_groups
 from scrn.losses import cross_entropy
+from scrn.models import with_ops
 from scrn_ops._allocator import keep_freed_memory
 
 from . import environment
 from .camvid import camvid_root
 from .network import measure, memory
-from .network.variants import displace, with_ops
+from .network.variants import displace
 
 RECIPE = Path(__file__).resolve().parent.parent / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")

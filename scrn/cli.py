@@ -105,7 +105,8 @@ def _run(command: str, args: list[str]) -> None:
 
 
 def _in_one_line(command: str, work: Callable[[], None]) -> int:
-    """The exit status. What the user can mend is told in a line; the rest keeps its traceback."""
+    """Runs it and returns the exit status. An error that the user can mend is told in one line, any
+    other keeps its traceback."""
     try:
         work()
     except (ImportError, OSError, ValueError, NotImplementedError) as error:
@@ -132,7 +133,7 @@ def _is_ours(error: Exception) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; the exit status."""
+    """Runs a command and returns the exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     command = args[0] if args else "--help"
     usage = USAGE.replace("{recipes}", ", ".join(_recipes()))

@@ -193,7 +193,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; the exit status."""
+    """Runs ``scrn cost`` and returns the exit status."""
     from .cli import main as scrn
 
     return scrn(["cost", *(sys.argv[1:] if argv is None else argv)])

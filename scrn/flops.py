@@ -1,4 +1,4 @@
-"""Counting operations while a model runs, if need be on tensors without data.
+"""Counts operations while a model runs, on tensors without data if need be.
 
 Two conventions. The paper's "GFLOPs" are what counters that look at modules give: one for
 every multiply-accumulate of convolutions and linear layers, 2 per element of a batch norm and
@@ -157,7 +157,7 @@ def operator_counts(
                 counts[running[-1]] += count
             return output
 
-    with _hooked(model, enter, leave), torch.no_grad(), Count():
+    with _hooked(model, enter, leave), torch.no_grad(), Count():  # type: ignore[no-untyped-call]
         model(image)
     return dict(counts), unknown
 

@@ -48,8 +48,8 @@ def _disk(radius: int, device: torch.device) -> Tensor:
 
 
 def class_boundaries(labels: Tensor, classes: int) -> Tensor:
-    """``[classes, H, W]``, bool: the pixels of a class with a right, lower or diagonal neighbour
-    of another one, and those neighbours' own pixels in the other class likewise."""
+    """``[classes, H, W]``, bool: the pixels of a class that have a pixel of another class among
+    their 8 neighbours."""
     one_hot = labels[None] == torch.arange(classes, device=labels.device)[:, None, None]
     padded = F.pad(one_hot[None].float(), (1, 1, 1, 1), mode="replicate")
     eroded = -F.max_pool2d(-padded, 3, stride=1)[0]
@@ -62,8 +62,8 @@ def boundary_f_per_class(
     """Boundary F-score of one image, per class; NaN for classes in neither map.
 
     Precision is the share of the predicted boundary within ``radius`` pixels (Euclidean) of the
-    true one, recall the converse. Ignored pixels take the predicted class's place nowhere: they
-    are set to ignore in both maps, and their rim counts on both sides.
+    true one, recall the converse. Ignored pixels are no class's in either map, whatever is
+    predicted there; the border of a class with them counts in both.
 
     Args:
         prediction, labels: ``[H, W]``, class indices.
@@ -92,6 +92,8 @@ class SegmentationScores(Metric):
     """
 
     full_state_update = False
+    boundary_sum: Tensor
+    boundary_count: Tensor
 
     def __init__(self, classes: int, radius: int = 3, ignore_index: int = 255) -> None:
         super().__init__()

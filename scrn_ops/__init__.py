@@ -5,17 +5,28 @@ ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager
 it is written in PyTorch today).
 """
 
+import sys as _sys
+
 from ._load import load_libraries
 from ._version import __version__
 
-load_libraries()  # before anything below registers something for the operators
+try:
+    load_libraries()  # before anything below registers something for the operators
+except ImportError as _error:
+    # `python -m scrn_ops.doctor` imports the package before it runs the module, and should
+    # report the failure, not die of it. While the package is imported, argv[0] is "-m".
+    if _sys.argv[:1] != ["-m"] or "scrn_ops.doctor" not in _sys.orig_argv:
+        raise
+    from . import doctor as _doctor
 
-from .attention import operators as _attention_operators  # noqa: E402, F401, I001
-from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: E402, F401
-from .attention.functional import whitened_attention  # noqa: E402
-from .attention.module import DisentangledNonLocal  # noqa: E402
-from .functional import aggregate_offsets, offset_sample, semantic_refine  # noqa: E402
-from .modules import SemanticRefinement  # noqa: E402
+    _sys.exit(_doctor.main(failure=_error))
+
+from .attention import operators as _attention_operators  # noqa: F401, I001
+from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
+from .attention.functional import whitened_attention
+from .attention.module import DisentangledNonLocal
+from .functional import aggregate_offsets, offset_sample, semantic_refine
+from .modules import SemanticRefinement
 
 __all__ = [
     "DisentangledNonLocal",

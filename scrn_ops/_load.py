@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +90,6 @@ def load_libraries() -> None:
         ImportError: torch is too old, nothing was built, or a library does not load; the
             message names the versions found and the fix.
     """
-    try:
-        _load_libraries()
-    except ImportError as error:
-        # `python -m scrn_ops.doctor` imports the package before it runs the module, and should
-        # report the failure, not die of it. While the package is imported, argv[0] is "-m".
-        if sys.argv[:1] == ["-m"] and "scrn_ops.doctor" in sys.orig_argv:
-            from . import doctor
-
-            sys.exit(doctor.main(failure=error))
-        raise
-
-
-def _load_libraries() -> None:
     needed = ".".join(map(str, MINIMUM_TORCH))
     major, minor = torch.__version__.split(".")[:2]
     if (int(major), int(minor)) < MINIMUM_TORCH:

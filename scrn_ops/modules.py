@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from . import _checks
 from .functional import semantic_refine
 
-__all__ = ["SemanticRefinement"]
+__all__ = ["OffsetConv2d", "SemanticRefinement"]
 
 
 class SemanticRefinement(nn.Module):
@@ -87,7 +87,7 @@ class SemanticRefinement(nn.Module):
             nn.Conv2d(2 * compress, hidden, 3, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
             nn.ReLU(inplace=True),
-            _Float32Conv2d(hidden, 2, 3, padding=1),
+            OffsetConv2d(hidden, 2, 3, padding=1),
         )
         self.mask = nn.Sequential(
             nn.Conv2d(2 * compress, hidden, 3, padding=1, bias=False),
@@ -132,9 +132,9 @@ class SemanticRefinement(nn.Module):
         return text if self.backend is None else f"{text}, backend={self.backend!r}"
 
 
-class _Float32Conv2d(nn.Conv2d):
-    """Computes in float32 at least, autocast or not, and starts at zero: offsets in a half
-    type would lose their fraction."""
+class OffsetConv2d(nn.Conv2d):
+    """A convolution that predicts offsets: it computes in float32 at least, also under autocast,
+    since offsets in a half type would lose their fraction, and it starts at zero."""
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from scrn import build_model
+from scrn.models import with_ops
 
 from ..cases import LAYOUTS
 from ..memory import peak_bytes
-from ..network.variants import with_ops
 from .measure import call_seconds, first_line, graph_seconds, on_cuda
 from .record import OK, Record
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from scrn import SCRN
+from scrn.models import with_ops
 
 from . import measure, memory
-from .variants import EAGER_FUSED, OURS, PLAIN, VARIANTS, Variant, calibrated, with_ops
+from .variants import EAGER_FUSED, OURS, PLAIN, VARIANTS, Variant, calibrated
 
 ALLOWED = 1e-4  # relative L2 error of the logits
 REQUIRED, AIM = 1.2, 1.5  # times faster than plain eager, at LARGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scrn import SCRN, build_model
+from scrn.models import with_ops
 from scrn_ops import SemanticRefinement
 
 OFFSET_PIXELS = 1.5  # root mean square of the offsets' lengths, as after training
@@ -46,15 +46,6 @@ PLAIN = Variant("eager")
 EAGER_FUSED = Variant("eager", fuse=True, channels_last=True)
 OURS = Variant("fused", fuse=True, channels_last=True)
 VARIANTS = (PLAIN, Variant("fused"), Variant("eager", channels_last=True), EAGER_FUSED, OURS)
-
-
-def with_ops(model: SCRN, ops: str) -> SCRN:
-    """A copy that calls the ops of :mod:`scrn_ops` with another backend."""
-    made = copy.deepcopy(model)
-    for module in made.modules():
-        if hasattr(module, "backend"):
-            module.backend = ops
-    return made
 
 
 @torch.no_grad()

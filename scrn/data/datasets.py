@@ -21,6 +21,7 @@ from .errors import DataError
 from .files import list_images, read_image, read_labels, with_any_suffix
 
 IGNORE = 255
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -39,7 +40,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         self,
         pairs: list[tuple[Path, Path]],
         table: dict[int, int],
-        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+        transform: Transform | None = None,
     ) -> None:
         for image, labels in pairs:
             if not labels.is_file():
@@ -103,7 +104,9 @@ class Cityscapes(SegmentationDataset):
 
     classes = CITYSCAPES_CLASSES
 
-    def __init__(self, root: Path | str, split: str = "train", transform=None) -> None:
+    def __init__(
+        self, root: Path | str, split: str = "train", transform: Transform | None = None
+    ) -> None:
         root = Path(root)
         folder = root / "leftImg8bit" / split
         kinds = set()
@@ -133,7 +136,9 @@ class BDD100K(SegmentationDataset):
 
     classes = CITYSCAPES_CLASSES
 
-    def __init__(self, root: Path | str, split: str = "train", transform=None) -> None:
+    def __init__(
+        self, root: Path | str, split: str = "train", transform: Transform | None = None
+    ) -> None:
         root = Path(root)
         target = root / "labels" / "sem_seg" / "masks" / split
         pairs = [
@@ -150,7 +155,9 @@ class ADE20K(SegmentationDataset):
 
     classes = ADE20K_CLASSES
 
-    def __init__(self, root: Path | str, split: str = "training", transform=None) -> None:
+    def __init__(
+        self, root: Path | str, split: str = "training", transform: Transform | None = None
+    ) -> None:
         root = Path(root)
         split = {"train": "training", "val": "validation"}.get(split, split)
         target = root / "annotations" / split
@@ -167,7 +174,9 @@ class CamVid(SegmentationDataset):
 
     classes = CAMVID_CLASSES
 
-    def __init__(self, root: Path | str, split: str = "train", transform=None) -> None:
+    def __init__(
+        self, root: Path | str, split: str = "train", transform: Transform | None = None
+    ) -> None:
         root = Path(root)
         target = root / f"{split}annot"
         pairs = [
@@ -176,3 +185,11 @@ class CamVid(SegmentationDataset):
         ]
         table = {i: i for i in range(len(CAMVID_CLASSES))} | {len(CAMVID_CLASSES): IGNORE}
         super().__init__(pairs, table, transform)
+
+
+DATASETS: dict[str, type[SegmentationDataset]] = {
+    "ade20k": ADE20K,
+    "bdd100k": BDD100K,
+    "camvid": CamVid,
+    "cityscapes": Cityscapes,
+}

@@ -10,8 +10,8 @@ from pathlib import Path
 class DataError(ValueError):
     """A file or folder of a data set that cannot be used: which, what was expected, what came.
 
-    With ``path`` alone that is the whole message: a loader's process hands the error on so, below
-    its traceback.
+    Given ``path`` alone, it is the whole message: torch hands on the error of a loader's process
+    in this way, with that process's traceback above.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class DataError(ValueError):
 
 @contextmanager
 def reading(path: Path | str, expected: str) -> Iterator[None]:
-    """Makes a DataError of whatever a file of another kind leads to, the system's errors apart."""
+    """Turns the errors that a file of another kind leads to into a DataError; the system's pass."""
     try:
         yield
     except (DataError, ImportError, MemoryError, OSError):

@@ -9,18 +9,12 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from .datasets import ADE20K, BDD100K, CamVid, Cityscapes, SegmentationDataset
+from .datasets import DATASETS, SegmentationDataset
 from .errors import DataError
 from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
-
-DATASETS: dict[str, type[SegmentationDataset]] = {
-    "ade20k": ADE20K,
-    "bdd100k": BDD100K,
-    "camvid": CamVid,
-    "cityscapes": Cityscapes,
-}
 
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -54,23 +48,25 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
 
     @property
     def sampler(self) -> EpochBatchSampler:
-        """Where Lightning looks for ``set_epoch``."""
+        """This object: Lightning looks here for ``set_epoch``."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
 
-class ResumableLoader(DataLoader):
+class ResumableLoader(DataLoader[tuple[Tensor, Tensor]]):
     """A loader whose place in the epoch is part of Lightning's checkpoints (it looks for
     ``state_dict`` and ``load_state_dict``)."""
 
-    def __init__(self, dataset: SegmentationDataset, order: EpochBatchSampler, **kwargs: Any):
+    def __init__(
+        self, dataset: SegmentationDataset, order: EpochBatchSampler, **kwargs: Any
+    ) -> None:
         super().__init__(dataset, batch_sampler=order, **kwargs)
         self._order = order
         self._seen = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._seen = self._order.start
         for batch in super().__iter__():
             # Before the batch is handed out: a checkpoint is written after its step.
@@ -119,11 +115,11 @@ class SegmentationData(L.LightningDataModule):
         if name not in DATASETS:
             raise ValueError(f"name: expected one of {', '.join(DATASETS)}, got {name!r}")
         self.save_hyperparameters()
-        self.dataset = DATASETS[name]
+        self.dataset: Any = DATASETS[name]
         self.root = Path(root).expanduser()
 
     def setup(self, stage: str | None = None) -> None:
-        hp = self.hparams
+        hp: Any = self.hparams
         if not self.root.is_dir():
             raise DataError(self.root, f"the folder of {hp.name}", "no such folder")
         if stage in (None, "fit"):
@@ -137,8 +133,8 @@ class SegmentationData(L.LightningDataModule):
             transform = evaluation_transform(hp.short_side, hp.mean, hp.std)
             self.val_set = self.dataset(self.root, "val", transform)
 
-    def train_dataloader(self) -> DataLoader:
-        hp = self.hparams
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        hp: Any = self.hparams
         rank, world = _place()
         order = EpochBatchSampler(len(self.train_set), hp.batch_size, hp.seed, rank, world)
         return ResumableLoader(
@@ -150,9 +146,9 @@ class SegmentationData(L.LightningDataModule):
 
     def batches_per_epoch(self, world: int) -> int:
         """Training steps of one epoch on ``world`` processes."""
-        return len(self.train_set) // (self.hparams.batch_size * world)
+        return len(self.train_set) // (self.hparams["batch_size"] * world)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Every process evaluates its part of the images: each image once in all."""
         rank, world = _place()
         if len(self.val_set) < world:
@@ -162,7 +158,7 @@ class SegmentationData(L.LightningDataModule):
             )
         mine = range(rank, len(self.val_set), world)
         return DataLoader(
-            self.val_set, batch_size=1, sampler=mine, num_workers=self.hparams.workers
+            self.val_set, batch_size=1, sampler=mine, num_workers=self.hparams["workers"]
         )
 
 

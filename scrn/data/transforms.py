@@ -32,9 +32,6 @@ class RandomScale(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return self._call_kernel(v2.functional.resize, inpt, size=params["size"], antialias=True)
 
-    def extra_repr(self) -> str:
-        return f"low={self.low}, high={self.high}"
-
 
 def _normalise(mean: tuple[float, ...], std: tuple[float, ...]) -> list[v2.Transform]:
     return [

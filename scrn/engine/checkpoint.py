@@ -17,7 +17,9 @@ from ..data.errors import reading
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames: a reader finds the old file or the new one, whole."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options=None):
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -61,9 +63,9 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 def _ends(trainer: L.Trainer) -> bool:
-    epochs = trainer.fit_loop.epoch_progress.current.processed
+    progress: Any = trainer.fit_loop.epoch_progress.current
     return (
         trainer.should_stop
         or 0 <= trainer.max_steps <= trainer.global_step
-        or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs)
+        or (trainer.max_epochs is not None and 0 <= trainer.max_epochs <= progress.processed)
     )

@@ -59,7 +59,7 @@ def probabilities(
         size: size of the result; default the image's.
     """
     inference = inference or Inference()
-    size = size or tuple(image.shape[-2:])
+    size = size or (image.shape[-2], image.shape[-1])
     total: Tensor | None = None
     for scale in inference.scales:
         scaled = _resize(image, [max(1, round(n * scale)) for n in image.shape[-2:]])

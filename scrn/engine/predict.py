@@ -16,7 +16,7 @@ from ..data.files import IMAGE_SUFFIXES, list_images, read_image
 from ..data.transforms import evaluation_transform
 from . import report
 from .inference import Inference, probabilities
-from .weights import PACKAGED, SavedModel, load_model
+from .weights import PACKAGED, SavedModel, fastest_layout, load_model
 
 
 def collect(inputs: list[str]) -> list[Path]:
@@ -55,7 +55,7 @@ def segment(
     short_side = saved.short_side if short_side is None else short_side
     prepare = evaluation_transform(short_side or None, saved.mean, saved.std)
     batch = prepare(tv_tensors.Image(image))[None].to(device)
-    batch = batch.contiguous(memory_format=torch.channels_last)
+    batch = batch.contiguous(memory_format=fastest_layout(device))
     size = (image.shape[1], image.shape[2])
     with torch.inference_mode():
         return probabilities(saved.model, batch, inference, size)[0].cpu()

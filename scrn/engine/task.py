@@ -9,14 +9,15 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from scrn_ops._allocator import keep_freed_memory
 
-from .. import build_model
+from .. import SCRN, build_model
 from ..data.datasets import SegmentationDataset
 from ..losses import SegmentationLoss
-from ..metrics import Scores, SegmentationScores
+from ..metrics import SegmentationScores
 from . import report
 from .inference import Inference, probabilities
 from .weights import load_model
@@ -27,25 +28,27 @@ class Segmentation(L.LightningModule):
 
     Args:
         backbone, upsampler, context, pretrained, ops: see :func:`scrn.build_model`.
-        num_classes: of the data set, which is compared with it.
+        num_classes: the number of the data set's classes; another number ends the run.
         lr: learning rate of everything but the backbone.
         backbone_lr: learning rate of the backbone; None takes ``lr``.
         optimizer: "adam" (the paper's) or "adamw".
         weight_decay: of convolution and linear weights; norms and biases have none.
         power: of the polynomial decay to zero over all steps.
         warmup_steps: of linear warm-up.
-        contrast_weight, temperature, max_anchors, min_pixels: of the loss.
+        contrast_weight, temperature, max_anchors, min_pixels: see
+            :class:`scrn.losses.SegmentationLoss`.
         freeze_norms: keeps all batch norms at their statistics (for data-parallel runs on devices
             without synchronised batch norm).
         channels_last: runs the network in that layout.
-        window, stride, scales, flip: of evaluation, see :class:`scrn.engine.inference.Inference`.
+        window, stride, scales, flip: see :class:`scrn.engine.inference.Inference`.
         weights: a saved model's folder (see ``scrn export``) or a checkpoint, whose weights the
             whole network starts from; "packaged" takes those that come with the package.
         output: folder for the evaluation's files; None writes none.
-        visualize: number of validation images shown as pictures in it (of the first process's,
-            where several evaluate).
+        visualize: number of validation images whose pictures are written there, too; where several
+            processes evaluate, the images of the first one.
         baseline: folder or checkpoint of another model, evaluated and shown beside this one.
-        seed: of all that a batch of a training step draws (anchors, drop path), with its number.
+        seed: with a batch's number it decides all that a training step draws: anchors, and the
+            paths that are dropped.
     """
 
     def __init__(
@@ -95,17 +98,12 @@ class Segmentation(L.LightningModule):
             # Data-parallel training takes no parameters that no loss depends on.
             self.model.embedding.requires_grad_(False)
         self.loss = SegmentationLoss(contrast_weight, temperature, max_anchors, min_pixels)
-        self.inference = Inference(
-            tuple(window) if window else None,
-            tuple(stride) if stride else None,
-            tuple(scales),
-            flip,
-        )
+        sizes: Any = [tuple(size) if size else None for size in (window, stride)]
+        self.inference = Inference(sizes[0], sizes[1], tuple(scales), flip)
         self.val_scores = SegmentationScores(num_classes)
         self.baseline_scores = SegmentationScores(num_classes) if baseline is not None else None
-        self.last_scores: Scores | None = None
-        # In a tuple, or it would be a part of this module and of its checkpoints.
-        self._baseline: tuple[torch.nn.Module, ...] = ()
+        # A module in a tuple is no part of this module and of its checkpoints.
+        self._baseline: tuple[SCRN, ...] = ()
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
 
@@ -116,13 +114,14 @@ class Segmentation(L.LightningModule):
             raise ValueError(f"weights: {weights} is of another network: {error}") from error
 
     def setup(self, stage: str) -> None:
-        data, got = self.trainer.datamodule, self.hparams.num_classes
+        trainer: Any = self.trainer
+        data, got = trainer.datamodule, self.hparams["num_classes"]
         if data is not None and got != (expected := len(data.dataset.classes)):
             # Too many would train, and too few fail at the first label beyond them.
             raise ValueError(f"num_classes: expected the data set's {expected}, got {got}")
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        hp = self.hparams
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        hp: Any = self.hparams
         groups = parameter_groups(
             self.model, hp.lr, hp.backbone_lr if hp.backbone_lr is not None else hp.lr,
             hp.weight_decay,
@@ -146,7 +145,7 @@ class Segmentation(L.LightningModule):
     def _total_steps(self) -> int:
         # Not trainer.estimated_stepping_batches: it builds the loader before the checkpoint is
         # read, and a resumed run would then start its epoch again.
-        trainer = self.trainer
+        trainer: Any = self.trainer
         limits = [trainer.max_steps] if trainer.max_steps >= 0 else []
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             batches = trainer.datamodule.batches_per_epoch(trainer.world_size)
@@ -165,23 +164,23 @@ class Segmentation(L.LightningModule):
             keep_freed_memory()
 
     def on_train_epoch_start(self) -> None:
-        if self.hparams.freeze_norms:
+        if self.hparams["freeze_norms"]:
             for module in self.model.modules():
                 if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # A function of the step and of the batch's place in it: a resumed run draws what the
-        # uninterrupted one would.
+        # The seed depends on the step and on the batch's place in it alone: a resumed run draws
+        # what the uninterrupted one would.
         parts = self.trainer.accumulate_grad_batches
         draw = self.global_step * parts + batch_idx % parts
-        torch.manual_seed((self.hparams.seed * 1_000_003 + draw) * 4099 + self.global_rank)
+        torch.manual_seed((self.hparams["seed"] * 1_000_003 + draw) * 4099 + self.global_rank)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         image, labels = batch
-        if self.hparams.channels_last:
+        if self.hparams["channels_last"]:
             image = image.contiguous(memory_format=torch.channels_last)
-        if self.hparams.contrast_weight:
+        if self.hparams["contrast_weight"]:
             logits, embedding = self.model(image, return_embedding=True)
         else:
             logits, embedding = self.model(image), None
@@ -201,9 +200,9 @@ class Segmentation(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         image, labels = batch
-        if self.hparams.channels_last:
+        if self.hparams["channels_last"]:
             image = image.contiguous(memory_format=torch.channels_last)
-        size = tuple(labels.shape[-2:])
+        size = (labels.shape[-2], labels.shape[-1])
         prediction = probabilities(self.model, image, self.inference, size).argmax(1)
         self.val_scores.update(prediction, labels)
         compared = None
@@ -211,14 +210,13 @@ class Segmentation(L.LightningModule):
             other = self._load_baseline()
             compared = probabilities(other, image, self.inference, size).argmax(1)
             self.baseline_scores.update(compared, labels)
-        if self._writes() and batch_idx < self.hparams.visualize:
+        if self._writes() and batch_idx < self.hparams["visualize"]:
             # Every process has its part of the images, this one the first of each round.
             index = batch_idx * self.trainer.world_size
             self._show(index, image, labels[0], prediction[0], compared)
 
     def on_validation_epoch_end(self) -> None:
         scores = self.val_scores.compute()
-        self.last_scores = scores
         # Every process takes part in it, whether it writes or not.
         other = None if self.baseline_scores is None else self.baseline_scores.compute()
         self.log_dict(
@@ -235,7 +233,7 @@ class Segmentation(L.LightningModule):
         if self.trainer.state.fn == "validate":
             report.print_scores(scores, self.class_names, "validation")
         if self._writes():
-            folder = Path(self.hparams.output)
+            folder = Path(self.hparams["output"])
             names, setting = self.class_names, {"inference": self._inference()}
             report.write_json(folder / "scores.json", scores, names, **setting)
             compared = {"ours": scores}
@@ -250,7 +248,7 @@ class Segmentation(L.LightningModule):
         return self._validation_set().classes
 
     def _validation_set(self) -> SegmentationDataset:
-        loader = self.trainer.val_dataloaders
+        loader: Any = self.trainer.val_dataloaders
         return (loader[0] if isinstance(loader, list) else loader).dataset
 
     def _inference(self) -> dict[str, Any]:
@@ -258,7 +256,7 @@ class Segmentation(L.LightningModule):
 
     def _writes(self) -> bool:
         return (
-            self.hparams.output is not None
+            self.hparams["output"] is not None
             and not self.trainer.sanity_checking
             and self.trainer.is_global_zero
         )
@@ -273,7 +271,7 @@ class Segmentation(L.LightningModule):
     ) -> None:
         data = self._validation_set()
         photo = data.load(index)[0].permute(1, 2, 0).numpy()
-        folder = Path(self.hparams.output) / "pictures"
+        folder = Path(self.hparams["output"]) / "pictures"
         name = data.pairs[index][0].stem
         classes = data.classes
         panels = {
@@ -289,13 +287,13 @@ class Segmentation(L.LightningModule):
         report.side_by_side(folder / f"{name}.png", panels)
         report.side_by_side(folder / f"{name}_features.png", finest)
 
-    def _load_baseline(self) -> torch.nn.Module:
+    def _load_baseline(self) -> SCRN:
         if not self._baseline:
-            self._baseline = (load_model(self.hparams.baseline, self.device).model,)
+            self._baseline = (load_model(self.hparams["baseline"], self.device).model,)
         return self._baseline[0]
 
 
-def _finest_level(model: Any, image: Tensor, size: tuple[int, int]) -> np.ndarray:
+def _finest_level(model: SCRN, image: Tensor, size: tuple[int, int]) -> np.ndarray:
     return report.feature_picture(model.decode(image)[0][0], size)
 
 

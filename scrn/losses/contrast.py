@@ -61,7 +61,6 @@ def sample_anchors(
     max_anchors: int = 1024,
     min_pixels: int = 2,
     ignore_index: int = 255,
-    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Segmentation-aware hard anchor sampling.
 
@@ -91,7 +90,7 @@ def sample_anchors(
     valid = (flat != ignore_index).nonzero().squeeze(1)
     if valid.numel() == 0:
         return valid
-    valid = valid[torch.randperm(len(valid), generator=generator, device=device)]
+    valid = valid[torch.randperm(len(valid), device=device)]
     classes = int(flat[valid].max()) + 1
     image_class = (valid // pixels_per_image) * classes + flat[valid]
     _, group, size = torch.unique(image_class, return_inverse=True, return_counts=True)
@@ -100,7 +99,7 @@ def sample_anchors(
     if groups == 0:
         return valid[:0]
     if groups > max_anchors:
-        drop = torch.randperm(groups, generator=generator, device=device)[max_anchors:]
+        drop = torch.randperm(groups, device=device)[max_anchors:]
         enough[enough.nonzero().squeeze(1)[drop]] = False
         groups = max_anchors
     share = max_anchors // groups
@@ -145,12 +144,6 @@ class PixelContrastLoss(nn.Module):
         self.max_anchors = max_anchors
         self.min_pixels = min_pixels
         self.ignore_index = ignore_index
-
-    def extra_repr(self) -> str:
-        return (
-            f"temperature={self.temperature}, max_anchors={self.max_anchors}, "
-            f"min_pixels={self.min_pixels}, ignore_index={self.ignore_index}"
-        )
 
     def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss from embedding ``[B, D, h, w]`` (normalised over D), logits

@@ -3,9 +3,8 @@
 from .backbones import BACKBONES, create_backbone, load_pretrained
 from .context import CONTEXTS, create_context
 from .decoder import Decoder
-from .fuse import fuse
 from .heads import EmbeddingHead, SegmentationHead
-from .network import SCRN
+from .network import SCRN, fuse, with_ops
 from .upsample import UPSAMPLERS, create_upsampler
 
 __all__ = [
@@ -21,4 +20,5 @@ __all__ = [
     "create_upsampler",
     "fuse",
     "load_pretrained",
+    "with_ops",
 ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
-from .layers import ConvNormAct
 from .upsample import create_upsampler
 
 
@@ -31,11 +31,11 @@ class Decoder(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(_block(c, width, 1) for c in channels)
+        self.laterals = nn.ModuleList(Conv2dNormActivation(c, width, 1) for c in channels)
         self.upsamplers = nn.ModuleList(
             create_upsampler(upsampler, width, width, backend=backend) for _ in channels
         )
-        self.convs = nn.ModuleList(_block(width, width, 1 if i == 0 else 3) for i in range(3))
+        self.convs = nn.ModuleList(Conv2dNormActivation(width, width, size) for size in (1, 3, 3))
 
     def forward(self, context: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """Maps of strides 4, 8, 16 and 32, the last one being ``context`` itself.
@@ -49,7 +49,3 @@ class Decoder(nn.Module):
         for lateral, upsampler, conv, feature in reversed(list(levels)):
             maps.insert(0, conv(upsampler(maps[0], lateral(feature))))
         return maps
-
-
-def _block(in_channels: int, out_channels: int, kernel_size: int) -> ConvNormAct:
-    return ConvNormAct(in_channels, out_channels, kernel_size, nn.ReLU(inplace=True))

@@ -1,11 +1,10 @@
-"""What becomes of the decoder's finest map: logits, and embeddings for training."""
+"""The heads, which make logits of the decoder's finest map, and embeddings for training."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from .layers import ConvNormAct
+from torchvision.ops import Conv2dNormActivation
 
 
 class SegmentationHead(nn.Sequential):
@@ -13,18 +12,18 @@ class SegmentationHead(nn.Sequential):
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__(
-            *ConvNormAct(channels, channels, activation=nn.ReLU(inplace=True)),
+            *Conv2dNormActivation(channels, channels, 1),
             nn.Conv2d(channels, num_classes, 1),
         )
 
 
 class EmbeddingHead(nn.Module):
     """1x1 convolution and batch norm, then unit length: [B, channels, h, w] to
-    [B, embedding_channels, h, w]. For the contrastive loss, in training only."""
+    [B, 256, h, w]. It serves the contrastive loss, in training only."""
 
-    def __init__(self, channels: int, embedding_channels: int = 256) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.project = ConvNormAct(channels, embedding_channels)
+        self.project = Conv2dNormActivation(channels, 256, 1, activation_layer=None)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(self.project(x), dim=1)

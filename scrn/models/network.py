@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
+import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from .backbones import create_backbone
 from .context import create_context
 from .decoder import Decoder
+from .fusion import fuse_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 
 MIN_SIZE = 32
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SCRN(
@@ -41,7 +46,7 @@ class SCRN(
         context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``.
         num_classes: channels of the logits.
         ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``.
-        width: of the decoder.
+        width: channels of the decoder's maps.
 
     Raises:
         ValueError: an unknown name, or a number below 1.
@@ -61,8 +66,7 @@ class SCRN(
         for name, value in (("num_classes", num_classes), ("width", width)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        if ops not in ("fused", "eager", "reference"):
-            raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
+        _check_ops(ops)
         self.num_classes = num_classes
         self.backbone = create_backbone(backbone)
         channels = self.backbone.channels
@@ -94,15 +98,91 @@ class SCRN(
             return logits
         return logits, self.embedding(finest)
 
-    def fuse(self) -> SCRN:
-        """A copy for inference: the same outputs, to rounding, in less time.
+    def fuse(self) -> FusedSCRN:
+        """A copy for inference, with the same outputs to rounding, in less time.
 
         See :func:`scrn.models.fuse`. The copy has no batch norms, takes no gradients, and is
         neither trained nor saved: save this model.
         """
-        from .fuse import fuse
-
         return fuse(self)
+
+
+class FusedSCRN(SCRN):
+    """What :func:`fuse` returns, for inference alone."""
+
+    @torch.no_grad()
+    def decode(self, image: Tensor) -> list[Tensor]:
+        return super().decode(image)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor, return_embedding: bool = False) -> Tensor:
+        if return_embedding:
+            raise ValueError("return_embedding: a fused model has no embedding head")
+        return super().forward(image)
+
+    def train(self, mode: bool = True) -> FusedSCRN:
+        if mode:
+            raise ValueError("train: a fused model is for inference; train the original")
+        return super().train(False)
+
+    def fuse(self) -> FusedSCRN:
+        raise ValueError("fuse: the model is fused already")
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
+        raise ValueError(
+            "save_pretrained: a fused model cannot be built again from its arguments; save the "
+            "model that fuse() was called on, and fuse it after loading"
+        )
+
+
+def fuse(model: SCRN) -> FusedSCRN:
+    """A copy of the model for inference, with the same outputs to rounding.
+
+    - Batch norms are folded into the convolution before or behind them, layer scales into the
+      one before them. A norm with an activation on both sides, as in DAPPM, stays.
+    - The refinement modules' compressing convolution runs before the upsampling, and the hidden
+      convolutions of its two branches are one.
+    - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
+      bands of rows on the CPU. The embedding head is dropped.
+
+    Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
+    trace it, it stays as it is, and a warning says so.
+
+    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU,
+    and NCHW on a GPU.
+    """
+    fused = copy.deepcopy(model).eval()
+    fused.__class__ = FusedSCRN
+    del fused.embedding
+    fuse_layers(fused)
+    return cast(FusedSCRN, fused.requires_grad_(False))
+
+
+def with_ops(model: Network, ops: str) -> Network:
+    """A copy of the same weights that calls the ops of :mod:`scrn_ops` by another backend.
+
+    Args:
+        model: an :class:`SCRN`, what its ``fuse()`` returned, or any module that holds one.
+        ops: ``"fused"``, ``"eager"`` or ``"reference"``.
+
+    ``save_pretrained`` still writes the ops that the original was built with;
+    ``from_pretrained(folder, ops=...)`` chooses others.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    _check_ops(ops)
+    made = copy.deepcopy(model)
+    module: Any
+    for module in made.modules():
+        if hasattr(module, "backend"):
+            module.backend = ops
+    return made
+
+
+def _check_ops(ops: str) -> None:
+    if ops not in ("fused", "eager", "reference"):
+        raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
 
 
 def _check_image(image: Tensor) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from benchmarks import train_step
 from benchmarks.environment import ROOT
-from benchmarks.network.variants import with_ops
+from scrn.models import with_ops
 
 
 @pytest.fixture

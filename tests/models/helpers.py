@@ -66,7 +66,7 @@ def settle(model: SCRN) -> SCRN:
     make values grow beyond all bounds."""
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
-    # But for the norms as in evaluation: without paths that are dropped at random.
+    # All but the norms as in evaluation, so that no path is dropped at random.
     model.eval()
     for norm in norms:
         norm.train().momentum = 1.0

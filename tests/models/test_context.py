@@ -109,21 +109,9 @@ def test_crm_is_fig_6() -> None:
     assert relative(module(features), pointwise(y, module.project)) < 1e-5
 
 
-@torch.no_grad()
-def test_crm_options() -> None:
-    plain = randomise(ContextualRefinement(CHANNELS, OUT)).eval()
-    scaled = ContextualRefinement(CHANNELS, OUT, use_scale=True, temperature=0.05).eval()
-    scaled.load_state_dict(plain.state_dict())
-    # Both only divide the scores, which a query multiplies.
-    factor = (TOTAL // 4) ** -0.5 / 0.05
-    plain.spatial_attention.query.weight.mul_(factor)
-    assert relative(scaled(stages()), plain(stages())) < 1e-4
-    widths = ContextualRefinement(CHANNELS, OUT, key_channels=3, value_channels=10)
-    assert widths.spatial_attention.key.out_channels == 3
-    assert widths(stages()).shape == (2, OUT, 5, 7)
+def test_the_widths_of_the_crm() -> None:
+    assert make("crm").spatial_attention.key.out_channels == TOTAL // 4
     assert ContextualRefinement((512,) * 4, 8).spatial_attention.key.out_channels == 256
-    with pytest.raises(ValueError, match="temperature: expected a number above 0, got 0"):
-        ContextualRefinement(CHANNELS, OUT, temperature=0)
 
 
 @torch.no_grad()

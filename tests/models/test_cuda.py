@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from benchmarks.network.variants import with_ops
+from scrn.models import with_ops
 
 from .helpers import build, image, relative, type_of_logits
 from .networks import COVERING, Network

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import logging
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scrn.models import fused as forms
-from scrn.models import network
+from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
-from scrn.models.folding import channel_affine, fold_after, fold_before, scale_output
+from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
 
 from .helpers import build, image, randomise, relative
 
@@ -79,17 +77,17 @@ def test_a_model_in_training_is_fused_as_it_evaluates() -> None:
 def test_bands_are_the_whole(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """For every remainder of the height by the band."""
     torch.manual_seed(0)
-    block = randomise(Block(8, 4, 0.0, forms.MultiScaleGate)).eval()
-    module = forms.FusedBlock(block).to(memory_format=torch.channels_last)
+    block = randomise(Block(8, 4, 0.0, fused_layers.MultiScaleGate)).eval()
+    module = fused_layers.FusedBlock(block).to(memory_format=torch.channels_last)
     calls = []
-    band = forms.FusedMlp._band
+    band = fused_layers.FusedMlp._band
 
     def counted(self: nn.Module, x: Tensor, output: Tensor, start: int, stop: int) -> None:
         calls.append((start, stop))
         band(self, x, output, start, stop)
 
-    monkeypatch.setattr(forms.FusedMlp, "_band", counted)
-    monkeypatch.setattr(forms, "_BAND", 5 * 32 * 11)  # rows of 11 pixels, hidden maps of 32
+    monkeypatch.setattr(fused_layers.FusedMlp, "_band", counted)
+    monkeypatch.setattr(fused_layers, "_BAND", 5 * 32 * 11)  # rows of 11 pixels, hidden maps of 32
     for height in range(4, 23):
         calls.clear()
         x = torch.randn(batch, 8, height, 11).contiguous(memory_format=torch.channels_last)
@@ -134,12 +132,10 @@ def test_what_a_fused_model_refuses(tmp_path: Path) -> None:
 def test_a_backbone_that_cannot_be_traced_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    module = importlib.import_module("scrn.models.fuse")  # the package has a function of that name
-
     def fail(self: object, root: nn.Module) -> None:
         raise TypeError("control flow")
 
-    monkeypatch.setattr(module._Tracer, "trace", fail)
+    monkeypatch.setattr(fusion._Tracer, "trace", fail)
     model = build("timm:test_resnet").eval()
     with caplog.at_level(logging.WARNING):
         fused = model.fuse()

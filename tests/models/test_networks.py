@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.network.variants import with_ops
 from scrn import SCRN
+from scrn.models import with_ops
 
 from .helpers import build, image, move_offsets, relative, type_of_logits
 from .networks import COVERING, EVERY, Network

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
-from benchmarks.network.variants import with_ops
 from scrn import SCRN
-from scrn.models import UPSAMPLERS
-from scrn.models.layers import DropPath
+from scrn.models import UPSAMPLERS, with_ops
 
 from .helpers import build, image, relative
 from .networks import COVERING, Network
@@ -45,8 +44,8 @@ def without_chance(model: SCRN) -> SCRN:
     the input of a ReLU is zero but for rounding, rounding decides about its gradient, which
     also sets the definition in float32 apart from itself in float64."""
     for module in list(model.modules()):
-        if isinstance(module, DropPath):
-            module.rate = 0.0
+        if isinstance(module, StochasticDepth):
+            module.p = 0.0
         for name, child in module.named_children():
             if isinstance(child, nn.ReLU | nn.ReLU6 | nn.LeakyReLU):
                 setattr(module, name, nn.SiLU())

@@ -137,7 +137,7 @@ def test_doctor_reports_wrong_kernels(
         factor = 1.01 if backend == "fused" else 1.0
         return factor * right(*arguments, backend=backend, **options)
 
-    monkeypatch.setattr(scrn_ops, "semantic_refine", wrong)
+    monkeypatch.setattr("scrn_ops.functional.semantic_refine", wrong)
     assert doctor.main() == 1
     assert re.search(r"^cpu .*FAILED.*differs from the reference", capsys.readouterr().out, re.M)
 
@@ -159,7 +159,7 @@ def test_doctor_reports_a_gradient_that_is_not_a_number(
             offset.register_hook(lambda gradient: gradient * torch.nan)
         return right(low, offset, *others, backend=backend, **options)
 
-    monkeypatch.setattr(scrn_ops, "semantic_refine", poisoned)
+    monkeypatch.setattr("scrn_ops.functional.semantic_refine", poisoned)
     assert doctor.main() == 1
     assert re.search(r"^cpu .*FAILED.*differs from the reference", capsys.readouterr().out, re.M)
 

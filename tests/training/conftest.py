@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "last.ckpt"
     content = {
         "state_dict": task.state_dict(),
-        "hyper_parameters": dict(task.hparams),
+        "hyper_parameters": {"_instantiator": "lightning's", **task.hparams},
         "datamodule_hyper_parameters": dict(data.hparams),
         "averaging_state": {},
         "global_step": 12,

@@ -29,6 +29,7 @@ def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
     assert saved.about["steps"] == 12
     assert saved.about["averaged"] is True
     assert "elsewhere" not in json.dumps(saved.about)
+    assert "lightning" not in json.dumps(saved.about)
     assert "research" in saved.about["terms"]
     assert "research" in (folder / "README.md").read_text()
     expected = trained.model.state_dict()
@@ -36,6 +37,13 @@ def test_exported_folder_equals_the_checkpoint(checkpoint, folder):
         assert value.dtype == expected[name].dtype
         assert torch.equal(value, expected[name].to(value.dtype).half().to(value.dtype)), name
     assert sum(f.stat().st_size for f in folder.iterdir()) <= 12e6
+
+
+@pytest.mark.parametrize(("device", "last"), [("cpu", True), ("meta", False)])
+def test_a_model_comes_in_the_layout_of_its_device(folder, device, last):
+    kernel = load_model(folder, device).model.decoder.convs[1][0].weight
+    assert kernel.device.type == device
+    assert kernel.is_contiguous(memory_format=torch.channels_last) is last
 
 
 def test_full_precision_keeps_every_bit(checkpoint, tmp_path):

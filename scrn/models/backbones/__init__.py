@@ -1,8 +1,6 @@
 """Backbones: feature maps of strides 4, 8, 16 and 32 from an image.
 
-Every backbone is a module with ``channels`` (the widths of its four maps) and maps
-[B, 3, H, W] to four maps [B, channels[i], H_i, W_i]; stage i of MSCAN and VAN has size
-ceil(H / 2^(i+1)).
+Stage i of MSCAN and VAN, counted from 1, has size ceil(H / 2^(i+1)).
 """
 
 from __future__ import annotations
@@ -10,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from torch import nn
-
+from .base import Backbone
 from .mscan import MSCAN
 from .pretrained import PretrainedReport, load_pretrained
 from .timm import TimmBackbone
@@ -21,6 +18,7 @@ __all__ = [
     "BACKBONES",
     "MSCAN",
     "VAN",
+    "Backbone",
     "PretrainedReport",
     "TimmBackbone",
     "create_backbone",
@@ -30,7 +28,7 @@ __all__ = [
 _TINY = (32, 64, 160, 256)
 _WIDE = (64, 128, 320, 512)
 
-BACKBONES: dict[str, Callable[[], nn.Module]] = {
+BACKBONES: dict[str, Callable[[], Backbone]] = {
     "mscan_t": partial(MSCAN, _TINY, (3, 3, 5, 2)),
     "mscan_s": partial(MSCAN, _WIDE, (2, 2, 4, 2)),
     "mscan_b": partial(MSCAN, _WIDE, (3, 3, 12, 3)),
@@ -42,7 +40,7 @@ BACKBONES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def create_backbone(name: str) -> nn.Module:
+def create_backbone(name: str) -> Backbone:
     """The backbone of that name: a key of ``BACKBONES``, or ``timm:<name>`` for a model of timm.
 
     Raises:

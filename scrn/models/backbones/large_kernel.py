@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
-from ..layers import ChannelLayerNorm, DropPath
+from ..layers import ChannelLayerNorm
+from .base import Backbone
 
 
 class Mlp(nn.Module):
@@ -64,7 +66,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
         self.attn = SpatialAttention(channels, gating_unit(channels))
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = StochasticDepth(drop_path, "row")
         self.norm2 = nn.BatchNorm2d(channels)
         self.mlp = Mlp(channels, channels * mlp_ratio)
         self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))
@@ -90,7 +92,7 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(x))
 
 
-class LargeKernelBackbone(nn.Module):
+class LargeKernelBackbone(Backbone):
     """Four stages, each an embedding, blocks and a layer norm over the channels.
 
     Args:

@@ -1,4 +1,4 @@
-"""Official checkpoints into backbones, strictly."""
+"""Loads official checkpoints into backbones; every name and every shape has to fit."""
 
 from __future__ import annotations
 

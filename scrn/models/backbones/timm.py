@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import in_layout_of
+from .base import Backbone
 
 STRIDES = (4, 8, 16, 32)
 _ODD_SIZE, _EVEN_SIZE = (65, 97), (96, 128)
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(Backbone):
     """The maps of strides 4, 8, 16 and 32 of a timm model, with random weights.
 
     Args:
@@ -95,7 +97,7 @@ def _import_timm() -> ModuleType:
     return timm
 
 
-def _features(timm: ModuleType, name: str, **options: object) -> nn.Module:
+def _features(timm: ModuleType, name: str, **options: object) -> Any:
     if not timm.is_model(name):
         raise ValueError(f"backbone: timm {timm.__version__} has no model {name!r}")
     try:

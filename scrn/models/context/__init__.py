@@ -1,4 +1,4 @@
-"""Context modules: what the decoder's top map is made of.
+"""Context modules, which make the decoder's top map.
 
 Every context module maps the four maps of a backbone (strides 4, 8, 16 and 32) to one map of
 stride 32: [B, C_l, H_l, W_l] for l = 1..4 to [B, out_channels, H_4, W_4].

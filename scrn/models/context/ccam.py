@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
-from ..layers import ConvNormAct
 from .projection import pool_stages
 
 
@@ -68,12 +68,10 @@ class CrissCrossContext(nn.Module):
         super().__init__()
         total = sum(channels)
         width = total // 4
-        self.enter = ConvNormAct(total, width, 3, nn.LeakyReLU(0.01, inplace=True))
+        self.enter = _block(total, width)
         self.attention = CrissCrossAttention(width)
-        self.leave = ConvNormAct(width, width, 3, nn.LeakyReLU(0.01, inplace=True))
-        self.bottleneck = ConvNormAct(
-            total + width, out_channels, 3, nn.LeakyReLU(0.01, inplace=True)
-        )
+        self.leave = _block(width, width)
+        self.bottleneck = _block(total + width, out_channels)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = pool_stages(features)
@@ -81,3 +79,7 @@ class CrissCrossContext(nn.Module):
         for _ in range(self.recurrence):
             y = self.attention(y)
         return self.bottleneck(torch.cat((x, self.leave(y)), dim=1))
+
+
+def _block(in_channels: int, out_channels: int) -> nn.Module:
+    return Conv2dNormActivation(in_channels, out_channels, activation_layer=nn.LeakyReLU)

@@ -12,6 +12,8 @@ from scrn_ops import DisentangledNonLocal
 from ..layers import in_layout_of
 from .projection import pool_stages
 
+_WIDTH = 256
+
 
 def _mlp(channels: int) -> nn.Sequential:
     hidden = max(channels // 16, 4)
@@ -63,12 +65,11 @@ class FeedForward(nn.Module):
 class ContextualRefinement(nn.Module):
     """Channel attention over all stages, then spatial attention between all pixels, then FFN.
 
+    Queries and keys have C / 4 channels, at most 256; the attention's result and the FFN have 256.
+
     Args:
         channels: widths of the four stages; C is their sum.
         out_channels: width of the result.
-        key_channels: of queries and keys; default C / 4, at most 256.
-        value_channels: of the attention's result and of the FFN.
-        use_scale, temperature: see :class:`scrn_ops.DisentangledNonLocal`; the paper has neither.
         backend: of :func:`scrn_ops.whitened_attention`.
 
     Shapes:
@@ -80,25 +81,16 @@ class ContextualRefinement(nn.Module):
         channels: Sequence[int],
         out_channels: int,
         *,
-        key_channels: int | None = None,
-        value_channels: int = 256,
-        use_scale: bool = False,
-        temperature: float = 1.0,
         backend: str | None = None,
     ) -> None:
         super().__init__()
         total = sum(channels)
         self.channel_attention = ChannelAttention(channels)
         self.spatial_attention = DisentangledNonLocal(
-            total,
-            min(total // 4, 256) if key_channels is None else key_channels,
-            value_channels,
-            use_scale=use_scale,
-            temperature=temperature,
-            backend=backend,
+            total, min(total // 4, 256), _WIDTH, use_scale=False, backend=backend
         )
-        self.ffn = FeedForward(value_channels)
-        self.project = nn.Conv2d(value_channels, out_channels, 1)
+        self.ffn = FeedForward(_WIDTH)
+        self.project = nn.Conv2d(_WIDTH, out_channels, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         refined = self.channel_attention(features) * pool_stages(features)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
-from ..layers import ConvNormAct
 from .projection import pool_stages
 
 
@@ -74,12 +74,8 @@ class DualAttention(nn.Module):
         super().__init__()
         total = sum(channels)
         width = total // 4
-        self.position = nn.Sequential(
-            ConvNormAct(total, width, 3, nn.ReLU(inplace=True)), PositionAttention(width)
-        )
-        self.channel = nn.Sequential(
-            ConvNormAct(total, width, 3, nn.ReLU(inplace=True)), ChannelAttention()
-        )
+        self.position = nn.Sequential(Conv2dNormActivation(total, width), PositionAttention(width))
+        self.channel = nn.Sequential(Conv2dNormActivation(total, width), ChannelAttention())
         self.project = nn.Conv2d(width, out_channels, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

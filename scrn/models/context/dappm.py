@@ -29,25 +29,23 @@ class DAPPM(nn.Module):
     Args:
         channels: widths of the four stages; C is their sum.
         out_channels: width of the result.
-        branch_channels: width of every scale.
 
     Shapes:
         [B, C_l, H_l, W_l] for l = 1..4 to [B, out_channels, H_4, W_4].
     """
 
     windows = (5, 9, 17)
+    width = 128  # of every scale
 
-    def __init__(
-        self, channels: Sequence[int], out_channels: int, branch_channels: int = 128
-    ) -> None:
+    def __init__(self, channels: Sequence[int], out_channels: int) -> None:
         super().__init__()
         total = sum(channels)
         scales = len(self.windows) + 2
-        self.scales = nn.ModuleList(_norm_act_conv(total, branch_channels) for _ in range(scales))
+        self.scales = nn.ModuleList(_norm_act_conv(total, self.width) for _ in range(scales))
         self.process = nn.ModuleList(
-            _norm_act_conv(branch_channels, branch_channels, 3) for _ in range(scales - 1)
+            _norm_act_conv(self.width, self.width, 3) for _ in range(scales - 1)
         )
-        self.compression = _norm_act_conv(scales * branch_channels, out_channels)
+        self.compression = _norm_act_conv(scales * self.width, out_channels)
         self.shortcut = _norm_act_conv(total, out_channels)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

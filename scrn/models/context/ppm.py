@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
-from ..layers import ConvNormAct, in_layout_of, upsample
+from ..layers import in_layout_of, upsample
 from .projection import pool_stages
 
 
@@ -26,12 +27,8 @@ class PyramidPooling(nn.Module):
         super().__init__()
         total = sum(channels)
         width = total // len(self.grids)
-        self.branches = nn.ModuleList(
-            ConvNormAct(total, width, activation=nn.ReLU(inplace=True)) for _ in self.grids
-        )
-        self.bottleneck = ConvNormAct(
-            total + width * len(self.grids), out_channels, 3, nn.ReLU(inplace=True)
-        )
+        self.branches = nn.ModuleList(Conv2dNormActivation(total, width, 1) for _ in self.grids)
+        self.bottleneck = Conv2dNormActivation(total + width * len(self.grids), out_channels)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = pool_stages(features)

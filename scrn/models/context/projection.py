@@ -14,8 +14,8 @@ def pool_stages(features: Sequence[Tensor]) -> Tensor:
 
     [B, C_l, H_l, W_l] for l = 1..4 to [B, sum of C_l, H_4, W_4].
     """
-    size = features[-1].shape[-2:]
-    pooled = [F.adaptive_avg_pool2d(f, size) for f in features[:-1]]
+    height, width = features[-1].shape[-2:]
+    pooled = [F.adaptive_avg_pool2d(f, (height, width)) for f in features[:-1]]
     return torch.cat([*pooled, features[-1]], dim=1)
 
 
@@ -25,7 +25,7 @@ class LastStage(nn.Conv2d):
     def __init__(self, channels: Sequence[int], out_channels: int) -> None:
         super().__init__(channels[-1], out_channels, 1)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def forward(self, features: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         return super().forward(features[-1])
 
 
@@ -35,5 +35,5 @@ class MultiStage(nn.Conv2d):
     def __init__(self, channels: Sequence[int], out_channels: int) -> None:
         super().__init__(sum(channels), out_channels, 1)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def forward(self, features: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         return super().forward(pool_stages(features))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from scrn_ops import offset_sample
-from scrn_ops.modules import _Float32Conv2d as OffsetConv2d
+from scrn_ops.modules import OffsetConv2d
 
-from ..layers import ConvNormAct, upsample
+from ..layers import upsample
 from .base import Upsampler
 
 
@@ -45,6 +46,6 @@ class AlignFA(Upsampler):
 
 def _offsets(in_channels: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(
-        *ConvNormAct(in_channels, hidden, activation=nn.LeakyReLU(0.01, inplace=True)),
+        *Conv2dNormActivation(in_channels, hidden, 1, activation_layer=nn.LeakyReLU),
         OffsetConv2d(hidden, 2, 3, padding=1, bias=False),
     )

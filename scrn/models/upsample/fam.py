@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from scrn_ops import offset_sample
-from scrn_ops.modules import _Float32Conv2d as OffsetConv2d
+from scrn_ops.modules import OffsetConv2d
 
 from ..layers import upsample
 from .base import Upsampler

@@ -1,82 +1,27 @@
-"""The network rewritten for inference."""
+"""Rewrites a network for inference: finds the layers to fold or to replace, and does it."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from scrn_ops import SemanticRefinement
 
 from .backbones import TimmBackbone
 from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
-from .folding import fold_after
-from .fused import FusedBlock, FusedRefinement, InplaceGELU
-from .network import SCRN
+from .conv_folding import fold_after
+from .fused_layers import FusedBlock, FusedRefinement, InplaceGELU
 
 logger = logging.getLogger(__name__)
 
 
-class FusedSCRN(SCRN):
-    """What :func:`fuse` returns: for inference alone."""
-
-    @torch.no_grad()
-    def decode(self, image: Tensor) -> list[Tensor]:
-        return super().decode(image)
-
-    @torch.no_grad()
-    def forward(self, image: Tensor, return_embedding: bool = False) -> Tensor:
-        if return_embedding:
-            raise ValueError("return_embedding: a fused model has no embedding head")
-        return super().forward(image)
-
-    def train(self, mode: bool = True) -> FusedSCRN:
-        if mode:
-            raise ValueError("train: a fused model is for inference; train the original")
-        return super().train(False)
-
-    def fuse(self) -> SCRN:
-        raise ValueError("fuse: the model is fused already")
-
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
-        raise ValueError(
-            "save_pretrained: a fused model cannot be built again from its arguments; save the "
-            "model that fuse() was called on, and fuse it after loading"
-        )
-
-
 @torch.no_grad()
-def fuse(model: SCRN) -> FusedSCRN:
-    """A copy of the model for inference, with the same outputs to rounding.
-
-    - Batch norms are folded into the convolution before or behind them, layer scales into the
-      one before them. A norm with an activation on both sides, as in DAPPM, stays.
-    - The refinement modules' compressing convolution runs before the upsampling, and the hidden
-      convolutions of its two branches are one.
-    - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
-      bands of rows on the CPU. The embedding head is dropped.
-
-    Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
-    trace it, it stays as it is, and a warning says so.
-
-    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU.
-    """
-    fused = copy.deepcopy(model).eval()
-    fused.__class__ = FusedSCRN
-    fused.embedding = None
-    if isinstance(fused.backbone, TimmBackbone):
-        _fold_traced(fused.backbone.body)
-    _replace(fused)
-    return fused.requires_grad_(False)
-
-
-def _replace(module: nn.Module) -> None:
+def fuse_layers(module: nn.Module) -> None:
+    """Replaces the layers of a network in place, as :func:`scrn.models.fuse` describes."""
     for name, child in list(module.named_children()):
         if isinstance(child, Block):
             setattr(module, name, FusedBlock(child))
@@ -85,8 +30,10 @@ def _replace(module: nn.Module) -> None:
         elif isinstance(child, nn.GELU) and child.approximate == "none":
             # In every GELU of this package the input is a convolution's output.
             setattr(module, name, InplaceGELU())
-        elif not isinstance(child, TimmBackbone):
-            _replace(child)
+        elif isinstance(child, TimmBackbone):
+            _fold_traced(child.body)
+        else:
+            fuse_layers(child)
     if not isinstance(module, DAPPM):
         _fold_pairs(module)
 
@@ -102,7 +49,7 @@ def _fold_pairs(module: nn.Module) -> None:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into everything but the layers that matter, and what holds none of them."""
+    """Enters every module that holds a batch norm, and neither convolutions nor norms."""
 
     def is_leaf_module(self, module: nn.Module, _name: str) -> bool:
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):

@@ -7,6 +7,8 @@ channels_last the wide hidden maps are therefore computed in bands of rows that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ from scrn_ops import SemanticRefinement, semantic_refine
 from .backbones.large_kernel import Block, Mlp
 from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
-from .folding import channel_affine, fold_after, fold_before, scale_output
+from .conv_folding import channel_affine, fold_after, fold_before, scale_output, side_by_side
 from .layers import upsample
 
 _gelu_ = torch.ops.aten.gelu_
@@ -37,7 +39,7 @@ class FusedGate(nn.Module):
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()
         if isinstance(gate, MultiScaleGate):
-            self.local = gate.conv0
+            self.local: nn.Module = gate.conv0
             self.strips = nn.ModuleList(
                 nn.Sequential(getattr(gate, f"conv{i}_1"), getattr(gate, f"conv{i}_2"))
                 for i in range(len(gate.strips))
@@ -103,10 +105,9 @@ class FusedBlock(nn.Module):
         attention, scale = block.attn, block.layer_scale_1.detach()
         self.proj_1 = fold_before(block.norm1, attention.proj_1)
         self.gate = FusedGate(attention.spatial_gating_unit)
-        self.proj_2 = scale_output(attention.proj_2, scale)
         # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x.
         slope, shift = channel_affine(block.norm1)
-        self.proj_2.bias += (scale * shift).to(self.proj_2.bias.dtype)
+        self.proj_2 = scale_output(attention.proj_2, scale, scale * shift)
         self.register_buffer("shortcut", (1 + scale * slope).to(scale.dtype)[:, None, None])
         self.mlp = FusedMlp(block.norm2, block.mlp, block.layer_scale_2.detach())
 
@@ -122,18 +123,7 @@ class FusedRefinement(nn.Module):
         super().__init__()
         self.compress_low = module.compress_low
         self.compress_high = module.compress_high
-        branches = [fold_after(branch[0], branch[1]) for branch in (module.offset, module.mask)]
-        first = branches[0]
-        self.hidden = nn.Conv2d(
-            first.in_channels,
-            2 * first.out_channels,
-            3,
-            padding=1,
-            device=first.weight.device,
-            dtype=first.weight.dtype,
-        )
-        self.hidden.weight.copy_(torch.cat([conv.weight for conv in branches]))
-        self.hidden.bias.copy_(torch.cat([conv.bias for conv in branches]))
+        self.hidden = side_by_side(*map(_first_layer, (module.offset, module.mask)))
         self.offset = module.offset[3]
         self.mask = module.mask[3]
         self.add_skip = module.add_skip
@@ -153,3 +143,7 @@ class FusedRefinement(nn.Module):
             align_corners=self.align_corners,
             backend=self.backend,
         )
+
+
+def _first_layer(branch: Any) -> nn.Conv2d:
+    return fold_after(branch[0], branch[1])

@@ -1,4 +1,4 @@
-"""Batch norms in evaluation mode, and scales, folded into convolutions."""
+"""Folds batch norms in evaluation mode, and scales, into convolutions."""
 
 from __future__ import annotations
 
@@ -45,11 +45,20 @@ def fold_before(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
     return _with(conv, weight * slope[None, :, None, None], bias)
 
 
-def scale_output(conv: nn.Conv2d, scale: Tensor) -> nn.Conv2d:
-    """``scale * conv(x)``, with a scale [out_channels], as one convolution."""
+def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """``cat((first(x), second(x)), dim=1)``, of convolutions of one shape, as one."""
+    joined = _with(
+        first, torch.cat((first.weight, second.weight)), torch.cat((_bias(first), _bias(second)))
+    )
+    joined.out_channels = first.out_channels + second.out_channels
+    return joined
+
+
+def scale_output(conv: nn.Conv2d, scale: Tensor, shift: Tensor | float = 0.0) -> nn.Conv2d:
+    """``scale * conv(x) + shift``, with a scale and a shift [out_channels], as one convolution."""
     scale = scale.detach().double()
     weight = conv.weight.detach().double() * scale[:, None, None, None]
-    return _with(conv, weight, _bias(conv) * scale)
+    return _with(conv, weight, _bias(conv) * scale + shift)
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
@@ -59,7 +68,7 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 def _with(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
-    # Of the same class, since timm's convolutions pad in ways of their own.
+    # The class stays, since timm's convolutions pad in ways of their own.
     folded = conv.__class__.__new__(conv.__class__)
     folded.__dict__.update({k: v for k, v in conv.__dict__.items() if k != "_parameters"})
     folded._parameters = dict(conv._parameters)
