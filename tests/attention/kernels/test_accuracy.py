@@ -67,6 +67,18 @@ def test_small_tiles(device, path, dtype):
     assert_matches_formula(op, inputs(SMALL, dtype, device), 0.7, bound=bound)
 
 
+@pytest.mark.parametrize(("n", "m"), [(130, 40), (40, 130)])
+def test_parts_of_sums_of_other_sizes(device, path, n, m, monkeypatch):
+    """Of queries and of keys, as where one of both is more than 2048."""
+    from scrn_ops.attention.kernels import launch, replay
+
+    monkeypatch.setattr(launch, "_SPLITS", 1)
+    replay.forget()
+    op = partial(scrn_ops.whitened_attention, scale=0.7, path=path)
+    assert_matches_formula(op, inputs(Shape(1, n, m, 16, 20), F32, device), 0.7, bound=bound)
+    replay.forget()
+
+
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("values", VALUES)
 def test_values(device, path, values):
