@@ -18,6 +18,7 @@ from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 
 MIN_SIZE = 32
+OPS = ("fused", "eager", "reference")
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -162,7 +163,8 @@ def with_ops(model: Network, ops: str) -> Network:
     """A copy of the same weights that calls the ops of :mod:`scrn_ops` by another backend.
 
     Args:
-        model: an :class:`SCRN`, what its ``fuse()`` returned, or any module that holds one.
+        model: an :class:`SCRN`, what its ``fuse()`` returned, or a module that holds one. Of other
+            modules, those whose ``backend`` is one of ours, or None, are taken for ours.
         ops: ``"fused"``, ``"eager"`` or ``"reference"``.
 
     ``save_pretrained`` still writes the ops that the original was built with;
@@ -175,13 +177,13 @@ def with_ops(model: Network, ops: str) -> Network:
     made = copy.deepcopy(model)
     module: Any
     for module in made.modules():
-        if hasattr(module, "backend"):
+        if getattr(module, "backend", "") in (None, *OPS):
             module.backend = ops
     return made
 
 
 def _check_ops(ops: str) -> None:
-    if ops not in ("fused", "eager", "reference"):
+    if ops not in OPS:
         raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
 
 

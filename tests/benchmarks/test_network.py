@@ -314,3 +314,11 @@ def test_without_scikit_image_there_is_the_page_of_frames(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "(1, 3, 64, 96)"
+
+
+def test_the_parts_of_a_fused_model():
+    """It has no embedding head."""
+    model = build_model("mscan_t", num_classes=3).eval()
+    names = set(measure.parts(model).values())
+    assert "embedding" in names
+    assert set(measure.parts(model.fuse()).values()) == names - {"embedding"}

@@ -210,7 +210,7 @@ CHOSEN = (
         (
             "keys are scaled, too",
             "whitened_key, m, width, padded, key_splits, 1.0,",
-            "whitened_key, m, width, padded, key_splits, fold,",
+            "whitened_key, m, width, padded, key_splits, sign,",
         ),
     ),
     *planted(
@@ -247,11 +247,16 @@ CHOSEN = (
     ),
     *planted(
         "launch",
-        ("natural exponentials", "cls(fold, scale * LOG2_E / fold)", "cls(fold, scale / fold)"),
+        ("natural exponentials", "size = abs(scale) * LOG2_E", "size = abs(scale)"),
         (
             "a negative scale is positive",
-            "math.ldexp(1.0, min(max(exponent, -126), 126)), scale)",
-            "math.ldexp(1.0, min(max(exponent, -126), 126)), 1)",
+            "cls(math.copysign(1.0, scale), size)",
+            "cls(1.0, size)",
+        ),
+        (
+            "a scale that vanishes in float32",
+            "if size < torch.finfo(torch.float32).tiny:",
+            "if size == 0:",
         ),
     ),
     *planted(

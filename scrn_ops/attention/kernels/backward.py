@@ -104,17 +104,18 @@ class _Backward:
     def _sizes(self, value: Tensor, log_sum_exp: Tensor) -> replay.Sizes:
         batch, n, m, width, channels = self.batch, self.n, self.m, self.width, self.channels
         sums, dtype = log_sum_exp.dtype, value.dtype
+        embeddings = batch if self.pairwise else 0
         sizes: replay.Sizes = {
-            "query_parts": ((batch, self.queries.parts, width), sums),
-            "key_parts": ((batch, self.keys.parts, width), sums),
+            "query_parts": ((embeddings, self.queries.parts, width), sums),
+            "key_parts": ((embeddings, self.keys.parts, width), sums),
             "grad_parts": ((batch, self.queries.parts, channels), sums),
             "tops": ((batch, self.keys.parts), sums),
             "sums": ((batch, self.keys.parts), sums),
             "total": ((batch, channels), sums),
             "weights": ((batch, m), sums),
-            "delta": ((batch, n), sums),
-            "q": ((batch, n, self.padded), dtype),
-            "k": ((batch, m, self.padded), dtype),
+            "delta": ((embeddings, n), sums),
+            "q": ((embeddings, n, self.padded), dtype),
+            "k": ((embeddings, m, self.padded), dtype),
         }
         if not self.pairwise:
             return sizes
@@ -165,7 +166,7 @@ class _Backward:
             *(query, key, grad, output, shared, logits, *statistics),
             *(q, k, total, buffers["weights"], buffers["delta"], *programs),
             *(n, m, self.width, self.padded, self.channels, queries.parts, keys.parts),
-            *(n * self.padded, m * self.padded, self.factors.fold, *embeddings),
+            *(n * self.padded, m * self.padded, self.factors.sign, *embeddings),
             *(*grad.stride(), *output.stride(), *logits.stride()),
             **launch.axes(query=query, key=key, grad=grad, out=output),
             PAIRWISE=kept,

@@ -110,7 +110,7 @@ def backward_whitened(
     key_splits,
     query_image,
     key_image,
-    fold,
+    sign,
     query_stride_b,
     query_stride_n,
     query_stride_c,
@@ -148,7 +148,7 @@ def backward_whitened(
     first_delta = first_weight + weight_programs
     if pid < first_key:
         whiten_tile(
-            pid, query, query_parts, whitened_query, n, width, padded, query_splits, fold,
+            pid, query, query_parts, whitened_query, n, width, padded, query_splits, sign,
             query_stride_b, query_stride_n, query_stride_c, query_image, padded, 1,
             QUERY_ROWS, QUERY_ALIGN, True, 16, QUERY_SPLITS, BLOCK_N, BLOCK_C,
         )  # fmt: skip

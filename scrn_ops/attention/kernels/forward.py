@@ -82,7 +82,7 @@ class _Whitened:
             "k": ((batch, self.m, padded), value.dtype),
         }
 
-    def launch(self, tape: replay.Tape, buffers: dict[str, Tensor], fold: float) -> None:
+    def launch(self, tape: replay.Tape, buffers: dict[str, Tensor], sign: float) -> None:
         query, key, unary, value, _, _, shared, _ = tape.tensors
         batch, n, m, width, channels = self.batch, self.n, self.m, self.width, self.channels
         queries, keys, padded = self.queries, self.keys, self.padded
@@ -106,7 +106,7 @@ class _Whitened:
             of_queries + of_keys + launch.blocks(channels) * batch,
             *(query, key, *statistics, buffers["q"], buffers["k"], shared, of_queries, of_keys),
             *(n, m, width, padded, channels, queries.parts, keys.parts, n * padded, m * padded),
-            *(fold, *query.stride(), *key.stride()),
+            *(sign, *query.stride(), *key.stride()),
             **launch.axes(query=query, key=key),
             QUERY_SPLITS=queries.power,
             KEY_SPLITS=keys.power,
@@ -131,7 +131,7 @@ def _flash(tape: replay.Tape, scale: float, keep: bool, precision: str) -> None:
         sizes["part_log_sum_exp"] = (splits, batch, n), log_sum_exp.dtype
     buffers = tape.buffers(sizes)
     factors = launch.Scale.of(scale)
-    before.launch(tape, buffers, factors.fold)
+    before.launch(tape, buffers, factors.sign)
     parts = (buffers["parts"], buffers["part_log_sum_exp"]) if split else (output, log_sum_exp)
     tape.launch(
         flash_kernels.flash,
@@ -200,7 +200,7 @@ def _split_softmax(tape: replay.Tape, scale: float, keep: bool, precision: str) 
     sizes = {"p": ((many, tall, pitch), value.dtype), "references": statistics}
     buffers = tape.buffers(before.sizes | sizes | {"totals": statistics})
     factors = launch.Scale.of(scale)
-    before.launch(tape, buffers, factors.fold)
+    before.launch(tape, buffers, factors.sign)
     tiles_of_p = buffers["p"], buffers["references"], buffers["totals"]
     for images, rows in slices:
         many, tall = images.stop - images.start, rows.stop - rows.start

@@ -97,7 +97,7 @@ def forward_whitened(
     key_splits,
     query_image,
     key_image,
-    fold,
+    sign,
     query_stride_b,
     query_stride_n,
     query_stride_c,
@@ -113,13 +113,13 @@ def forward_whitened(
     BLOCK_N: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """Queries times ``fold`` and keys without their means, in rows of ``padded`` channels, and
+    """Queries times ``sign`` and keys without their means, in rows of ``padded`` channels, and
     the term that all queries share. An image has ``query_image`` and ``key_image`` elements of
     them."""
     pid = tl.program_id(0)
     if pid < query_programs:
         whiten_tile(
-            pid, query, query_parts, whitened_query, n, width, padded, query_splits, fold,
+            pid, query, query_parts, whitened_query, n, width, padded, query_splits, sign,
             query_stride_b, query_stride_n, query_stride_c, query_image, padded, 1,
             QUERY_ROWS, QUERY_ALIGN, True, 16, QUERY_SPLITS, BLOCK_N, BLOCK_C,
         )  # fmt: skip

@@ -45,19 +45,19 @@ def precision(dtype: torch.dtype) -> str:
 
 
 class Scale(NamedTuple):
-    """scale * log2(e) = fold * rest: queries are multiplied by ``fold``, whose size is a power of
-    two and rounds nothing, and their products with keys by ``rest``, which is positive."""
+    """scale * log2(e) = sign * rest: queries are multiplied by ``sign``, which rounds nothing, and
+    their products with keys by ``rest``, which is positive."""
 
-    fold: float
+    sign: float
     rest: float
 
     @classmethod
     def of(cls, scale: float) -> Scale:
-        if scale == 0:
+        size = abs(scale) * LOG2_E
+        # Less than that is 0 in float32, and 0 times the -inf of a masked key would be NaN.
+        if size < torch.finfo(torch.float32).tiny:
             return cls(0.0, 1.0)
-        exponent = math.frexp(scale * LOG2_E)[1]
-        fold = math.copysign(math.ldexp(1.0, min(max(exponent, -126), 126)), scale)  # of float32
-        return cls(fold, scale * LOG2_E / fold)
+        return cls(math.copysign(1.0, scale), size)
 
 
 class Splits(NamedTuple):

@@ -10,6 +10,7 @@ the compiled kernels and their arguments, and later ones fill in addresses and l
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from torch import Tensor
 from triton.runtime import driver
 
 INTERPRETED = triton.knobs.runtime.interpret
-_KINDS = 1024  # that are remembered
-_ALIGNMENT = 256  # of each buffer in the memory of a call
+_KINDS = 1024  # More than that are not remembered.
+_ALIGNMENT = 256  # Every buffer in the memory of a call begins at a multiple of so many bytes.
 
 Launcher = Callable[..., None]
 Options = tuple[Hashable, ...]
@@ -78,6 +79,7 @@ class Tape:
         self.tensors = [tensor.detach() for tensor in tensors]
         self._numbers = {id(tensor): (i, 0) for i, tensor in enumerate(self.tensors)}
         self._memory = 0
+        self._kept: dict[str, Tensor] = {}  # While they live, no other object has their identity.
         self._steps: list[Step] = []
 
     def buffers(self, sizes: Sizes) -> dict[str, Tensor]:
@@ -108,12 +110,12 @@ class Tape:
     ) -> None:
         """``args`` are those of the kernel before its constants; tensors among them are those of
         the tape, or its buffers, as a whole."""
-        compiled = kernel[(programs,)](*args, **constants, num_warps=warps, num_stages=stages)
-        if INTERPRETED:
-            return
         addresses = tuple(
             (i, *self._numbers[id(arg)]) for i, arg in enumerate(args) if isinstance(arg, Tensor)
         )
+        compiled = kernel[(programs,)](*args, **constants, num_warps=warps, num_stages=stages)
+        if INTERPRETED:
+            return
         rest = [constants[name] for name in kernel.arg_names[len(args) :]]
         kept = [None if isinstance(arg, Tensor) else arg for arg in args]
         function = compiled.function
@@ -124,17 +126,19 @@ class Tape:
 
 
 def _hook(name: str) -> Any:
-    """Of a profiler, which is rarely there: of a chain without links, nothing."""
+    """A profiler's hook, which is rarely there. A chain of hooks without links counts as none."""
     hook = getattr(triton.knobs.runtime, name)
     return hook if getattr(hook, "calls", True) else None
 
 
 _plans: dict[Hashable, Plan] = {}
+_changing = threading.Lock()  # Forward and backward run on threads of their own.
 
 
 def forget() -> None:
-    """Every kind: after the table of tiles was changed."""
-    _plans.clear()
+    """Forgets every kind, as is due after the table of tiles was changed."""
+    with _changing:
+        _plans.clear()
 
 
 def record(launcher: Launcher, tensors: Sequence[Tensor], options: Options) -> Plan:
@@ -163,9 +167,11 @@ def _run(launcher: Launcher, tensors: Sequence[Tensor], options: Options) -> Non
     if plan is not None:
         plan.run(tensors)
         return
-    if len(_plans) >= _KINDS:
-        del _plans[next(iter(_plans))]
-    _plans[kind] = record(launcher, tensors, options)
+    plan = record(launcher, tensors, options)
+    with _changing:
+        if len(_plans) >= _KINDS:
+            _plans.clear()  # So many kinds come back rarely, and are recorded again where they do.
+        _plans[kind] = plan
 
 
 def _kind(tensor: Tensor) -> tuple[Hashable, ...]:

@@ -89,11 +89,23 @@ def test_values(device, path, values):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("scale", [-0.7, 0.0, 1.0, 3e-6, 5.0])
+@pytest.mark.parametrize("scale", [-0.7, 0.0, 1.0, 3e-6, 5.0, 1e-90])
 def test_scales(device, path, scale):
-    """Of any sign: what is left of the scale beside a power of two has none."""
+    """Of any sign, and so small that it is nothing in float32."""
     op = partial(scrn_ops.whitened_attention, scale=scale, path=path)
     assert_matches_formula(op, inputs(TINY, F32, device), scale, bound=bound)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_a_scale_beyond_the_half_type(device, path):
+    """It multiplies products in float32, and no query that it would take out of range."""
+    query, key, unary, value = (t.detach() for t in inputs(TINY, F16, device))
+    output = scrn_ops.whitened_attention(
+        query * 400, key * 1e-4, unary, value, scale=128.0, path=path
+    )
+    doubles = ((query * 400).double(), (key * 1e-4).double(), unary.double(), value.double())
+    expected = scrn_ops.reference.whitened_attention(*doubles, scale=128.0)
+    torch.testing.assert_close(output.double(), expected, rtol=2e-2, atol=2e-3)
 
 
 def test_logits_that_mask_keys_out(device, path):
