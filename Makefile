@@ -85,8 +85,8 @@ wheel: $(INSTALLED) ## Builds a wheel into dist/
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check \
 	  --no-build-isolation --no-deps --wheel-dir dist .
 
-compat: wheel ## Tests one wheel on the oldest and the newest torch
-	$(PYTHON) tools/compat.py dist/scrn-*.whl
+compat: wheel ## Tests one wheel's operators on the oldest and the newest torch
+	$(PYTHON) tools/compat.py dist/scrn-*.whl $(PYTEST_ARGS)
 
 clean: ## Removes what was built, but not the virtual environment
 	rm -rf build dist *.egg-info scrn_ops/*.so scrn_ops/_build_info.json
