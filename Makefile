@@ -16,6 +16,12 @@ BENCH_OUT ?= outputs/benchmarks
 # Warnings stop the build where it is checked, not where it is used.
 export SCRN_OPS_WERROR ?= $(if $(CI),1,0)
 
+# In the whole tree, but for what was built, installed or downloaded.
+NO_SOURCES := .[a-z]* build dist outputs data venv
+CPP_FILES := find . -regextype posix-extended \
+  $(foreach name,$(NO_SOURCES),-path './$(name)' -prune -o) \
+  -type f -regex '.*\.(c|cc|cpp|cu|cuh|h|hpp)' -print0
+
 .PHONY: help build test lint format bench bench-full kernel-report planted-bugs compat wheel clean
 
 help: ## Shows this list
@@ -53,15 +59,14 @@ test: build ## Runs the tests
 lint: $(INSTALLED) ## Checks style and types
 	$(BIN)ruff check .
 	$(BIN)ruff format --check .
-	find csrc tests -regex '.*\.\(cpp\|cu\|cuh\|h\)' -print0 | \
-	  xargs -0 $(BIN)clang-format --dry-run -Werror
+	$(CPP_FILES) | xargs -0 $(BIN)clang-format --dry-run -Werror
 	$(BIN)mypy
 	find .ci tools tests benchmarks -name '*.sh' -print0 | xargs -0 $(BIN)shellcheck .ci/run
 
 format: $(INSTALLED) ## Rewrites the sources in the project's style
 	$(BIN)ruff check --fix .
 	$(BIN)ruff format .
-	find csrc tests -regex '.*\.\(cpp\|cu\|cuh\|h\)' -print0 | xargs -0 $(BIN)clang-format -i
+	$(CPP_FILES) | xargs -0 $(BIN)clang-format -i
 
 bench: build ## Measures on this machine, in minutes, and draws the demonstration
 	$(PYTHON) -m benchmarks --quick --out $(BENCH_OUT) $(BENCH_ARGS)
@@ -85,8 +90,8 @@ wheel: $(INSTALLED) ## Builds a wheel into dist/
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check \
 	  --no-build-isolation --no-deps --wheel-dir dist .
 
-compat: wheel ## Tests one wheel on the oldest and the newest torch
-	$(PYTHON) tools/compat.py dist/scrn-*.whl
+compat: wheel ## Tests one wheel's operators on the oldest and the newest torch
+	$(PYTHON) tools/compat.py dist/scrn-*.whl $(PYTEST_ARGS)
 
 clean: ## Removes what was built, but not the virtual environment
 	rm -rf build dist *.egg-info scrn_ops/*.so scrn_ops/_build_info.json

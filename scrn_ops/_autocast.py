@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import AUTOCAST_DEVICES, autocast_features
+from ._checks import AUTOCAST_DEVICES, autocast_features, without_autocast
 
 # Which arguments of the operator are features. The attention's backward is here for the products
 # that it consists of, which must not be cast.
@@ -35,7 +35,7 @@ def _register(name: str, device: str) -> None:
             autocast_features(arg) if i in features and isinstance(arg, Tensor) else arg
             for i, arg in enumerate(args)
         ]
-        with torch.autocast(device, enabled=False):
+        with without_autocast(device):
             return operator(*cast)
 
     _library.impl(name, rule, f"Autocast{device.upper()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,12 @@ def _cast(dtype: torch.dtype, device: str) -> torch.dtype:
     ):
         return torch.get_autocast_dtype(device)
     return dtype
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Switches autocast off for a type of device. ``torch.autocast`` refuses meta tensors, which
+    have no autocast; and torch 2.11 cannot compile a call that asks which devices have it."""
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 def autocast_features(features: Tensor, dtype: torch.dtype | None = None) -> Tensor:

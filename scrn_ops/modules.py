@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -144,7 +142,5 @@ class OffsetConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
-        device = input.device.type
-        # torch has no autocast of meta tensors that could be switched off.
-        with nullcontext() if device == "meta" else torch.autocast(device, enabled=False):
+        with _checks.without_autocast(input.device.type):
             return self._conv_forward(input.to(dtype), self.weight.to(dtype), bias)

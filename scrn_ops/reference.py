@@ -87,7 +87,7 @@ def whitened_attention(
     check_whitened_attention(query, key, unary, value)
     value = _checks.autocast_features(value)
     dtype = compute_dtype(value)
-    with torch.autocast(value.device.type, enabled=False):
+    with _checks.without_autocast(value.device.type):
         q, k, m, v = (tensor.to(dtype) for tensor in (query, key, unary, value))
         q = q - q.mean(dim=1, keepdim=True)
         k = k - k.mean(dim=1, keepdim=True)

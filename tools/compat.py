@@ -1,4 +1,5 @@
-"""Runs the op tests with one wheel on several pairs of torch and Python, each in its own venv."""
+"""Runs the operators' tests, of every family, with one wheel on several pairs of torch and Python,
+each in its own venv."""
 
 from __future__ import annotations
 
@@ -15,7 +16,18 @@ PAIRS = (
 )
 TEST_PACKAGES = ("expecttest", "hypothesis", "numpy", "pillow", "pytest", "pytest-xdist")
 
-# Run in each venv. Without -P the checkout would be imported instead of the wheel.
+# What tests/ holds beside a folder for every family of operators, and why it stays out.
+OTHER_TESTS = {
+    "benchmarks": "programs of the checkout, which the wheel does not hold",
+    "cuda_on_cpu": "kernels that know no torch",
+    "examples": "other people's packages",
+    "models": "the network: the operators' users",
+    "packaging": "the checkout's build",
+    "planted_bugs": "the checkout's sources",
+    "training": "the network's training",
+}
+
+# Run in each venv.
 SESSION = """
 import sys, sysconfig
 import pytest, torch, scrn_ops
@@ -33,6 +45,23 @@ sys.path.insert(0, sys.argv[1])
 import native_build
 native_build.check_bindings()
 """
+
+
+def families(tests: Path = ROOT / "tests") -> list[str]:
+    """The folders with the tests of a family of operators: all but the others, so that those of
+    a new family are not forgotten."""
+    folders = {path.parent.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")}
+    return sorted(folders - OTHER_TESTS.keys())
+
+
+def session(interpreter: Path, arguments: list[str]) -> tuple[list[str | Path], dict[str, str]]:
+    """The command that runs the tests, to be called in the checkout, and its environment."""
+    options = ["-q", "-p", "no:cacheprovider", *arguments]
+    folders = [f"tests/{family}" for family in families()]
+    # Python, and every other that a test starts, would else import the checkout, not the wheel.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    environment.pop("PYTHONPATH", None)
+    return [interpreter, "-c", SESSION, *options, *folders], environment
 
 
 def find_python(version: str) -> str | None:
@@ -56,7 +85,15 @@ def prepare(python: str, venv: Path, packages: tuple[str, ...]) -> Path:
         subprocess.run([python, "-m", "venv", str(venv)], check=True)
         subprocess.run([*pip(interpreter), "install", *packages], check=True)
         stamp.write_text(wanted)
+    add_checkout(interpreter)
     return interpreter
+
+
+def add_checkout(interpreter: Path) -> None:
+    """Behind the wheel in the search path: tests use ``benchmarks``, which no wheel holds."""
+    where = [interpreter, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
+    site = subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
+    Path(site, "checkout.pth").write_text(f"{ROOT}\n")
 
 
 def pip(interpreter: Path) -> list[str]:
@@ -64,8 +101,8 @@ def pip(interpreter: Path) -> list[str]:
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: {sys.argv[0]} WHEEL")
+    if len(sys.argv) < 2:
+        sys.exit(f"usage: {sys.argv[0]} WHEEL [argument of pytest ...]")
     wheel = Path(sys.argv[1]).resolve()
     failed = False
     for version, torch in PAIRS:
@@ -83,8 +120,8 @@ def main() -> int:
         failed |= not compiles
         reinstall = ["install", "--force-reinstall", "--no-deps", str(wheel)]
         subprocess.run([*pip(interpreter), *reinstall], check=True)
-        arguments = ["-q", "-p", "no:cacheprovider", "tests/ops"]
-        run = subprocess.run([interpreter, "-P", "-c", SESSION, *arguments], cwd=ROOT, check=False)
+        command, environment = session(interpreter, sys.argv[2:])
+        run = subprocess.run(command, cwd=ROOT, env=environment, check=False)
         print(f"compat: {name}: {'passed' if run.returncode == 0 else 'FAILED'}")
         failed |= run.returncode != 0
     return int(failed)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scrn_ops._checks import without_autocast
+
 # Stands for "no such term" inside a log-sum-exp: unlike -inf it keeps a row without any
 # negative free of NaN gradients.
 _ABSENT = -1e30
@@ -42,7 +44,7 @@ def pixel_contrast(embeddings: Tensor, labels: Tensor, temperature: float = 0.1)
     if embeddings.dtype in (torch.float16, torch.bfloat16):
         embeddings = embeddings.float()
     # Autocast would take the products, and with them exp(s / tau), to half precision.
-    with torch.autocast(embeddings.device.type, enabled=False):
+    with without_autocast(embeddings.device.type):
         similarity = embeddings @ embeddings.T / temperature
     same = labels[:, None] == labels[None, :]
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)

@@ -124,6 +124,23 @@ def test_the_same_weights_with_other_ops(rewrite: Callable[[SCRN], SCRN], monkey
         with_ops(model, "c")
 
 
+@pytest.mark.parametrize("ops", ["fused", "eager", "reference"])
+@pytest.mark.parametrize(
+    ("upsampler", "context"), [("srm", "crm"), ("fam", "dam"), ("align_fa", "ccam")]
+)
+def test_meta_tensors(upsampler: str, context: str, ops: str) -> None:
+    """A network of whatever size can be planned without memory for it."""
+    with torch.device("meta"):
+        model = build_model("timm:test_resnet", upsampler=upsampler, context=context, ops=ops)
+        x = torch.empty(2, 3, 64, 96, requires_grad=True)
+    logits, embedding = model(x, return_embedding=True)
+    assert logits.is_meta
+    assert (logits.shape[2:], embedding.shape) == ((64, 96), (2, 256, 16, 24))
+    (logits.sum() + embedding.sum()).backward()
+    assert x.grad.is_meta
+    assert x.grad.shape == x.shape
+
+
 def test_widths() -> None:
     assert SCRN("timm:test_resnet", width=48).decode(image(64, 64))[0].shape[1] == 48
     with pytest.raises(ValueError, match="width: expected at least 1, got 0"):

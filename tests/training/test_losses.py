@@ -61,6 +61,16 @@ def test_contrast_without_positives_is_a_zero_with_a_graph(labels):
     assert torch.equal(rows.grad, torch.zeros_like(rows))
 
 
+def test_contrast_of_meta_tensors():
+    labels = torch.zeros(4, dtype=torch.long, device="meta")
+    embeddings = torch.empty(4, 8, device="meta", requires_grad=True)
+    loss = pixel_contrast(embeddings, labels)
+    assert loss.is_meta
+    assert loss.shape == ()
+    loss.backward()
+    assert embeddings.grad.shape == (4, 8)
+
+
 def test_contrast_in_half_precision_is_accumulated_in_fp32():
     rows = unit_rows(64, 16, torch.float32).half()
     labels = torch.arange(64) % 5

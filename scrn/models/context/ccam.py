@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from scrn_ops._checks import without_autocast
+
 from .projection import pool_stages
 
 
@@ -25,7 +27,7 @@ def criss_cross_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     height = query.shape[2]
     dtype = torch.promote_types(value.dtype, torch.float32)
-    with torch.autocast(value.device.type, enabled=False):
+    with without_autocast(value.device.type):
         q, k, v = query.to(dtype), key.to(dtype), value.to(dtype)
         columns = torch.einsum("bdhw,bdgw->bhwg", q, k)
         # The pixel itself lies in its row, too, and counts once.

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from scrn_ops._checks import without_autocast
+
 from .projection import pool_stages
 
 
@@ -30,7 +32,7 @@ class PositionAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (conv(x).flatten(2) for conv in (self.query, self.key, self.value))
         # In half precision the scores would be rounded by more than the softmax forgives.
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             dtype = torch.promote_types(value.dtype, torch.float32)
             query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
             weights = (query.transpose(1, 2) @ key).softmax(dim=2)
@@ -53,7 +55,7 @@ class ChannelAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             rows = x.flatten(2).to(torch.promote_types(x.dtype, torch.float32))
             energy = rows @ rows.transpose(1, 2)
             # The softmax does not see the row's maximum that the published formula adds.
