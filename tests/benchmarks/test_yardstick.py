@@ -5,15 +5,17 @@ import json
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bars, environment, pages, readme, summary, yardstick
+from benchmarks import bars, base, environment, pages, readme, summary, yardstick
+from benchmarks.document import Document
 from benchmarks.ops import COPY, FLOOR
+from benchmarks.results import Results
 
 # Seconds by name and number of threads.
 QUIET = {(FLOOR, 1): 2.0e-3, (COPY, 1): 1.5e-3, (FLOOR, 2): 1.1e-3, (COPY, 2): 1.0e-3}
 CONTENDED = {**QUIET, (FLOOR, 2): 7.6e-3}
 SENTENCE = (
     "The machine was disturbed, so nothing is judged: "
-    "torch.add(out=) took 7.60 ms with 2 threads, 2.00 ms with 1, at the end."
+    "torch.add(out=) took 7.60 ms with 2 threads, 2.00 ms with 1, at the start."
 )
 
 
@@ -26,8 +28,10 @@ def test_a_quiet_machine_is_believed():
 
 def test_more_threads_that_are_slower_than_one():
     expected = "torch.add(out=) took 7.60 ms with 2 threads, 2.00 ms with 1, at the "
-    assert yardstick.disturbance(CONTENDED, QUIET) == expected + "start"
-    assert yardstick.disturbance(QUIET, CONTENDED) == expected + "end"
+    less = {**CONTENDED, (FLOOR, 2): 7.0e-3}
+    assert yardstick.disturbance(CONTENDED, CONTENDED) == expected + "start"
+    assert yardstick.disturbance(CONTENDED, less) == expected + "start"
+    assert yardstick.disturbance(less, CONTENDED) == expected + "end"
     copy = {**QUIET, (COPY, 2): 1.6e-3}
     assert yardstick.disturbance(copy, copy).startswith("copy took 1.60 ms with 2 threads")
 
@@ -51,15 +55,26 @@ def test_it_is_timed_with_one_and_with_all_threads(monkeypatch):
     assert yardstick.measure("cpu", 1).keys() == {(FLOOR, 1), (COPY, 1)}
 
 
+def quick_run(folder, *arguments):
+    short = [
+        "--threads",
+        "2",
+        "--seconds",
+        "0.005",
+        "--no-compile",
+        "--filter",
+        "32x64 ",
+        "forward",
+    ]
+    return command.main(["--quick", *short, *arguments, "--out", str(folder)])
+
+
 @pytest.fixture
 def disturbed(monkeypatch, tmp_path, capsys):
-    """What a run printed whose end was disturbed; its JSON is in the folder."""
-    times = iter((QUIET, CONTENDED))
-    monkeypatch.setattr(yardstick, "measure", lambda device, threads: next(times))
+    """What a disturbed run printed; its JSON is in the folder."""
+    monkeypatch.setattr(yardstick, "measure", lambda device, threads: CONTENDED)
     monkeypatch.setattr(environment, "_commit", lambda: "0123456789ab")
-    arguments = ["--quick", "--threads", "2", "--seconds", "0.005", "--no-compile"]
-    case = ["--filter", "32x64 ", "forward"]
-    assert command.main([*arguments, *case, "--out", str(tmp_path)]) == 2
+    assert quick_run(tmp_path) == 2
     return capsys.readouterr().out
 
 
@@ -98,9 +113,19 @@ def test_a_disturbed_run_is_not_kept(tmp_path, capsys):
 
 def test_a_quiet_run_is_judged(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(yardstick, "measure", lambda device, threads: QUIET)
-    arguments = ["--quick", "--threads", "2", "--seconds", "0.005", "--no-compile"]
-    case = ["--filter", "32x64 ", "forward"]
-    assert command.main([*arguments, *case, "--out", str(tmp_path)]) == 0
+    assert quick_run(tmp_path) == 0
     assert "Targets" in capsys.readouterr().out
     read = json.loads((tmp_path / summary.RESULTS).read_text())
     assert len(read["bars"]) == sum(bar.direction == "forward" for bar in bars.BARS)
+
+
+def test_a_run_is_disturbed_where_that_of_its_base_was(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(yardstick, "measure", lambda device, threads: QUIET)
+    other = Document({"disturbed": "copy took long"}, Results([]))
+    monkeypatch.setattr(base, "measure", lambda revision, arguments, device: other)
+    assert quick_run(tmp_path, "--base", "HEAD") == 2
+    out = capsys.readouterr().out
+    assert "so nothing is judged: copy took long." in out
+    assert "Targets" not in out
+    read = json.loads((tmp_path / summary.RESULTS).read_text())
+    assert (read["bars"], read["environment"]["disturbed"]) == ([], "copy took long")
