@@ -1,7 +1,7 @@
 """``python -m benchmarks``: the ops against the chain that they replace, on this machine.
 
 Every implementation is first compared with the definition in float64; one that is wrong is not
-timed, and the exit status is 1.
+timed, and the exit status is 1. On a machine that was disturbed nothing is judged, and it is 2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from . import bars, base, cases, document, environment, report, summary
+from . import bars, base, cases, document, environment, report, summary, yardstick
 from .results import Results
 from .runner import Options, Runner
 
@@ -93,37 +93,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     compile_budget = options.compile_budget
     if compile_budget is None:
         compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
+    threads = options.threads or _default_threads(device)
     runner = Runner(
         Options(
             device=options.device,
-            threads=options.threads or _default_threads(device),
+            threads=threads,
             seconds=options.seconds or (0.2 if options.quick else 1.0),
             compile_budget=0.0 if options.no_compile else compile_budget,
             time_limit=options.time_limit or (QUICK_TIME_LIMIT if options.quick else float("inf")),
         )
     )
     start = time.perf_counter()
+    first = yardstick.measure(options.device, max(threads))
     rows = runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True))
+    last = yardstick.measure(options.device, max(threads))
     results = Results(rows, runner.flops_per_second)
     facts["left_out"] = [case.name for case in runner.left_out]
-    judgements = bars.judge(results) if device == "cpu" else []
+    facts["yardstick"] = {"first": yardstick.to_json(first), "last": yardstick.to_json(last)}
     report.print_results(console, results)
-    if judgements:
-        console.print()
-        report.print_bars(console, judgements)
     console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
     other = None
     if options.base:
         console.print(f"the same with {options.base}")
         other = base.measure(options.base, _without_base(argv), device)
+    disturbed = yardstick.disturbance(first, last)
+    if disturbed is None and other is not None:
+        disturbed = other.environment.get("disturbed")
+    facts["disturbed"] = disturbed
+    judgements = bars.judge(results) if device == "cpu" and not disturbed else []
+    if judgements:
+        report.print_bars(console, judgements)
+        console.print()
     document.write(options.out / summary.RESULTS, facts, results, judgements, other)
     if runner.left_out:
         console.print(f"{len(runner.left_out)} cases left out: the time was up", style="red")
     console.print(f"written: {options.out / summary.RESULTS}")
+    if disturbed:
+        console.print(yardstick.sentence(disturbed), style="bold red")
     if results.failures:
         console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")
         return 1
-    return 0
+    return yardstick.CANNOT_JUDGE if disturbed else 0
 
 
 def _without_base(argv: Sequence[str] | None) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from .cases import LAYOUTS, Case
-from .ops import BASELINE, FLOOR, OURS
+from .ops import BASELINE, COPY, FLOOR, OURS
 from .results import Results
 
 THREADS = 2
@@ -38,12 +38,14 @@ BARS = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """A bar at a shape; ``speedup`` and ``additions`` are None where a row was refused."""
+    """A bar at a shape; the figures are None where a row was refused. ``additions`` and
+    ``copies`` are the op's time in units of the yardsticks, which hold across machines."""
 
     bar: Bar
     case: Case
     speedup: float | None
     additions: float | None
+    copies: float | None
 
     @property
     def verdict(self) -> str:
@@ -68,6 +70,8 @@ def judge(results: Results) -> list[Judgement]:
             if results.row(case, THREADS, OURS) is None:
                 continue
             speedup = results.ratio(case, THREADS, BASELINE, OURS, bar.layouts)
-            additions = results.ratio(case, THREADS, OURS, FLOOR, (bar.layout,))
-            judgements.append(Judgement(bar, case, speedup, additions))
+            additions, copies = (
+                results.ratio(case, THREADS, OURS, name, (bar.layout,)) for name in (FLOOR, COPY)
+            )
+            judgements.append(Judgement(bar, case, speedup, additions, copies))
     return judgements

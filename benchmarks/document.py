@@ -89,6 +89,7 @@ def _bar(each: Judgement) -> dict[str, Any]:
         "aim_additions": each.bar.aim,
         "speedup": each.speedup,
         "additions": each.additions,
+        "copies": each.copies,
         "verdict": each.verdict,
     }
 

@@ -112,11 +112,12 @@ def _cells(results: Results, row: Row) -> tuple[str, ...]:
 
 def _bars(bars: Sequence[dict[str, Any]]) -> Iterator[str]:
     head = ("direction", "layout", "over eager in", "output", "target", "stretch", "measured",
-            "verdict", "units of add (target)")  # fmt: skip
+            "verdict", "units of add (target)", "of copy")  # fmt: skip
     rows = []
     for bar in bars:
         same = len(bar["over_layouts"]) == 1
         add = "" if bar["additions"] is None else f"{bar['additions']:.1f}"
+        copies = bar.get("copies")  # not in older files
         aim = "" if bar["aim_additions"] is None else f" ({bar['aim_additions']:g})"
         rows.append(
             (
@@ -129,6 +130,7 @@ def _bars(bars: Sequence[dict[str, Any]]) -> Iterator[str]:
                 speedup_text(bar["speedup"]),
                 bar["verdict"],
                 add + aim,
+                "" if copies is None else f"{copies:.1f}",
             )
         )
     yield from table(head, rows, 4)

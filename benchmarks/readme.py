@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import document, environment, markdown, pages, summary
+from . import document, environment, markdown, pages, summary, yardstick
 from .environment import ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
@@ -54,14 +54,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = [options.keep / name for name in (summary.RESULTS, summary.NETWORK)]
         found = [path for path in found if path.is_file()]
         for path in found:
-            commit = json.loads(path.read_text())["environment"]["commit"]
+            facts = json.loads(path.read_text())["environment"]
+            if yardstick.refused(path, facts):
+                return yardstick.CANNOT_JUDGE
+            commit = facts["commit"]
             if not commit or commit.endswith(environment.CHANGED):
                 print(f"{path}: expected a run of a commit, got {commit!r}", file=sys.stderr)
                 return 2
         options.results.mkdir(parents=True, exist_ok=True)
         for path in found:
             shutil.copy2(path, options.results / path.name)
-    read = document.load(options.results / summary.RESULTS)
+    path = options.results / summary.RESULTS
+    read = document.load(path)
+    if yardstick.refused(path, read.environment):
+        return yardstick.CANNOT_JUDGE
     section = markdown.readme(read, summary.network(options.results))
     page = options.page.read_text()
     made = pages.filled(page, SECTION, section)

@@ -99,15 +99,12 @@ def print_bars(console: Console, judgements: list[Judgement]) -> None:
     for name in ("target", "stretch", "measured"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("of add (target)", justify="right", no_wrap=True)
+    for name in ("of add (target)", "of copy"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in judgements:
         bar = each.bar
         met = each.verdict.startswith("met")
-        aim = (
-            ""
-            if bar.aim is None or each.additions is None
-            else (f"{each.additions:.1f} ({bar.aim:g})")
-        )
+        aim = "" if bar.aim is None else f" ({bar.aim:g})"
         table.add_row(
             bar.direction,
             bar.layout,
@@ -117,6 +114,7 @@ def print_bars(console: Console, judgements: list[Judgement]) -> None:
             "" if bar.moonshot is None else f"x{bar.moonshot:g}",
             speedup_text(each.speedup),
             f"[{'green' if met else 'red'}]{each.verdict}[/]",
-            aim,
+            "" if each.additions is None else f"{each.additions:.1f}{aim}",
+            "" if each.copies is None else f"{each.copies:.1f}",
         )
     console.print(table)

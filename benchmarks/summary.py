@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import derived, document, environment, markdown, pictures
+from . import derived, document, environment, markdown, pictures, yardstick
 from .bars import speedup_text
 from .document import Document
 from .ops import OURS
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     console = Console(highlight=False, soft_wrap=True)
     read = document.load(path)
+    if yardstick.refused(path, read.environment):
+        return yardstick.CANNOT_JUDGE
     # A row that folds can still be read; one that is cut cannot.
     console.width = max(console.width, WIDTH)
     console.print(environment.headline(read.environment))

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import bars, cases, document, environment, report, timing
+from benchmarks import bars, cases, document, environment, markdown, report, timing
 from benchmarks.cases import LAYOUTS, Case
 from benchmarks.ops import BASELINE, COMPILED, COPY, FLOOR, OPS, OURS, arguments
 from benchmarks.results import Results
@@ -94,7 +94,7 @@ def measured(seconds, threads=2, statuses=()):
     """Rows of the quick cases: ``seconds`` maps (implementation, layout, direction) to times."""
     rows = []
     for case in quick_refine():
-        for implementation in (OURS, BASELINE, COMPILED, FLOOR):
+        for implementation in (OURS, BASELINE, COMPILED, FLOOR, COPY):
             key = (implementation, case.layout, case.direction)
             status = dict(statuses).get(key, OK)
             row = Row(case, threads, implementation, status, "planted" if status == WRONG else "")
@@ -113,6 +113,7 @@ TIMES = {
     (BASELINE, "nchw", "forward"): 10.0,
     (BASELINE, "channels_last", "forward"): 5.0,
     (FLOOR, "nchw", "forward"): 0.4,
+    (COPY, "nchw", "forward"): 0.5,
     (FLOOR, "channels_last", "forward"): 0.4,
     (OURS, "nchw", "backward"): 2.0,
     (OURS, "channels_last", "backward"): 2.0,
@@ -142,6 +143,8 @@ def test_bars_by_hand():
         assert verdicts[key].speedup == pytest.approx(speedup)
         assert verdicts[key].verdict == verdict
         assert verdicts[key].additions == pytest.approx(additions)
+        copies = 2.0 if key[:2] == ("forward", "nchw") else None
+        assert verdicts[key].copies == copies
 
 
 @pytest.mark.parametrize(("speedup", "text"), [(8.99, "x8.9"), (9.0, "x9.0"), (None, "")])
@@ -178,6 +181,20 @@ def printed(results):
     console = Console(file=io.StringIO(), width=120, soft_wrap=True)
     report.print_results(console, results)
     return console.file.getvalue()
+
+
+def test_bars_are_given_in_units_of_the_yardsticks(tmp_path):
+    console = Console(file=io.StringIO(), width=140)
+    results = measured(TIMES)
+    judgements = bars.judge(results)
+    report.print_bars(console, judgements)
+    cells = [line.replace("│", " ").split() for line in console.file.getvalue().splitlines()]
+    shown = [each[-3:] for each in cells if each[:2] == ["forward", "nchw"]]
+    assert shown == [["2.5", "(2)", "2.0"]] * 2 + [["MISSED", "2.5", "2.0"]] * 2
+    document.write(tmp_path / "new.json", environment.describe("cpu"), results, judgements)
+    assert "| met | 2.5 (2) | 2.0 |" in markdown.report(
+        document.load(tmp_path / "new.json"), [], [], None
+    )
 
 
 def test_losing_shapes_come_first():
@@ -222,6 +239,7 @@ def test_json_holds_everything_and_gives_it_back(tmp_path):
     assert {"commit", "cpu", "cores", "device", "scrn_ops", "python"} <= set(facts)
     assert len(read["rows"]) == len(results.rows)
     assert len(read["bars"]) == 12
+    assert (read["bars"][0]["additions"], read["bars"][0]["copies"]) == (2.5, 2.0)
     row = read["rows"][0]
     assert row["seconds"] == 1.0
     assert row["seconds_median"] == 1.5

@@ -7,13 +7,19 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import base, document, gate, markdown
+from benchmarks import base, document, gate, markdown, yardstick
 from benchmarks.cases import LAYOUTS, Case
 from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
 from benchmarks.runner import FAILED, OK, WRONG, Options, Runner
 
 SMALL = Case("semantic_refine", (6, 7), (11, 13), batch=2, channels=5)
 QUICK = ["--quick", "--threads", "1", "--seconds", "0.01", "--no-compile", "--filter", "32x64 "]
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """As if nothing else ran on the machine."""
+    monkeypatch.setattr(yardstick, "measure", lambda device, threads: {(FLOOR, threads): 1.0})
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -90,6 +96,7 @@ def plant(monkeypatch, implementation, make):
         ("backward", gradient_too_large("skip")),
     ],
 )
+@pytest.mark.usefixtures("quiet")
 def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, direction, make):
     plant(monkeypatch, OURS, make)
     path = tmp_path / "results.json"
@@ -109,19 +116,25 @@ def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, directio
         assert rows[other]["seconds"] > 0
 
 
+@pytest.mark.usefixtures("quiet")
 def test_right_results_pass_and_exit_with_zero(capsys, tmp_path):
     path = tmp_path / "results.json"
     assert command.main([*QUICK, "forward", "nchw", "--out", str(tmp_path)]) == 0
     assert "WRONG" not in capsys.readouterr().out
     rows = json.loads(path.read_text())["rows"]
     assert all(row["seconds"] > 0 for row in rows if row["implementation"] != COMPILED)
+    assert document.load(path).environment["disturbed"] is None
 
 
+@pytest.mark.usefixtures("quiet")
 def test_comparison_with_another_commit(capsys, tmp_path):
-    """Of the same code: through a worktree that is gone afterwards."""
+    """Of the same code: through a worktree that is gone afterwards. The run there times its own
+    yardstick, and the two are judged together."""
     one = [*QUICK, "forward", "nchw", "--base", "HEAD", "--out", str(tmp_path)]
-    assert command.main(one) == 0
+    status = command.main(one)
     read = document.load(tmp_path / "results.json")
+    assert read.environment["disturbed"] == read.base.environment["disturbed"]
+    assert status == (2 if read.environment["disturbed"] else 0)
     assert read.base.environment["commit"] == "HEAD"
     case = read.results.rows[0].case
     assert 0.1 < read.base.results.seconds(case, 1, OURS) / read.results.seconds(case, 1, OURS) < 10
