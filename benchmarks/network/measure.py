@@ -13,7 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from scrn import SCRN
 from scrn.flops import operations
-from scrn.models.network import FusedSCRN
 
 from .clock import Clock, Path, sections
 
@@ -34,7 +33,7 @@ def parts(model: SCRN) -> dict[nn.Module, str]:
         model.decoder: "decoder",
         model.head: "head",
     }
-    if not isinstance(model, FusedSCRN):  # which has none: it is there for training alone
+    if model.embedding is not None:  # A fused model has none: it is there for training alone.
         names[model.embedding] = "embedding"
     return names | dict.fromkeys(model.upsamplers, SRM)
 
