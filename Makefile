@@ -22,7 +22,13 @@ CPP_FILES := find . -regextype posix-extended \
   $(foreach name,$(NO_SOURCES),-path './$(name)' -prune -o) \
   -type f -regex '.*\.(c|cc|cpp|cu|cuh|h|hpp)' -print0
 
-.PHONY: help build test lint format bench bench-full kernel-report planted-bugs compat wheel clean
+# Of every kind of test the files that notice most for their time.
+CHECK_TESTS := \
+  $(addprefix tests/ops/test_,accuracy.py errors.py gradcheck.py meta.py registration.py) \
+  $(addprefix tests/attention/,test_cpu.py dry_driver/test_driver.py dry_driver/test_launches.py) \
+  tests/cuda_on_cpu/test_aggregate.py tests/models/test_network.py tests/packaging/test_imports.py
+
+.PHONY: help build test check lint format bench bench-full kernel-report planted-bugs compat wheel clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +61,9 @@ build: $(INSTALLED) ## Compiles what changed, into the package
 
 test: build ## Runs the tests
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: lint build ## Checks style, and runs the tests that matter most, in minutes
+	$(PYTHON) -m pytest -q $(CHECK_TESTS) $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Checks style and types
 	$(BIN)ruff check .
