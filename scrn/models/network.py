@@ -153,7 +153,7 @@ def fuse(model: SCRN) -> FusedSCRN:
     """
     fused = copy.deepcopy(model).eval()
     fused.__class__ = FusedSCRN
-    del fused.embedding
+    fused.register_module("embedding", None)
     fuse_layers(fused)
     return cast(FusedSCRN, fused.requires_grad_(False))
 
