@@ -180,12 +180,14 @@ def test_misaligned_tensors(device: Device, last: bool, misalignment: int, dtype
 
 @pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("channels", [3, 8])
-def test_buffers_that_start_at_a_guard_page(device: Device, last: bool, channels: int) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_buffers_that_start_at_a_guard_page(
+    device: Device, last: bool, channels: int, dtype: str
+) -> None:
     device.placement = "start"
-    check(device, FULL.but(channels_last=last, channels=channels))
-    check(device, Sample(channels_last=last, channels=channels, field="far"))
-    for dtype in ("float32", "float16"):
-        check(device, Sample(dtype, last, channels=channels, in_size=(3, 2), out_size=(5, 5)))
+    check(device, FULL.but(dtype=dtype, channels_last=last, channels=channels))
+    check(device, Sample(dtype, last, channels=channels, field="far"))
+    check(device, Sample(dtype, last, channels=channels, in_size=(3, 2), out_size=(5, 5)))
 
 
 @pytest.mark.parametrize("last", LAYOUTS)
