@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scrn_ops import reference, whitened_attention
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from . import peers
 from .cases import AttentionCase

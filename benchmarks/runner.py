@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
 
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from . import gate, memory, peers, timing
 from .cases import AnyCase

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from .. import environment
 from . import images, measure, report, variants

@@ -69,7 +69,7 @@ def test_there_is_no_circle() -> None:
     known = modules(ROOT, PACKAGES)
     assert {"scrn.models.network", "scrn_ops", "benchmarks.cases", "tools.toolkit"} <= known.keys()
     assert "scrn.models.decoder" in imported("scrn.models.network", known)
-    assert "scrn_ops._checks" in imported("scrn_ops.modules", known)
+    assert "scrn_ops._core.checks" in imported("scrn_ops.srm.module", known)
     assert (found := circle(ROOT, PACKAGES)) is None, f"a circle of imports: {found}"
 
 

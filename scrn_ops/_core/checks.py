@@ -1,4 +1,4 @@
-"""Argument checks shared by every backend: cheap, and traceable by torch.compile."""
+"""Argument checks of every family and backend: cheap, and traceable by torch.compile."""
 
 from __future__ import annotations
 
@@ -37,33 +37,6 @@ def check_number(name: str, number: object) -> None:
         raise TypeError(f"{name}: expected a number, got {type(number).__name__}{learned}")
 
 
-def check_aggregate_offsets(offset: Tensor, mask: Tensor) -> None:
-    _check_offset_and_mask(offset, _check_map("offset", offset), mask)
-
-
-def check_offset_sample(input: Tensor, offset: Tensor) -> None:
-    _check_map("input", input)
-    _check_channels("offset", _check_map("offset", offset), 2)
-    check_companion("offset", offset, "input", input)
-    check_coordinate_dtype("offset", offset, "input", input)
-
-
-def check_semantic_refine(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor | None) -> None:
-    shape, size = _check_map("low", low), _check_map("offset", offset)
-    _check_offset_and_mask(offset, size, mask)
-    check_companion("offset", offset, "low", low)
-    check_coordinate_dtype("offset", offset, "low", low)
-    check_coordinate_dtype("mask", mask, "low", low)
-    _check_upsampled(shape, "offset", size)
-    if skip is not None:
-        skip_shape = _check_map("skip", skip)
-        if skip_shape[1] != shape[1]:
-            raise ValueError(f"skip: expected low's {shape[1]} channels, got {skip_shape[1]}")
-        check_companion("skip", skip, "low", low)
-        _check_same_size("skip", skip_shape, "offset", size)
-        _check_same_dtype("skip", skip, "low", low)
-
-
 def check_widths(widths: dict[str, int]) -> None:
     """Of a module."""
     for name, width in widths.items():
@@ -76,20 +49,13 @@ def check_map_channels(name: str, map: Tensor, channels: int, conv: nn.Module) -
     check_dense(name, map)
     if map.dim() != 4 or map.shape[1] != channels:
         raise ValueError(f"{name}: expected [B, {channels}, H, W], got {list(map.shape)}")
-    _check_not_empty(name, map.shape)
+    check_not_empty(name, map.shape)
     # None of what users put in a convolution's place, for example several modules in a row.
     weight = getattr(conv, "weight", None)
     # The map's device, since weights may be kept elsewhere until they are used.
     device = map.device.type
     if isinstance(weight, Tensor) and autocast_dtype(map) != _cast(weight.dtype, device):
         raise TypeError(f"{name}: expected the module's dtype {weight.dtype}, got {map.dtype}")
-
-
-def check_low_and_high(low: Tensor, high: Tensor) -> None:
-    """Of a module's two inputs, each of which was checked."""
-    check_companion("high", high, "low", low)
-    _check_same_dtype("high", high, "low", low)
-    _check_upsampled(low.shape, "high", high.shape)
 
 
 def check_gradient(
@@ -147,7 +113,7 @@ def check_dense(name: str, tensor: Tensor) -> None:
         raise NotImplementedError(f"{name}: expected a dense tensor, got layout {tensor.layout}")
 
 
-def _check_map(name: str, tensor: Tensor) -> torch.Size:
+def check_map(name: str, tensor: Tensor) -> torch.Size:
     """The map's shape: to ask a tensor for it costs as much as several comparisons."""
     check_dense(name, tensor)
     shape = tensor.shape
@@ -155,25 +121,16 @@ def _check_map(name: str, tensor: Tensor) -> torch.Size:
         raise ValueError(
             f"{name}: expected 4 dimensions [B, C, H, W], got {len(shape)}: {list(shape)}"
         )
-    _check_not_empty(name, shape)
+    check_not_empty(name, shape)
     return shape
 
 
-def _check_not_empty(name: str, shape: torch.Size) -> None:
+def check_not_empty(name: str, shape: torch.Size) -> None:
     if shape[2] < 1 or shape[3] < 1:
         raise ValueError(f"{name}: expected a height and a width of at least 1, got {list(shape)}")
 
 
-def _check_offset_and_mask(offset: Tensor, size: torch.Size, mask: Tensor) -> None:
-    """``size``: that of ``offset``."""
-    _check_channels("offset", size, 2)
-    shape = _check_map("mask", mask)
-    _check_channels("mask", shape, 9)
-    check_companion("mask", mask, "offset", offset)
-    _check_same_size("mask", shape, "offset", size)
-
-
-def _check_channels(name: str, shape: torch.Size, channels: int) -> None:
+def check_channels(name: str, shape: torch.Size, channels: int) -> None:
     if shape[1] != channels:
         raise ValueError(f"{name}: expected {channels} channels, got {list(shape)}")
 
@@ -189,24 +146,14 @@ def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -
         )
 
 
-def _check_same_size(name: str, shape: torch.Size, other_name: str, other: torch.Size) -> None:
+def check_same_size(name: str, shape: torch.Size, other_name: str, other: torch.Size) -> None:
     if shape[2] != other[2] or shape[3] != other[3]:
         raise ValueError(
             f"{name}: expected {other_name}'s size {other[2]}x{other[3]}, got {shape[2]}x{shape[3]}"
         )
 
 
-def _check_upsampled(low: torch.Size, other_name: str, other: torch.Size) -> None:
-    _, _, h, w = low
-    _, _, height, width = other
-    if h > height or w > width:
-        raise ValueError(
-            f"low: expected a map no larger than {other_name}'s {height}x{width}, got {h}x{w}; "
-            f"low is upsampled to the size of {other_name}"
-        )
-
-
-def _check_same_dtype(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+def check_same_dtype(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.dtype != other.dtype and autocast_dtype(tensor) != autocast_dtype(other):
         raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
 
@@ -216,3 +163,8 @@ def check_coordinate_dtype(name: str, tensor: Tensor, features_name: str, map: T
         raise TypeError(
             f"{name}: expected dtype float32 or {features_name}'s {expected}, got {tensor.dtype}"
         )
+
+
+def compute_dtype(features: Tensor) -> torch.dtype:
+    """The type of coordinates, weights, statistics and sums."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32

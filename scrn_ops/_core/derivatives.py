@@ -10,6 +10,8 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
+from .vmap import fold_batch_dims
+
 _ops = torch.ops.scrn_ops
 
 _functorch_transforms_active = torch._C._are_functorch_transforms_active
@@ -26,6 +28,83 @@ def refuse_forward_mode(name: str) -> NoReturn:
         f"scrn_ops.{name}: forward-mode differentiation (torch.func.jvp, jacfwd, dual numbers) "
         'is not implemented by the fused kernels; backend="reference" supports it'
     )
+
+
+def refuse_second_derivative(name: str) -> NoReturn:
+    raise NotImplementedError(
+        f"scrn_ops.{name}: the backward of the fused kernels cannot be differentiated again; "
+        'backend="reference" is twice differentiable'
+    )
+
+
+def in_type_of(grad: Tensor, saved: Tensor) -> Tensor:
+    """``saved`` has another type only where autocast acted below the function that saved it; and
+    `to` goes all the way to torch's dispatcher even where there is nothing to do."""
+    return saved if saved.dtype == grad.dtype else saved.to(grad.dtype)
+
+
+def wanted(
+    gradients: tuple[Tensor, ...], needs: tuple[bool, ...]
+) -> tuple[Tensor, ...] | list[Tensor | None]:
+    if False not in needs:
+        return gradients
+    return [g if need else None for g, need in zip(gradients, needs, strict=True)]
+
+
+class OperatorFunction(Function):
+    """A function whose forward is an operator of ``torch.ops.scrn_ops``; subclasses say which, and
+    add its ``setup_context`` and ``backward``.
+
+    ``fold`` is the rule for vmap, as :func:`scrn_ops._core.vmap.register_vmap` takes it.
+    """
+
+    operator: str
+    fold: Callable[..., tuple[Any, Any]] = staticmethod(fold_batch_dims)
+
+    # Not by keywords of the class statement, which autograd's metaclass does not take.
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        name, fold = cls.operator, cls.fold
+        overload = getattr(_ops, name).default
+
+        def forward(*args: Any) -> Any:
+            return overload(*args)
+
+        def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
+            refuse_forward_mode(name.removesuffix("_backward"))
+
+        def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+            return fold(cls.apply, info.batch_size, in_dims, args)
+
+        cls.forward = staticmethod(forward)  # type: ignore[method-assign]
+        cls.jvp = staticmethod(jvp)  # type: ignore[method-assign]
+        cls.vmap = staticmethod(vmap)  # type: ignore[method-assign]
+
+
+def backward_function(
+    name: str, rule: Callable[..., tuple[Any, Any]] = fold_batch_dims
+) -> type[OperatorFunction]:
+    """The function of a backward operator, which cannot be differentiated again.
+
+    Args:
+        name: of the operator.
+        rule: for vmap.
+    """
+
+    class Backward(OperatorFunction):
+        operator = name
+        fold = staticmethod(rule)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            pass
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
+            refuse_second_derivative(name.removesuffix("_backward"))
+
+    Backward.__name__ = Backward.__qualname__ = name.title().replace("_", "")
+    return Backward
 
 
 def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
@@ -93,9 +172,10 @@ def _has_tangent(arg: Any) -> bool:
 _library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]
 
 
-def register_autograd(functions: dict[str, type[Function]]) -> None:
-    """Gives the operators of these names the functions' derivatives."""
-    for name, function in functions.items():
+def register_autograd(*functions: type[OperatorFunction]) -> None:
+    """Gives the functions' operators their derivatives."""
+    for function in functions:
+        name = function.operator
         torch.library.register_autograd(
             f"scrn_ops::{name}",
             function.backward,

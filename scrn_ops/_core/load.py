@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from ._version import __version__
+from .._version import __version__
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 CPU_LIBRARY = PACKAGE / "libscrn_ops.so"
 CUDA_LIBRARY = PACKAGE / "libscrn_ops_cuda.so"
 MINIMUM_TORCH = (2, 11)
@@ -59,6 +60,30 @@ def cuda_absence() -> str | None:
             f"and {REBUILD}"
         )
     return "the libraries were not loaded"
+
+
+def check_device(tensor: Tensor, compiled: bool = True) -> None:
+    """Whether there are fused kernels for it.
+
+    Args:
+        tensor: of the call.
+        compiled: on CUDA the kernels are those of the compiled library.
+
+    Raises:
+        NotImplementedError: there are none, and why.
+    """
+    device = tensor.device.type
+    if device == "cpu" or device == "meta":
+        return
+    reason: str | None = "there are none for it"
+    if device == "cuda":
+        asked = compiled and not torch.compiler.is_compiling()
+        reason = cuda_absence() if asked else None
+        if reason is None:
+            return
+    raise NotImplementedError(
+        f'backend: no fused kernels for device {device!r} ({reason}); backend="eager" runs there'
+    )
 
 
 def cpu_instruction_set() -> str:

@@ -1,4 +1,4 @@
-"""What tracing and counting need to know of the operators: fake kernels and FLOP formulas.
+"""What torch needs to know of the operators: fake kernels, FLOP formulas, vmap, autocast.
 
 The fake kernels check what the real ones check: an operator called with bad arguments should
 fail when it is traced, not when the program runs.
@@ -11,55 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _checks
-from ._flops import register_flop_formula
+from .._core.autocast import register_autocast
+from .._core.checks import check_gradient, compute_dtype
+from .._core.flops import register_flop_formula
+from .._core.layout import empty, empty_gradient, memory_format, shape_of
+from .._core.vmap import register_vmap
+from .checks import check_aggregate_offsets, check_offset_sample, check_semantic_refine
 
 _ops = torch.ops.scrn_ops
-
-
-def memory_format(map: Tensor) -> torch.memory_format:
-    """The layout of the outputs that follow ``map``: torch's ``suggest_memory_format``."""
-    sizes, strides = map.shape, map.stride()
-    if strides[1] == 0:
-        return torch.contiguous_format
-    smallest = 0
-    for d in (1, 3, 2, 0):
-        if sizes[d] == 0 or strides[d] < smallest or (d == 0 and smallest == strides[1]):
-            return torch.contiguous_format
-        smallest = strides[d] * sizes[d]
-    return torch.channels_last
-
-
-def _empty(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype, layout: Any = None) -> Tensor:
-    return torch.empty(
-        shape,
-        dtype=dtype,
-        device=like.device,
-        memory_format=torch.contiguous_format if layout is None else layout,
-    )
-
-
-def _shape(map: Tensor) -> tuple[int, ...]:
-    return tuple(map.shape)
 
 
 def _output_shape(input: Tensor, offset: Tensor) -> tuple[int, ...]:
     return (*input.shape[:2], *offset.shape[2:])
 
 
-def _coordinate_dtype(features: Tensor) -> torch.dtype:
-    return torch.float64 if features.dtype == torch.float64 else torch.float32
-
-
-def _gradient(of: Tensor, wanted: bool, layout: Any = None) -> Tensor:
-    return _empty(of, _shape(of), of.dtype, layout) if wanted else of.new_empty(0)
-
-
 @torch.library.register_fake("scrn_ops::aggregate_offsets")
 def _(offset: Tensor, mask: Tensor, mask_is_logits: bool = False) -> Tensor:
-    _checks.check_aggregate_offsets(offset, mask)
+    check_aggregate_offsets(offset, mask)
     double = torch.float64 in (offset.dtype, mask.dtype)
-    return _empty(offset, _shape(offset), torch.float64 if double else torch.float32)
+    return empty(offset, shape_of(offset), torch.float64 if double else torch.float32)
 
 
 @torch.library.register_fake("scrn_ops::aggregate_offsets_backward")
@@ -71,16 +41,16 @@ def _(
     need_offset: bool,
     need_mask: bool,
 ) -> tuple[Tensor, Tensor]:
-    _checks.check_aggregate_offsets(offset, mask)
+    check_aggregate_offsets(offset, mask)
     dtype = torch.float64 if torch.float64 in (offset.dtype, mask.dtype) else torch.float32
-    _checks.check_gradient("grad", grad, _shape(offset), dtype, offset.device)
-    return _gradient(offset, need_offset), _gradient(mask, need_mask)
+    check_gradient("grad", grad, shape_of(offset), dtype, offset.device)
+    return empty_gradient(offset, need_offset), empty_gradient(mask, need_mask)
 
 
 @torch.library.register_fake("scrn_ops::offset_sample")
 def _(input: Tensor, offset: Tensor, align_corners: bool = True) -> Tensor:
-    _checks.check_offset_sample(input, offset)
-    return _empty(input, _output_shape(input, offset), input.dtype, memory_format(input))
+    check_offset_sample(input, offset)
+    return empty(input, _output_shape(input, offset), input.dtype, memory_format(input))
 
 
 @torch.library.register_fake("scrn_ops::offset_sample_backward")
@@ -93,10 +63,11 @@ def _(
     need_offset: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor]:
-    _checks.check_offset_sample(input, offset)
+    check_offset_sample(input, offset)
     shape = _output_shape(input, offset)
-    _checks.check_gradient("grad", grad, shape, input.dtype, input.device)
-    return _gradient(input, need_input, memory_format(input)), _gradient(offset, need_offset)
+    check_gradient("grad", grad, shape, input.dtype, input.device)
+    grad_input = empty_gradient(input, need_input, memory_format(input))
+    return grad_input, empty_gradient(offset, need_offset)
 
 
 @torch.library.register_fake("scrn_ops::semantic_refine")
@@ -108,9 +79,9 @@ def _(
     mask_is_logits: bool = False,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    _checks.check_semantic_refine(low, offset, mask, skip)
-    output = _empty(low, _output_shape(low, offset), low.dtype, memory_format(low))
-    return output, _empty(low, _shape(offset), _coordinate_dtype(low))
+    check_semantic_refine(low, offset, mask, skip)
+    output = empty(low, _output_shape(low, offset), low.dtype, memory_format(low))
+    return output, empty(low, shape_of(offset), compute_dtype(low))
 
 
 @torch.library.register_fake("scrn_ops::semantic_refine_backward")
@@ -127,13 +98,13 @@ def _(
     need_mask: bool,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _checks.check_semantic_refine(low, offset, mask, None)
+    check_semantic_refine(low, offset, mask, None)
     shape = _output_shape(low, offset)
-    _checks.check_gradient("grad", grad, shape, low.dtype, low.device)
-    coordinates = _coordinate_dtype(low)
-    _checks.check_gradient("aggregated", aggregated, _shape(offset), coordinates, low.device)
-    grad_low = _gradient(low, need_low, memory_format(low))
-    return grad_low, _gradient(offset, need_offset), _gradient(mask, need_mask)
+    check_gradient("grad", grad, shape, low.dtype, low.device)
+    coordinates = compute_dtype(low)
+    check_gradient("aggregated", aggregated, shape_of(offset), coordinates, low.device)
+    grad_low = empty_gradient(low, need_low, memory_format(low))
+    return grad_low, empty_gradient(offset, need_offset), empty_gradient(mask, need_mask)
 
 
 # A multiplication and an addition count one each, everything per pixel of the output: Eq. 3 is
@@ -228,3 +199,13 @@ def _(
     sums = need_low + 2 * (need_offset or need_mask)
     sampling = _sampling_flops(low, offset, 2 * _UPSAMPLED_TAPS * sums)
     return sampling + (need_offset + need_mask) * _aggregation_flops(mask, mask_is_logits)
+
+
+for _name in ("aggregate_offsets", "offset_sample", "semantic_refine"):
+    register_vmap(_name)
+    register_vmap(f"{_name}_backward")
+
+# Features are cast, coordinates never: a half type would round an offset of 40 pixels to a
+# multiple of 1/32 or 1/4.
+register_autocast("offset_sample", features=(0,))
+register_autocast("semantic_refine", features=(0, 3))

@@ -8,15 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_OPERATORS = (
-    "aggregate_offsets",
-    "aggregate_offsets_backward",
-    "offset_sample",
-    "offset_sample_backward",
-    "semantic_refine",
-    "semantic_refine_backward",
-)
-
 
 def fold_batch_dims(
     call: Callable[..., Any],
@@ -54,7 +45,3 @@ def register_vmap(name: str, fold: Callable[..., tuple[Any, Any]] = fold_batch_d
         return fold(operator, info.batch_size, in_dims, args)
 
     torch.library.register_vmap(f"scrn_ops::{name}", rule)
-
-
-for _name in _OPERATORS:
-    register_vmap(_name)
