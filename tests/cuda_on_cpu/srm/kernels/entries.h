@@ -1,0 +1,111 @@
+#pragma once
+
+// Reads the kernels' parameters from what Python passes.
+
+#include <cstdint>
+
+#include "../../harness/runtime/entries.h"
+#include "srm/cuda/common.cuh"
+#include "srm/srm_params.h"
+
+namespace scrn_on_cpu {
+
+using cuda_on_cpu::Arguments;
+using cuda_on_cpu::Register;
+
+inline scrn::DType dtype(const Arguments& a, const char* name) {
+  return static_cast<scrn::DType>(a.integer(name));
+}
+
+inline int32_t small(const Arguments& a, const char* name) {
+  return static_cast<int32_t>(a.integer(name));
+}
+
+// The choices that the launchers leave to tests.
+inline scrn::cuda::LaunchOptions launch_options(const Arguments& a) {
+  scrn::cuda::LaunchOptions options;
+  options.index64 = a.integer("index64") != 0;
+  if (a.integer("max_blocks") > 0) options.max_blocks = a.integer("max_blocks");
+  return options;
+}
+
+inline scrn::SampleShape shape(const Arguments& a) {
+  scrn::SampleShape shape;
+  shape.batch = a.integer("batch");
+  shape.channels = a.integer("channels");
+  shape.in_h = small(a, "in_h");
+  shape.in_w = small(a, "in_w");
+  shape.out_h = small(a, "out_h");
+  shape.out_w = small(a, "out_w");
+  shape.upsample = a.integer("upsample") != 0;
+  const bool align_corners = a.integer("align_corners") != 0;
+  const auto ratio = [&](int32_t in_size, int32_t out_size) {
+    const bool resize = shape.upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w;
+    return resize ? scrn::resize_ratio(in_size, out_size, align_corners) : scrn::identity_ratio();
+  };
+  shape.ratio_y = ratio(shape.in_h, shape.out_h);
+  shape.ratio_x = ratio(shape.in_w, shape.out_w);
+  shape.channels_last = a.integer("channels_last") != 0;
+  shape.dtype = dtype(a, "dtype");
+  return shape;
+}
+
+template <typename Params>
+Params aggregate_params(const Arguments& a) {
+  Params p;
+  p.batch = a.integer("batch");
+  p.height = small(a, "height");
+  p.width = small(a, "width");
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.mask_dtype = dtype(a, "mask_dtype");
+  p.aggregated_dtype = dtype(a, "dtype");
+  p.mask_is_logits = a.integer("logits") != 0;
+  p.offset = a.pointer<const void>("offset");
+  p.mask = a.pointer<const void>("mask");
+  return p;
+}
+
+inline scrn::AggregateForwardParams aggregate_forward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::AggregateForwardParams>(a);
+  p.aggregated = a.pointer<void>("aggregated");
+  return p;
+}
+
+inline scrn::AggregateBackwardParams aggregate_backward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::AggregateBackwardParams>(a);
+  p.grad_aggregated = a.pointer<const void>("grad_aggregated");
+  p.grad_offset = a.pointer<void>("grad_offset");
+  p.grad_mask = a.pointer<void>("grad_mask");
+  return p;
+}
+
+inline scrn::SampleForwardParams forward_params(const Arguments& a) {
+  scrn::SampleForwardParams p;
+  p.shape = shape(a);
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.mask_dtype = dtype(a, "mask_dtype");
+  p.mask_is_logits = a.integer("logits") != 0;
+  p.input = a.pointer<const void>("input");
+  p.offset = a.pointer<const void>("offset");
+  p.mask = a.pointer<const void>("mask");
+  p.skip = a.pointer<const void>("skip");
+  p.output = a.pointer<void>("output");
+  p.aggregated = a.pointer<void>("aggregated");
+  return p;
+}
+
+inline scrn::SampleBackwardParams backward_params(const Arguments& a) {
+  scrn::SampleBackwardParams p;
+  p.shape = shape(a);
+  p.offset_dtype = dtype(a, "offset_dtype");
+  p.deterministic = a.integer("deterministic") != 0;
+  p.input = a.pointer<const void>("input");
+  p.offset = a.pointer<const void>("offset");
+  p.grad_output = a.pointer<const void>("grad_output");
+  p.grad_input = a.pointer<void>("grad_input");
+  p.grad_offset = a.pointer<void>("grad_offset");
+  p.workspace = a.pointer<void>("workspace");
+  return p;
+}
+
+}  // namespace scrn_on_cpu
