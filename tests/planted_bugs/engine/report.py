@@ -100,8 +100,8 @@ def section(driver: Driver) -> str:
 
 
 def shown(mutation: Mutation) -> str:
-    """With the file's name alone, which is enough for a person."""
-    change = mutation.name.split(" ", 1)[1]
+    """With the file's name instead of its path, which is enough for a person."""
     if mutation.at is None:
-        return f"{Path(mutation.file).stem}: {change}"
+        return mutation.name.replace(mutation.file, Path(mutation.file).stem)
+    change = mutation.name.split(" ", 1)[1]
     return f"{Path(mutation.file).name}: {change} in `{mutation.line}`"
