@@ -27,27 +27,24 @@ ALL_TESTS = (
     "test_coverage.py",
 )
 FORWARD, BACKWARD = "sample_forward_float32", "sample_backward_float32"
+FORWARD16, BACKWARD16 = "sample_forward_float16", "sample_backward_float16"
 
 # Where a mistake shows: the translation units that have it, and the tests that run them.
 PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "csrc/srm/cuda/aggregate.cuh": (("aggregate",), ("test_aggregate.py",)),
-    "csrc/srm/cuda/sample_forward.cuh": ((FORWARD,), ("test_forward.py",)),
-    "csrc/srm/cuda/forward_offsets.cuh": (
-        (FORWARD, "sample_forward_float16"),
-        ("test_forward.py",),
-    ),
-    "csrc/srm/cuda/forward_planes.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
-    "csrc/srm/cuda/forward_channels_last.cuh": ((FORWARD,), ("test_forward.py",)),
-    "csrc/srm/cuda/fill.cuh": ((BACKWARD, "sample_backward_float16"), ("test_backward.py",)),
-    "csrc/srm/cuda/pixel_lists.cuh": (
+    "srm/cuda/aggregate.cuh": (("aggregate",), ("test_aggregate.py",)),
+    "srm/cuda/sample_forward.cuh": ((FORWARD,), ("test_forward.py",)),
+    "srm/cuda/forward_offsets.cuh": ((FORWARD, FORWARD16), ("test_forward.py",)),
+    "srm/cuda/forward_planes.cuh": ((FORWARD, FORWARD16), ("test_forward.py",)),
+    "srm/cuda/forward_channels_last.cuh": ((FORWARD,), ("test_forward.py",)),
+    "srm/cuda/pixel_lists.cuh": (
         ("pixel_lists", BACKWARD),
         ("test_pixel_lists.py", "test_backward.py"),
     ),
-    "csrc/srm/cuda/common.cuh": (
-        ("aggregate", BACKWARD),
-        ("test_aggregate.py", "test_backward.py"),
-    ),
-    "csrc/common/vec.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
+    "srm/cuda/common.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
+    "common/cuda/fill.cuh": ((BACKWARD, BACKWARD16), ("test_backward.py",)),
+    "common/cuda/launch.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
+    "common/cuda/types.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
+    "common/cuda/vec.cuh": ((FORWARD, FORWARD16), ("test_forward.py",)),
 }
 ELSEWHERE = ((BACKWARD,), ("test_backward.py",))
 # What no barrier and no atomic orders, only ThreadSanitizer sees for sure, and no other type of
@@ -61,7 +58,7 @@ def stages(mutation: Mutation) -> Sequence[Stage]:
     """First the tests of one feature type that are nearest. Then those that count work, all, and
     the sanitizers' of what is nearest; of races ThreadSanitizer's. What would be noticed by others
     alone counts as unnoticed."""
-    units, tests = PLACES.get(mutation.file, ELSEWHERE)
+    units, tests = PLACES.get(mutation.file.removeprefix("csrc/"), ELSEWHERE)
     first = stage("plain", "plain", units, tests)
     if mutation.kind in RACES:
         return first, stage("ThreadSanitizer", "tsan", units, tests, SANITIZED)
@@ -129,7 +126,7 @@ SUITE = Suite(
     name="srm_cuda",
     title="CUDA kernels",
     sources=(
-        "csrc/common/*.cuh",
+        "csrc/common/cuda/*.cuh",
         "csrc/srm/cuda/*.cuh",
         "csrc/srm/taps.h",
     ),

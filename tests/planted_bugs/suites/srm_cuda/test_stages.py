@@ -14,7 +14,7 @@ from tests.planted_bugs.suites import srm_cuda
 
 def test_the_places_are_files() -> None:
     """A mistake in a file that was renamed would run the tests of another."""
-    assert [file for file in srm_cuda.PLACES if not (ROOT / file).is_file()] == []
+    assert [file for file in srm_cuda.PLACES if not (ROOT / "csrc" / file).is_file()] == []
 
 
 def test_work_on_record_of_another_compiler(
