@@ -19,6 +19,7 @@ INDEX_BITS = {"int": 32, "long": 64}
 class Kernel:
     """A ``__global__`` function's code for one architecture."""
 
+    family: str  # of ops, whose namespace it is in; "common" where it is in none
     name: str  # without the ending _kernel
     feature_type: str  # fp32, fp64, fp16, bf16; empty where the kernel does not depend on it
     index_bits: int  # 32 or 64; 0 where the kernel does not depend on it
@@ -105,12 +106,14 @@ def count_opcodes(lines: Iterable[str]) -> Counter[str]:
     return Counter(each.code for each in parse(lines))
 
 
-def parse_name(demangled: str) -> tuple[str, str, int]:
-    """Kernel, feature type and index width from a C++ signature."""
-    match = re.match(r"(?:void )?(?:\w+::)*(\w+?)(?:_kernel)?(?:<([^<>(]*)>)?\(", demangled)
+def parse_name(demangled: str) -> tuple[str, str, str, int]:
+    """Family, kernel, feature type and index width from a C++ signature."""
+    match = re.match(
+        r"(?:void )?scrn::(?:(\w+)::)??(?:cuda::)(\w+?)(?:_kernel)?(?:<([^<>(]*)>)?\(", demangled
+    )
     if match is None:
         raise ValueError(f"not the signature of a kernel: {demangled!r}")
-    arguments = [each.strip() for each in (match.group(2) or "").split(",")]
+    arguments = [each.strip() for each in (match.group(3) or "").split(",")]
     feature = next((FEATURE_TYPES[each] for each in arguments if each in FEATURE_TYPES), "")
     bits = next((INDEX_BITS[each] for each in arguments if each in INDEX_BITS), 0)
-    return match.group(1), feature, bits
+    return match.group(1) or "common", match.group(2), feature, bits

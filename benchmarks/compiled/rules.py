@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .kernels import Kernel
 
+COMMON = "common"  # rules for the kernels of every family
 DEFAULT = Path(__file__).with_name("budgets")
 
 
@@ -19,6 +20,7 @@ class Rule:
     """Limits of the kernels that match; what is None is not limited."""
 
     kernels: tuple[str, ...]  # names, with * as a wildcard
+    family: str = COMMON
     types: tuple[str, ...] | None = None
     architectures: tuple[int, ...] | None = None
     why: str = ""
@@ -37,7 +39,8 @@ class Rule:
 
     def matches(self, kernel: Kernel) -> bool:
         return (
-            any(fnmatchcase(kernel.name, pattern) for pattern in self.kernels)
+            self.family in (COMMON, kernel.family)
+            and any(fnmatchcase(kernel.name, pattern) for pattern in self.kernels)
             and (self.types is None or kernel.feature_type in self.types)
             and (self.architectures is None or kernel.architecture in self.architectures)
         )
@@ -73,14 +76,14 @@ class Rule:
 
 
 def load(path: Path = DEFAULT) -> list[Rule]:
-    """The rules of a file, or of all files of a folder.
+    """The rules of a file, which is named after a family, or of all files of a folder.
 
     Raises:
         ValueError: a rule has a key that is not one of Rule's.
     """
     if path.is_dir():
         return [rule for file in sorted(path.glob("*.json")) for rule in load(file)]
-    known = {each.name for each in fields(Rule)}
+    known = {each.name for each in fields(Rule)} - {"family"}
     rules = []
     for entry in json.loads(path.read_text()):
         if set(entry) - known or "kernels" not in entry:
@@ -88,7 +91,7 @@ def load(path: Path = DEFAULT) -> list[Rule]:
                 f"{path}: expected rules with kernels and any of {sorted(known)}, got {entry}"
             )
         lists = {key: tuple(value) for key, value in entry.items() if isinstance(value, list)}
-        rules.append(Rule(**{**entry, **lists}))
+        rules.append(Rule(**{**entry, **lists}, family=path.stem))
     return rules
 
 

@@ -36,7 +36,7 @@ SASS = """
         /*10f0*/                   EXIT ;
 """
 
-PLAIN = Kernel("backward_window", "fp32", 32, 90, 128, 150, 0, 17472, 0, Counter())
+PLAIN = Kernel("srm", "backward_window", "fp32", 32, 90, 128, 150, 0, 17472, 0, Counter())
 
 
 def test_instructions_are_counted() -> None:
@@ -113,21 +113,21 @@ def test_a_jump_back_from_behind_the_end_is_no_loop() -> None:
     [
         (
             "void scrn::cuda::narrow_kernel<__nv_bfloat16>(float const*, __nv_bfloat16*, long)",
-            ("narrow", "bf16", 0),
+            ("common", "narrow", "bf16", 0),
         ),
         (
-            "void scrn::cuda::list_spans_kernel<long>(long const*, scrn::cuda::Span<long>*, long)",
-            ("list_spans", "", 64),
+            "void scrn::srm::cuda::list_spans_kernel<long>(long const*, scrn::Span<long>*, long)",
+            ("srm", "list_spans", "", 64),
         ),
-        ("scrn::cuda::zero_kernel(void*, long)", ("zero", "", 0)),
+        ("scrn::cuda::zero_kernel(void*, long)", ("common", "zero", "", 0)),
         (
-            "void scrn::cuda::unit_sums_kernel<__half, int>(scrn::P, scrn::Lists<std::c<(is<d, f>)"
-            "(0), double, float>::type, int>, int const*)",
-            ("unit_sums", "fp16", 32),
+            "void scrn::srm::cuda::unit_sums_kernel<__half, int>(scrn::P, scrn::Lists<std::c<(is<d,"
+            " f>)(0), double, float>::type, int>, int const*)",
+            ("srm", "unit_sums", "fp16", 32),
         ),
     ],
 )
-def test_names(signature: str, expected: tuple[str, str, int]) -> None:
+def test_names(signature: str, expected: tuple[str, str, str, int]) -> None:
     assert parse_name(signature) == expected
 
 
@@ -253,6 +253,15 @@ def test_what_exceeds_a_budget_is_named(change: dict[str, object], message: str)
     assert f"backward_window fp32 int32 on sm_90: {message}" in found
 
 
+def test_a_family_has_no_budgets_of_another() -> None:
+    registers, common = rules.Rule(("*",), "srm", max_registers=100), rules.Rule(("*",))
+    own, other = (replace(PLAIN, family=family) for family in ("srm", "depthwise"))
+    assert len(rules.violations([own], [registers])) == 1
+    assert rules.violations([other], [registers]) == ["budget for *: there is no such kernel"]
+    spilling = replace(other, spills=1)
+    assert len(rules.violations([spilling], [replace(common, max_spills=0)])) == 1
+
+
 def test_loads_in_series_exceed_a_budget() -> None:
     rule = rules.Rule(("backward_*",), min_loop_loads=20)
     for loads, complaints in (((20, 24), 0), ((24, 10), 1), ((), 1)):
@@ -272,7 +281,7 @@ def test_the_exit_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "read", lambda library, architectures: [PLAIN])
-    path = tmp_path / "budgets.json"
+    path = tmp_path / "srm.json"
     table, figures = tmp_path / "table.md", tmp_path / "figures.json"
     path.write_text(json.dumps([{"kernels": ["backward_*"], "max_registers": 150}]))
     files = ["--budgets", str(path), "--markdown", str(table), "--json", str(figures)]

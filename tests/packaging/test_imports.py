@@ -68,7 +68,12 @@ def circle(root: Path, packages: tuple[str, ...]) -> str | None:
 
 def test_there_is_no_circle() -> None:
     known = modules(ROOT, PACKAGES)
-    assert {"scrn.models.network", "scrn_ops", "benchmarks.ops.case", "tools.toolkit"} <= known.keys()
+    assert {
+        "scrn.models.network",
+        "scrn_ops",
+        "benchmarks.ops.case",
+        "tools.toolkit",
+    } <= known.keys()
     assert "scrn.models.decoder" in imported("scrn.models.network", known)
     assert "scrn_ops._checks" in imported("scrn_ops.modules", known)
     assert (found := circle(ROOT, PACKAGES)) is None, f"a circle of imports: {found}"
