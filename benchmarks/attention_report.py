@@ -19,12 +19,7 @@ from .common.tables import table
 from .compiled.attention import tiles
 from .compiled.attention.calls import DTYPES, LAYOUTS, SHAPES, cases
 from .compiled.attention.driver import FAMILIES
-from .compiled.attention.report import (
-    CALL_COLUMNS,
-    KERNEL_COLUMNS,
-    call_row,
-    distinct,
-)
+from .compiled.attention.report import CALL_COLUMNS, KERNEL_COLUMNS, call_row, distinct
 
 
 def text(columns: dict[str, Callable[[Any], object]], rows: Iterable[object]) -> str:

@@ -14,16 +14,7 @@ import torch
 from torch._functorch import config as functorch_config
 
 from ..common import timing
-from ..ops.case import (
-    DEFAULT,
-    DETERMINISTIC,
-    OURS,
-    Arguments,
-    Case,
-    Function,
-    arguments,
-    prepare,
-)
+from ..ops.case import DEFAULT, DETERMINISTIC, OURS, Arguments, Case, Function, arguments, prepare
 from ..ops.cases import FAMILIES
 from ..ops.cost import cost
 from ..ops.gate import Definition, evaluate

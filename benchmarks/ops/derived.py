@@ -17,11 +17,7 @@ from .cost import Cost, cost, launches
 # Measured once on an H200: a copy, bytes read plus bytes written, and a product of bfloat16
 # matrices. The rate of float32 is the data sheet's, without tensor cores.
 H200_BYTES_PER_SECOND = 4.3e12
-H200_FLOPS_PER_SECOND = {
-    torch.bfloat16: 788e12,
-    torch.float16: 788e12,
-    torch.float32: 67e12,
-}
+H200_FLOPS_PER_SECOND = {torch.bfloat16: 788e12, torch.float16: 788e12, torch.float32: 67e12}
 H200_ARCHITECTURE = 90
 
 

@@ -13,18 +13,7 @@ from torch import Tensor
 import scrn_ops
 from scrn_ops import eager, reference
 
-from ..case import (
-    BASELINE,
-    OURS,
-    Arguments,
-    Case,
-    Family,
-    Function,
-    Generator,
-    Op,
-    Peer,
-    draw,
-)
+from ..case import BASELINE, OURS, Arguments, Case, Family, Function, Generator, Op, Peer, draw
 
 DIRECTIONS = ("forward", "backward")
 SDPA = "SDPA + rank-1"
@@ -140,7 +129,7 @@ OPS = {
         # Tensor cores take rounded weights and slopes. On an H100 the key's gradient was off by
         # 3.9e-3, SDPA's by 3.7e-3, where one rounding to bfloat16 is about 1.7e-3.
         gradient_roundings_on_cuda=3.0,
-    ),
+    )
 }
 
 

@@ -267,9 +267,7 @@ OPS: dict[str, Op] = {
 
 
 def variants(
-    case: SampledCase,
-    directions: tuple[str, ...] = DIRECTIONS,
-    layouts: tuple[str, ...] = LAYOUTS,
+    case: SampledCase, directions: tuple[str, ...] = DIRECTIONS, layouts: tuple[str, ...] = LAYOUTS
 ) -> Iterator[SampledCase]:
     for direction in directions:
         for layout in layouts:
