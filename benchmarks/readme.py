@@ -13,10 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import document, environment, markdown, pages, summary, yardstick
-from .environment import ROOT
+from . import summary
+from .common import environment, pages, yardstick
+from .common.environment import ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
+from .ops.report import page as ops
+from .ops.results import Document
 
 RESULTS = ROOT / "benchmarks" / "results" / "cpu"
 SECTION = "performance"
@@ -65,10 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in found:
             shutil.copy2(path, options.results / path.name)
     path = options.results / summary.RESULTS
-    read = document.load(path)
+    read = Document.load(path)
     if yardstick.refused(path, read.environment):
         return yardstick.CANNOT_JUDGE
-    section = markdown.readme(read, summary.network(options.results))
+    section = ops.readme(read, summary.network(options.results))
     page = options.page.read_text()
     made = pages.filled(page, SECTION, section)
     if pages.marks(GPU_SECTION)[0] in page:

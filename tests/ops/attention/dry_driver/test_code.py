@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.attention_report import calls, code, report
-from benchmarks.attention_report.calls import Case
-from benchmarks.attention_report.record import Kernel
+from benchmarks.compiled.attention import calls, code, report
+from benchmarks.compiled.attention.calls import Case
+from benchmarks.compiled.attention.record import Kernel
 
 
 @cache

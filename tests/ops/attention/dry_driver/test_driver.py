@@ -10,8 +10,8 @@ import pytest
 import torch
 
 triton = pytest.importorskip("triton")
-from benchmarks.attention_report import calls, driver  # noqa: E402
-from benchmarks.attention_report.driver import (  # noqa: E402
+from benchmarks.compiled.attention import calls, driver  # noqa: E402
+from benchmarks.compiled.attention.driver import (  # noqa: E402
     STREAM,
     DryDriver,
     device,

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.attention_report import calls, driver
-from benchmarks.attention_report.calls import DIRECTIONS, ONE_CHUNK, SHAPES, Case, chunked
+from benchmarks.compiled.attention import calls, driver
+from benchmarks.compiled.attention.calls import DIRECTIONS, ONE_CHUNK, SHAPES, Case, chunked
 
 MOST = {"forward": 4, "backward": 7}  # launches of a call whose scores are one chunk
 MOST_PER_CHUNK = 2

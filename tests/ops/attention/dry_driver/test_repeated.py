@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.attention_report import calls
-from benchmarks.attention_report.calls import DIRECTIONS, Case
-from benchmarks.attention_report.driver import STREAM, driver_of
+from benchmarks.compiled.attention import calls
+from benchmarks.compiled.attention.calls import DIRECTIONS, Case
+from benchmarks.compiled.attention.driver import STREAM, driver_of
 
 SHAPE = (1, 920, 256, 256)
 CALLS = [
