@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks.common import environment, timing
+from benchmarks.common import checkout, environment, timing
 from benchmarks.common.yardstick import COPY, FLOOR
 from benchmarks.ops import bars, cases
 from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
@@ -322,7 +322,7 @@ faults(10)
 print(faults(10))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=environment.ROOT, capture_output=True, text=True
+        [sys.executable, "-c", script], cwd=checkout.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < (64 << 20) / resource.getpagesize()
