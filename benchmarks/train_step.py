@@ -24,7 +24,7 @@ from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation, parameter_groups
 from scrn.losses import cross_entropy
 from scrn.models import with_ops
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from .common import environment, memory
 from .common.camvid import camvid_root

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import scrn_ops
-from scrn_ops import _load
+from scrn_ops._core import load
 
 from . import checkout
 
@@ -25,7 +25,7 @@ def describe(device: str) -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
-        "instruction_set": _load.cpu_instruction_set(),
+        "instruction_set": load.cpu_instruction_set(),
         "load": round(os.getloadavg()[0], 2),
         "device": device,
     }

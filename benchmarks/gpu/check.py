@@ -79,12 +79,17 @@ def _suites(device: str, file: Path) -> list[Command]:
         return Command([*argv, "-m", marks, *places], environment, most)
 
     if device == "cpu":
-        return [suite("ops", ["tests/ops/test_conventions.py"], "not slow", 1.0)]
+        return [suite("ops", ["tests/ops/srm/test_conventions.py"], "not slow", 1.0)]
+    tested = {path.parent.name for path in ROOT.glob("tests/ops/*/test_*.py")}
+    # Each may leave the others more than an equal share.
+    shares = [1 / left + 0.2 for left in range(len(tested) + 2, 2, -1)]
     return [
-        suite("ops", ["tests/ops"], "cuda and not slow", 0.5),
-        suite("attention", ["tests/attention"], "cuda and not slow", 0.6),
+        *(
+            suite(family, [f"tests/ops/{family}"], "cuda and not slow", most)
+            for family, most in zip(sorted(tested), shares, strict=True)
+        ),
         suite("models", ["tests/models"], "cuda and not slow", 0.7),
-        suite("large", ["tests/ops", "tests/attention"], "cuda and slow", 1.0),
+        suite("large", ["tests/ops"], "cuda and slow", 1.0),
     ]
 
 

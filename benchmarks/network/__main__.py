@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from ..common import environment, timing
 from . import images, report, variants

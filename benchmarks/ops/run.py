@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch._functorch import config as functorch_config
 
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 from ..common import memory, timing
 from ..common.yardstick import COPY, FLOOR

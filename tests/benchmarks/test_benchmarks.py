@@ -309,7 +309,7 @@ def test_freed_memory_is_kept():
     own: where another one's heap cannot grow in place, glibc maps every large block anew."""
     script = """
 import resource, torch
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -75,7 +75,7 @@ def test_there_is_no_circle() -> None:
         "tools.toolkit",
     } <= known.keys()
     assert "scrn.models.decoder" in imported("scrn.models.network", known)
-    assert "scrn_ops._checks" in imported("scrn_ops.modules", known)
+    assert "scrn_ops._core.checks" in imported("scrn_ops.srm.module", known)
     assert (found := circle(ROOT, PACKAGES)) is None, f"a circle of imports: {found}"
 
 
