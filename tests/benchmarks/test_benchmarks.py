@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,6 +31,15 @@ def test_cases_are_named_once():
         names = [case.name for case in chosen]
         assert len(set(names)) == len(names)
     assert set(cases.quick()) <= set(cases.full("cpu"))
+
+
+def test_every_module_of_cases_is_a_family():
+    """A family that is put there is measured, and its ops are no other's."""
+    modules = {path.stem for path in Path(cases.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {"attention", "srm"} <= modules
+    assert list(cases.FAMILIES) == sorted(modules)
+    ops = [op for family in cases.FAMILIES.values() for op in family.ops]
+    assert len(set(ops)) == len(ops)
 
 
 def test_every_op_occurs_with_everything_asked_for():
