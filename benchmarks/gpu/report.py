@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..common.tables import number, table
-from ..ops.bars import MISSED, speedup_text
+from ..ops.bars import MISSED, span, speedup_text
 from ..ops.case import BASELINE, OURS
 from ..ops.cases import FAMILIES
 from .record import OK
@@ -269,6 +269,22 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
             "",
         ]
     return "\n".join(lines).rstrip()
+
+
+def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
+    """One line: of every family and direction the leads over the fastest other, as called."""
+    rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
+    found: dict[str, list[float]] = {}
+    for pair in _headlines(rows):
+        for direction, row in zip(("forward", "backward"), pair, strict=True):
+            ratio = None if row is None else lead(row, "call")
+            if row is not None and ratio is not None:
+                found.setdefault(f"`{row['name'].split()[0]}` {direction}", []).append(ratio)
+    leads = ", ".join(f"{name} {span(ratios)}" for name, ratios in found.items())
+    text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
+    if predictions is not None and is_before(merged, predictions):
+        text += f" {predictions['since']}"
+    return text
 
 
 def _networks(merged: Merged) -> str:

@@ -1,5 +1,5 @@
-"""What collect makes of a visit: the kept JSON, its page, the README's table; and the first visit's
-own figures."""
+"""What collect makes of a visit: the kept JSON, its page, the table of docs/performance.md; and the
+first visit's own figures."""
 
 import json
 
@@ -170,7 +170,7 @@ def test_pages_of_what_is_kept_are_up_to_date():
             merged = json.loads(path.read_text())
             assert path.with_suffix(".md").read_text() == report.report(merged, predicted)
     begin, end = pages.marks(readme.GPU_SECTION)
-    page = checkout.ROOT / "README.md"
+    page = checkout.ROOT / "docs" / "performance.md"
     section = page.read_text().split(begin)[1].split(end)[0].strip()
     assert section == readme.gpu_section(RESULTS, page)
 

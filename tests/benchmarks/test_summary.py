@@ -1,6 +1,7 @@
 """Costs and launches by hand; the report, the pictures and the README's section from the JSON."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,6 +153,21 @@ def test_readme_section_is_written_between_its_markers(tmp_path):
     assert "x0.8" in text
     assert "x5.0" in text
     assert "17.0 / 51.0" in text
+
+
+def test_lines_on_speed_have_the_smallest_and_the_largest_lead(tmp_path):
+    planted(tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text("".join(pages.marks(readme.SPEED)))
+    nothing = tmp_path / "gpu"
+    nothing.mkdir()
+    shutil.copy2(readme.GPU_RESULTS / readme.PREDICTIONS, nothing)
+    assert readme.main(["--results", str(tmp_path), "--page", str(page),
+                        "--gpu-results", str(nothing)]) == 0  # fmt: skip
+    assert "`semantic_refine` forward x0.8 to x5.0." in page.read_text()
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="expected <!-- speed --> or <!-- performance"):
+        readme.main(["--results", str(tmp_path), "--page", str(page)])
 
 
 def test_readme_says_what_was_not_measured(tmp_path):
