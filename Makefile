@@ -10,6 +10,8 @@ BASE_PYTHON ?= python3
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 EXTRAS ?= test,lint,bench
 PYTEST_ARGS ?=
+# Tests that run at a time; each may compile, or start a process of its own.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 BENCH_ARGS ?=
 BENCH_OUT ?= outputs/benchmarks
 
@@ -61,7 +63,7 @@ build: $(INSTALLED) ## Compiles what changed, into the package
 	$(PYTHON) setup.py --quiet build_ext --inplace
 
 test: build ## Runs the tests
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint build ## Checks style, and runs the tests that matter most, in minutes
 	$(PYTHON) -m pytest -q $(CHECK_TESTS) $(PYTEST_ARGS)
