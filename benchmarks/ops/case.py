@@ -65,12 +65,12 @@ class Case:
         return str(self.dtype).removeprefix("torch.")
 
     def to_json(self) -> dict[str, Any]:
-        fields: Any = dataclasses.fields(self)  # type: ignore[arg-type]
+        fields: Any = dataclasses.fields(self)
         return {each.name: getattr(self, each.name) for each in fields} | {"dtype": self.dtype_name}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Any:
-        values = {each.name: read[each.name] for each in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        values = {each.name: read[each.name] for each in dataclasses.fields(cls)}
         values |= {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
         return cls(**values | {"dtype": getattr(torch, values["dtype"])})
 
@@ -119,7 +119,8 @@ class Bar:
 
 @dataclass(frozen=True)
 class Family:
-    """Cases of one family. ``quick`` and ``full`` are what ``python -m benchmarks`` measures.
+    """Cases of one family, all of the class ``case``, as which they are read back from JSON.
+    ``quick`` and ``full`` are what ``python -m benchmarks`` measures.
     ``smoke`` are small shapes with tails, on which everything is compared with the definition
     when a GPU is met. ``key`` are the rows by which the family is judged there; the first
     ``headline`` problems of them (a problem in a layout, in its directions) are in the README,
