@@ -75,7 +75,20 @@ BEYOND_THE_WINDOW = [
     for dtype, channels in (("float32", 3), ("float64", 18), ("float16", 17))
     for out_size in ((48, 64), (40, 60))
 ]
-CASES = [*SHAPED, *TYPES, *UPSAMPLED, *DIRECT, *BEYOND_THE_WINDOW]
+# The same in x: wider than what a narrow tile usually reads.
+BESIDE_THE_WINDOW = [
+    Sample(
+        dtype="float64",
+        channels=3,
+        in_size=(10, 300),
+        out_size=(10, width),
+        offset_dtype="float64",
+        field="far",
+        upsample=width == 300,
+    )
+    for width in (300, 20)
+]
+CASES = [*SHAPED, *TYPES, *UPSAMPLED, *DIRECT, *BEYOND_THE_WINDOW, *BESIDE_THE_WINDOW]
 
 
 def check_forward(device: Device, case: Sample) -> None:
