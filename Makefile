@@ -83,7 +83,7 @@ UNLESS_DISTURBED := test $$? -eq 2
 
 bench: build ## Measures on this machine, in minutes, and draws the demonstration
 	$(PYTHON) -m benchmarks --quick --out $(BENCH_OUT) $(BENCH_ARGS) || $(UNLESS_DISTURBED)
-	$(PYTHON) -m benchmarks.demo --out $(BENCH_OUT)/demo.png
+	$(PYTHON) -m examples.demo --out $(BENCH_OUT)/demo.png
 	$(PYTHON) -m benchmarks.network --quick --json $(BENCH_OUT)/network.json
 	$(PYTHON) -m benchmarks.summary --out $(BENCH_OUT) || $(UNLESS_DISTURBED)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,39 +24,38 @@ from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation, parameter_groups
 from scrn.losses import cross_entropy
 from scrn.models import with_ops
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
-from . import environment
-from .camvid import camvid_root
-from .network import measure, memory
+from .common import environment, memory
+from .common.camvid import camvid_root
+from .common.checkout import ROOT
+from .common.tables import number, table
+from .common.timing import in_turns
 from .network.variants import displace
 
-RECIPE = Path(__file__).resolve().parent.parent / "scrn/configs/camvid.yaml"
+RECIPE = ROOT / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")
 ALLOWED_LOSS, ALLOWED_GRADIENT = 1e-5, 1e-3  # relative; in float32, over the whole network
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_step", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="steps of each that are timed")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
-    parser.add_argument("--memory", choices=OPS, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    options = parse(argv)
-    torch.set_num_threads(options.threads)
+    parser.add_argument("memory", nargs="?", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    ops, threads = options.memory or (None, options.threads)
+    torch.set_num_threads(threads)
     keep_freed_memory()  # as training does
     recipe = yaml.safe_load(RECIPE.read_text())
-    if options.memory:
-        print(_peak_bytes(recipe, options.memory))
+    if ops is not None:
+        print(peak_bytes(recipe, ops))
         return 0
     source, image, labels = batch(recipe)
-    facts = environment.describe("cpu") | {"threads": options.threads, "images": source}
+    facts = environment.describe("cpu") | {"threads": threads, "images": source}
     print(environment.headline(facts))
-    print(f"{tuple(image.shape)} {source}, {options.threads} threads")
+    print(f"{tuple(image.shape)} {source}, {threads} threads")
     task = make_task(recipe)
     displace(task.model, image)
     tasks = {ops: with_ops(task, ops) for ops in OPS}
@@ -69,16 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"WRONG: allowed are {ALLOWED_LOSS:.0e} and {ALLOWED_GRADIENT:.0e}")
             return 1
     steps = {ops: step(each, image, labels) for ops, each in tasks.items()}
-    seconds = measure.in_turns(steps, "cpu", options.rounds)
-    peaks = {ops: _peak_in_own_process(ops, options.threads) for ops in OPS}
-    print(f"\n{'ops':12}{'best s':>8}{'median':>8}{'x':>7}{'peak MB':>9}{'x':>7}")
+    seconds = in_turns(steps, "cpu", options.rounds)
+    peaks = {ops: memory.in_own_process("benchmarks.train_step", ops, threads) for ops in OPS}
+    rows = []
     for ops in OPS:
-        best = min(seconds[ops])
-        print(
-            f"{ops:12}{best:>8.2f}{statistics.median(seconds[ops]):>8.2f}"
-            f"{min(seconds['reference']) / best:>7.2f}"
-            f"{peaks[ops] / 1e6:>9.0f}{peaks['reference'] / peaks[ops]:>7.2f}"
-        )
+        best, median, slowest = min(seconds[ops]), statistics.median(seconds[ops]), OPS[-1]
+        times = (best, median, min(seconds[slowest]) / best)
+        memories = (number(peaks[ops], 0, 1e-6), number(peaks[slowest] / peaks[ops], 2))
+        rows.append((ops, *(number(each, 2) for each in times), *memories))
+    print("", table(("ops", "best s", "median", "x", "peak MB", "x"), rows), sep="\n")
     if options.json:
         content = {"facts": facts, "errors": errors, "seconds": seconds, "peak_bytes": peaks}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
@@ -145,17 +142,7 @@ def step(task: Segmentation, image: Tensor, labels: Tensor) -> Callable[[], None
     return run
 
 
-def _peak_in_own_process(ops: str, threads: int) -> int:
-    command = [sys.executable, "-m", "benchmarks.train_step", "--memory", ops]
-    done = subprocess.run(
-        [*command, "--threads", str(threads)], cwd=environment.ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{ops}: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout)
-
-
-def _peak_bytes(recipe: dict[str, Any], ops: str) -> int:
+def peak_bytes(recipe: dict[str, Any], ops: str) -> int:
     """Resident memory of two steps beyond that of the process with the network and the batch."""
     _, image, labels = batch(recipe)
     run = step(with_ops(make_task(recipe), ops), image, labels)

@@ -18,10 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..common.checkout import ROOT, commit
 from . import record
 from .record import OK, Record
 
-ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 90  # seconds, for the first answer of a device
 TAIL = 4000  # characters of a stage's log that check.json repeats
 NO_DEVICE = "no CUDA device"
 RUNNING = "running"  # stays behind where the whole script was killed
@@ -99,8 +100,16 @@ def find_device() -> dict[str, str] | None:
         "import torch; p = torch.cuda.get_device_properties(0); "
         "print(p.name, f'{p.major}.{p.minor}', torch.__version__, sep='\\n')"
     )
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if asked.returncode:
+    try:
+        # A driver that hangs is to cost seconds, not the whole visit.
+        asked = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
     name, capability, version = asked.stdout.splitlines()[-3:]
     facts = {"name": name, "capability": capability, "torch": version}
@@ -108,30 +117,12 @@ def find_device() -> dict[str, str] | None:
     try:
         told = subprocess.run(
             ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return facts
     values = (each.strip() for each in told.stdout.splitlines()[0].split(","))
     return facts | dict(zip(query.split(","), values, strict=False))
-
-
-def commit() -> str | None:
-    """None where this is no checkout, as after a copy of the files alone."""
-    asked = [
-        "git",
-        "-C",
-        str(ROOT),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-        "--exclude=*",
-    ]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _versions() -> dict[str, str]:

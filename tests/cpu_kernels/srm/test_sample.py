@@ -144,6 +144,22 @@ def test_special_points(device: Device, dtype: str, upsample: bool, last: bool) 
     check_backward(device, case)
 
 
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("upsample", [False, True])
+def test_fractions_that_round_to_one(device: Device, upsample: bool, last: bool) -> None:
+    """The left end of the cell has no weight then, and the taps begin with one that has none."""
+    case = Sample(channels_last=last, upsample=upsample, channels=9)
+    values = case.inputs()
+    values["offset"] = np.full_like(values["offset"], -1e-9)
+    sampler = case.sampler(values["offset"])
+    output, _ = case.forward(device, values)
+    assert_close(output.numpy(), sampler.forward(values["input"]), case.dtype)
+    expected, _ = sampler.backward(values["input"], values["grad"])
+    grad_input, _ = case.backward(device, values=values)
+    assert grad_input is not None
+    assert_close(grad_input.numpy(), expected, case.dtype)
+
+
 @pytest.mark.parametrize("placement", ["start", "end"])
 @pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.attention_cpu import gradients, inputs
-from benchmarks.memory import peak_bytes
+from benchmarks.common.memory import peak_bytes
 from scrn_ops import reference, whitened_attention
 from scrn_ops.attention import cpu
 

@@ -211,12 +211,12 @@ def test_cuda_without_its_library_is_named(monkeypatch):
     class Elsewhere(torch.Tensor):
         device = torch.device("cuda")
 
-    monkeypatch.setattr(scrn_ops._load, "cuda_absence", lambda: "it was built without")
+    monkeypatch.setattr(scrn_ops._core.load, "cuda_absence", lambda: "it was built without")
     tensors = [t.as_subclass(Elsewhere) for t in (maps()["low"], maps()["offset"])]
     with pytest.raises(NotImplementedError, match=r"'cuda' \(it was built without\).*eager"):
         scrn_ops.offset_sample(*tensors)
     # The attention's kernels are not in it.
-    scrn_ops.functional.check_device(tensors[0], compiled=False)
+    scrn_ops._core.load.check_device(tensors[0], compiled=False)
 
 
 @pytest.mark.cuda

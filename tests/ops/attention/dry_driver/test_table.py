@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.attention_report import __main__ as command
-from benchmarks.attention_report import report, tiles
-from benchmarks.attention_report.calls import DTYPES, SHAPES, Case
-from benchmarks.attention_report.code import TENSOR_CORES, Code
+from benchmarks import attention_report as command
+from benchmarks.compiled.attention import report, tiles
+from benchmarks.compiled.attention.calls import DTYPES, SHAPES, Case
+from benchmarks.compiled.attention.code import TENSOR_CORES, Code
 from scrn_ops.attention import kernels, table
 
 
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_said():
 @pytest.mark.parametrize("arguments", [["--table"], ["--n", "256", "--no-time"]], ids=" ".join)
 def test_the_exit_status_tells_whether_all_fits(arguments, monkeypatch):
     case = Case(90, (1, 256, 256, 256), "forward")
-    for cases in ("benchmarks.attention_report.tiles", "benchmarks.attention_report.__main__"):
+    for cases in ("benchmarks.compiled.attention.tiles", "benchmarks.attention_report"):
         monkeypatch.setattr(f"{cases}.cases", lambda *wanted: [case])
     assert command.main(arguments) == 0
     monkeypatch.setitem(table.SHARED_BYTES, 90, 1)
