@@ -1,8 +1,8 @@
 """Compiles a family's CPU kernels, without torch, into a library that ctypes loads.
 
 Objects are cached by content, as those of the CUDA kernels on the CPU are. A mistake that is
-planted in a copy of ``csrc`` need not be compiled for every instruction set: what is not in `sets`
-comes from the sources without it.
+planted in a copy of ``csrc`` need not be compiled for every instruction set: what is not among
+`sets` comes from the sources without it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ SETS = tuple(NEEDED)
 
 FLAGS = ("-std=c++17", "-fPIC", "-g1", "-fvisibility=hidden", "-Wall", "-Wextra")
 FLAGS += ("-fno-math-errno", "-fno-trapping-math")
-# The library's own level is that of tests/ops; the lowest compiles in a third of the time.
+# Not optimised: that takes the compiler a third of the time, and under the sanitizers a tenth.
+# What the optimiser makes of the kernels is tested with the library itself, in tests/ops.
 KIND_FLAGS = {
     "plain": ("-O0",),
     "asan": (
-        "-O1",
+        "-O0",
         "-fno-omit-frame-pointer",
         "-fsanitize=address,undefined,float-cast-overflow",
         "-fsanitize-recover=all",
@@ -65,28 +66,33 @@ def set_of(source: Path) -> str:
     return next((each for each in SETS if source.stem.endswith(f"_{each}")), "")
 
 
-def objects(family: str, kind: str, csrc: Path = CSRC, sets: Sequence[str] = SETS) -> list[Object]:
+def objects(
+    family: str, kind: str, csrc: Path = CSRC, sets: Sequence[str] | None = None
+) -> list[Object]:
+    """Of kernels for other instruction sets than `sets` the plain ones without a mistake: they
+    are linked and not called."""
+    called = available() if sets is None else sets
     sources = [*(csrc / "common" / "cpu").glob("*.cpp"), *(csrc / family / "cpu").glob("*.cpp")]
-    sources = [
-        CSRC / source.relative_to(csrc) if set_of(source) not in ("", *sets) else source
-        for source in sources
-    ]
     tests = [HERE / "module.cpp", FOLDER / family / "kernels" / "entries.cpp"]
-    return [_object(source, kind, csrc) for source in sorted([*sources, *tests])]
+    return [
+        _object(source, kind, csrc)
+        if set_of(source) in ("", *called)
+        else _object(CSRC / source.relative_to(csrc), "plain", CSRC)
+        for source in sorted([*sources, *tests])
+    ]
 
 
 def _object(source: Path, kind: str, csrc: Path) -> Object:
     simd = next((f for end, f in native_build.SIMD_FLAGS.items() if source.name.endswith(end)), "")
     flags = (*FLAGS, *KIND_FLAGS[kind], *simd.split())
-    search = CSRC if source.is_relative_to(CSRC) else csrc
-    return Object(source, flags, (search.resolve(),))
+    return Object(source, flags, (csrc.resolve(),))
 
 
 def build(
     family: str,
     kind: str,
     csrc: Path = CSRC,
-    sets: Sequence[str] = SETS,
+    sets: Sequence[str] | None = None,
     jobs: int | None = None,
 ) -> Path:
     """Path of the library, compiled where that was needed.

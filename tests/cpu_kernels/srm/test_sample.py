@@ -75,7 +75,20 @@ BEYOND_THE_WINDOW = [
     for dtype, channels in (("float32", 3), ("float64", 18), ("float16", 17))
     for out_size in ((48, 64), (40, 60))
 ]
-CASES = [*SHAPED, *TYPES, *UPSAMPLED, *DIRECT, *BEYOND_THE_WINDOW]
+# The same in x: wider than what a narrow tile usually reads.
+BESIDE_THE_WINDOW = [
+    Sample(
+        dtype="float64",
+        channels=3,
+        in_size=(10, 300),
+        out_size=(10, width),
+        offset_dtype="float64",
+        field="far",
+        upsample=width == 300,
+    )
+    for width in (300, 20)
+]
+CASES = [*SHAPED, *TYPES, *UPSAMPLED, *DIRECT, *BEYOND_THE_WINDOW, *BESIDE_THE_WINDOW]
 
 
 def check_forward(device: Device, case: Sample) -> None:
@@ -129,6 +142,22 @@ def test_special_points(device: Device, dtype: str, upsample: bool, last: bool) 
     )
     check_forward(device, case)
     check_backward(device, case)
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("upsample", [False, True])
+def test_fractions_that_round_to_one(device: Device, upsample: bool, last: bool) -> None:
+    """The left end of the cell has no weight then, and the taps begin with one that has none."""
+    case = Sample(channels_last=last, upsample=upsample, channels=9)
+    values = case.inputs()
+    values["offset"] = np.full_like(values["offset"], -1e-9)
+    sampler = case.sampler(values["offset"])
+    output, _ = case.forward(device, values)
+    assert_close(output.numpy(), sampler.forward(values["input"]), case.dtype)
+    expected, _ = sampler.backward(values["input"], values["grad"])
+    grad_input, _ = case.backward(device, values=values)
+    assert grad_input is not None
+    assert_close(grad_input.numpy(), expected, case.dtype)
 
 
 @pytest.mark.parametrize("placement", ["start", "end"])

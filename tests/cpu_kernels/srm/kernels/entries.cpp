@@ -23,8 +23,7 @@ const Register kForward("sample_forward", [](const Arguments& a) -> int64_t {
 });
 
 const Register kWorkspace("sample_backward_workspace", [](const Arguments& a) -> int64_t {
-  return static_cast<int64_t>(
-      scrn::srm::cpu::sample_backward_workspace_bytes(backward_params(a)));
+  return static_cast<int64_t>(scrn::srm::cpu::sample_backward_workspace_bytes(backward_params(a)));
 });
 
 const Register kBackward("sample_backward", [](const Arguments& a) -> int64_t {

@@ -1,0 +1,43 @@
+"""A run of tests in a Python of its own, since a sanitizer has to be there from the start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build
+
+TIMEOUT = 900
+
+
+@dataclass
+class Run:
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def assert_passes(self) -> None:
+        status = self.process.wait(timeout=TIMEOUT)
+        text = self.output.read_text(errors="replace")
+        assert status == 0, text[-20000:]
+        assert " passed" in text
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def start(kind: str, tests: Path, folder: Path) -> Run:
+    """The tests in `tests` in that build; reports and output go to `folder`."""
+    environment = {**os.environ, **build.environment(kind, folder / f"{kind}.report")}
+    # The tests' common conftest.py imports torch, which the sanitizers do not take to.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    command += [f"--confcutdir={tests}", "--durations=5", str(tests)]
+    output = folder / f"{kind}.output"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            command, cwd=build.ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
+        )
+    return Run(process, output)
