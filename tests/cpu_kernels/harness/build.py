@@ -38,6 +38,8 @@ FLAGS += ("-fno-math-errno", "-fno-trapping-math")
 # What the optimiser makes of the kernels is tested with the library itself, in tests/ops.
 KIND_FLAGS = {
     "plain": ("-O0",),
+    # For a comparison of the code alone.
+    "optimised": ("-O2",),
     "asan": (
         "-O0",
         "-fno-omit-frame-pointer",

@@ -75,18 +75,16 @@ BEYOND_THE_WINDOW = [
     for dtype, channels in (("float32", 3), ("float64", 18), ("float16", 17))
     for out_size in ((48, 64), (40, 60))
 ]
-# The same in x: wider than what a narrow tile usually reads.
+# The same in x: wider than what a narrow tile usually reads, with points on both of its sides.
 BESIDE_THE_WINDOW = [
     Sample(
         dtype="float64",
         channels=3,
-        in_size=(10, 300),
-        out_size=(10, width),
+        in_size=(40, 300),
+        out_size=(40, 20),
         offset_dtype="float64",
-        field="far",
-        upsample=width == 300,
+        upsample=False,
     )
-    for width in (300, 20)
 ]
 CASES = [*SHAPED, *TYPES, *UPSAMPLED, *DIRECT, *BEYOND_THE_WINDOW, *BESIDE_THE_WINDOW]
 
