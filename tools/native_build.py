@@ -21,7 +21,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit import Architecture, BuildError, Toolkit, architectures_for, find_toolkit
+from toolkit import (
+    Architecture,
+    BuildError,
+    Toolkit,
+    architectures_for,
+    contents,
+    find_toolkit,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_LIBRARY = "libscrn_ops.so"
@@ -311,7 +318,7 @@ def build_info(plan: Plan, cudart: str) -> dict[str, object]:
     cuda: dict[str, object] = {"built": plan.toolkit is not None, "reason": plan.cuda_reason}
     if plan.toolkit is not None:
         cuda["version"] = plan.toolkit.version
-        cuda["architectures"] = [str(architecture) for architecture in plan.architectures]
+        cuda["architectures"] = contents(plan.architectures)
         cuda["cudart"] = cudart
     return {
         "torch": plan.torch.version,

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEFAULT_ARCHITECTURES = "8.0 8.6 8.9 9.0 10.0 12.0+PTX"
@@ -169,6 +169,16 @@ class Architecture:
         if self.ptx:
             flags.append(f"{source},code=compute_{self.virtual}")
         return flags
+
+
+def contents(architectures: Sequence[Architecture]) -> list[str]:
+    """What a library that is built for them holds: machine code of each, and with ``+PTX`` the PTX
+    that newer devices can compile, which is that of the architecture it was made for."""
+    ptx = {each.virtual for each in architectures if each.ptx}
+    code = {each.code: each for each in architectures}
+    held = [replace(each, ptx=each.code in ptx) for each in architectures]
+    held += [Architecture(int(number), ptx=True) for number in sorted(ptx - code.keys())]
+    return [str(each) for each in held]
 
 
 def parse_architectures(text: str) -> list[Architecture]:

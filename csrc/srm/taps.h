@@ -16,8 +16,6 @@ struct Ratio {
   int64_t mul, add, den;
 };
 
-inline Ratio identity_ratio() { return {1, 0, 1}; }
-
 inline Ratio resize_ratio(int64_t in_size, int64_t out_size, bool align_corners) {
   if (align_corners) {
     return out_size > 1 ? Ratio{in_size - 1, 0, out_size - 1} : Ratio{0, 0, 1};

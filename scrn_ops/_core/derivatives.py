@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -67,7 +68,12 @@ class OperatorFunction(Function):
         name, fold = cls.operator, cls.fold
         overload = getattr(_ops, name).default
 
+        arguments = overload._schema.arguments
+
         def forward(*args: Any) -> Any:
+            if len(args) != len(arguments):
+                names = ", ".join(each.name for each in arguments)
+                raise TypeError(f"{cls.__name__}.apply: expected {names}; got {len(args)} of them")
             return overload(*args)
 
         def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
@@ -76,9 +82,9 @@ class OperatorFunction(Function):
         def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
             return fold(cls.apply, info.batch_size, in_dims, args)
 
-        cls.forward = staticmethod(forward)  # type: ignore[method-assign]
-        cls.jvp = staticmethod(jvp)  # type: ignore[method-assign]
-        cls.vmap = staticmethod(vmap)  # type: ignore[method-assign]
+        for member in (forward, jvp, vmap):
+            if member.__name__ not in cls.__dict__:
+                setattr(cls, member.__name__, staticmethod(member))
 
 
 def backward_function(
@@ -91,20 +97,20 @@ def backward_function(
         rule: for vmap.
     """
 
-    class Backward(OperatorFunction):
-        operator = name
-        fold = staticmethod(rule)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
 
-        @staticmethod
-        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-            pass
+    def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
+        refuse_second_derivative(name.removesuffix("_backward"))
 
-        @staticmethod
-        def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
-            refuse_second_derivative(name.removesuffix("_backward"))
-
-    Backward.__name__ = Backward.__qualname__ = name.title().replace("_", "")
-    return Backward
+    members = {
+        "operator": name,
+        "fold": staticmethod(rule),
+        "setup_context": staticmethod(setup_context),
+        "backward": staticmethod(backward),
+        "__module__": sys._getframe(1).f_globals["__name__"],  # where it can be found by its name
+    }
+    return type(name.title().replace("_", ""), (OperatorFunction,), members)
 
 
 def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:

@@ -147,12 +147,21 @@ def test_architecture_flags() -> None:
     ]
 
 
+def test_the_ptx_in_a_library_is_that_of_what_it_was_made_for() -> None:
+    default = parse_architectures("8.0 9.0 10.0 12.0+PTX")
+    assert toolkit.contents(default) == ["8.0", "9.0+PTX", "10.0", "12.0"]
+    assert toolkit.contents(parse_architectures("12.0+PTX")) == ["12.0", "9.0+PTX"]
+    assert toolkit.contents(parse_architectures("9.0a 8.6")) == ["8.6", "9.0a"]
+
+
 def test_sources_tell_no_other_architectures_apart() -> None:
     """Code for a newer one would be left out of the library without a word."""
     sources = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".h", ".cu", ".cuh")]
     text = "\n".join(path.read_text() for path in sources)
     asked = re.findall(r"__CUDA_ARCH__\s*(\S+)\s*(\d+)", text)
     assert asked
+    others = r"\d+\s*<=?\s*__CUDA_ARCH__|__CUDA_ARCH_\w*SPECIFIC|NV_(IF|PROVIDES)"
+    assert not re.search(others, text)
     assert all(how == ">=" and int(number) // 10 in toolkit.TOLD_APART for how, number in asked)
 
 

@@ -32,7 +32,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 import toolkit  # noqa: E402
 
 # `count` counts the basic blocks that kernels execute.
-KINDS = ("plain", "asan", "tsan", "count")
 HEADERS = ("cuda_fp16.h", "cuda_bf16.h", "crt/host_defines.h", "nv/target")
 
 SANITIZER_OPTIONS = {

@@ -22,7 +22,7 @@ inline scrn::srm::SampleShape shape(const Arguments& a) {
   const auto ratio = [&](int32_t in_size, int32_t out_size) {
     const bool resize = shape.upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w;
     return resize ? scrn::srm::resize_ratio(in_size, out_size, align_corners)
-                  : scrn::srm::identity_ratio();
+                  : scrn::srm::Ratio{1, 0, 1};
   };
   shape.ratio_y = ratio(shape.in_h, shape.out_h);
   shape.ratio_x = ratio(shape.in_w, shape.out_w);
