@@ -1,4 +1,5 @@
-"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention.
+"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention,
+upsampled cross-entropy and argmax.
 
 All maps are batched; offset channel 0 is x, channel 1 is y, in pixels of the output. The same
 ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager` (the chain as
@@ -25,15 +26,20 @@ from .attention import operators as _attention_operators  # noqa: F401, I001
 from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
 from .attention.functional import whitened_attention
 from .attention.module import DisentangledNonLocal
+from .classify.functional import upsampled_argmax, upsampled_cross_entropy
+from .classify.module import UpsampledCrossEntropy
 from .functional import aggregate_offsets, offset_sample, semantic_refine
 from .modules import SemanticRefinement
 
 __all__ = [
     "DisentangledNonLocal",
     "SemanticRefinement",
+    "UpsampledCrossEntropy",
     "__version__",
     "aggregate_offsets",
     "offset_sample",
     "semantic_refine",
+    "upsampled_argmax",
+    "upsampled_cross_entropy",
     "whitened_attention",
 ]
