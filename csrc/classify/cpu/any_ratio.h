@@ -1,7 +1,6 @@
 #pragma once
 
-// A tile of one row of pixels, at any ratio: lanes are cells, slots their pixels. Relative to
-// every pixel's own largest class, so that nothing underflows.
+// A tile of one row of pixels, at any ratio: lanes are cells, slots their pixels.
 
 #include "pixels.h"
 
@@ -18,59 +17,74 @@ struct PixelRow {
   A above = 0, below = 0;  // weights
 };
 
-// Interpolated values times log2(e) of N slots, [K][N]; their maximum over the classes is returned
-// in `largest`.
-template <typename A, int N>
-SCRN_INLINE void interpolate(const PixelRow<A>& row, int64_t classes, const Value<A> (&share)[N],
-                             A* z, Value<A> (&largest)[N]) {
+// Sums below this have lost classes that count.
+constexpr double kUnderflow = 1e-30;
+
+// Calls body(k, value) with the interpolated values times log2(e) of N slots, class after class.
+template <typename A, int N, typename Body>
+SCRN_INLINE void for_interpolated(const PixelRow<A>& row, int64_t classes,
+                                  const Value<A> (&share)[N], const Body& body) {
   const Value<A> above = broadcast(row.above * static_cast<A>(kLog2e));
   const Value<A> below = broadcast(row.below * static_cast<A>(kLog2e));
-  for (int n = 0; n < N; ++n) largest[n] = broadcast(static_cast<A>(-__builtin_inf()));
   const A *top = row.top, *bottom = row.bottom;
   for (int64_t k = 0; k < classes; ++k, top += row.stride, bottom += row.stride) {
     const Value<A> left = fma(load(bottom), below, load(top) * above);
     const Value<A> right = fma(load(bottom + 1), below, load(top + 1) * above);
-    for (int n = 0; n < N; ++n) {
-      const Value<A> value = fma(share[n], right, left * (A(1) - share[n]));
-      store(z + (k * N + n) * kLanes<A>, value);
-      largest[n] = larger(value, largest[n]);
-    }
+    const Value<A> slope = right - left;
+    for (int n = 0; n < N; ++n) body(k, n, fma(share[n], slope, left));
   }
 }
 
-// z becomes 2^(z - largest); the sums over the classes are returned.
+// Exponentials e [K][N] relative to the nodes' largest classes, and their sums over the classes.
 template <typename A, int N>
-SCRN_INLINE void exponentials(int64_t classes, A* z, const Value<A> (&largest)[N],
-                              Value<A> (&sum)[N]) {
+SCRN_INLINE void exponentials(const PixelRow<A>& row, int64_t classes, const Value<A> (&share)[N],
+                              A* e, Value<A> (&sum)[N]) {
+  for (int n = 0; n < N; ++n) sum[n] = Value<A>{};
+  for_interpolated<A, N>(row, classes, share, [&](int64_t k, int n, Value<A> value) {
+    const Value<A> power = exp2_of(value);
+    store(e + (k * N + n) * kLanes<A>, power);
+    sum[n] += power;
+  });
+}
+
+// The same relative to every pixel's own largest class, whose value times log2(e) is returned in
+// `largest`: nothing underflows where classes cross steeply between nodes.
+template <typename A, int N>
+SCRN_INLINE void safe_exponentials(const PixelRow<A>& row, int64_t classes,
+                                   const Value<A> (&share)[N], A* e, Value<A> (&sum)[N],
+                                   Value<A> (&largest)[N]) {
+  for (int n = 0; n < N; ++n) largest[n] = broadcast(static_cast<A>(-__builtin_inf()));
+  for_interpolated<A, N>(row, classes, share, [&](int64_t k, int n, Value<A> value) {
+    store(e + (k * N + n) * kLanes<A>, value);
+    largest[n] = larger(value, largest[n]);
+  });
   for (int n = 0; n < N; ++n) sum[n] = Value<A>{};
   for (int64_t k = 0; k < classes; ++k) {
     for (int n = 0; n < N; ++n) {
-      A* const p = z + (k * N + n) * kLanes<A>;
-      const Value<A> e = exp2_of(load(p) - largest[n]);
-      store(p, e);
-      sum[n] += e;
+      A* const p = e + (k * N + n) * kLanes<A>;
+      const Value<A> power = exp2_of(load(p) - largest[n]);
+      store(p, power);
+      sum[n] += power;
     }
   }
 }
 
-// The gradient of the log-sum-exps times `factor`, to the four corners of every cell.
+// The gradient of the log-sum-exps, to the four corners of every cell. The factors are those of
+// the left and the right end.
 template <typename A, int N>
 SCRN_INLINE void add_softmax(const PixelRow<A>& row, int64_t classes, const A* e,
-                             const Value<A> (&share)[N], const Value<A> (&factor)[N], A* top,
+                             const Value<A> (&to_left)[N], const Value<A> (&to_right)[N], A* top,
                              A* bottom) {
   for (int64_t k = 0; k < classes; ++k, top += row.stride, bottom += row.stride) {
-    Value<A> all{}, right{};
+    Value<A> left{}, right{};
     for (int n = 0; n < N; ++n) {
-      const Value<A> part = load(e + (k * N + n) * kLanes<A>) * factor[n];
-      all += part;
-      right = fma(part, share[n], right);
+      const Value<A> power = load(e + (k * N + n) * kLanes<A>);
+      left = fma(power, to_left[n], left);
+      right = fma(power, to_right[n], right);
     }
-    const Value<A> left = all - right;
-    // One after the other: the two rows may be one, and the corners overlap.
-    store(top, fma(left, broadcast(row.above), load(top)));
-    store(top + 1, fma(right, broadcast(row.above), load(top + 1)));
-    store(bottom, fma(left, broadcast(row.below), load(bottom)));
-    store(bottom + 1, fma(right, broadcast(row.below), load(bottom + 1)));
+    // One after the other: the two rows may be one.
+    add_ends(top, left * row.above, right * row.above);
+    add_ends(bottom, left * row.below, right * row.below);
   }
 }
 
@@ -102,19 +116,27 @@ void write_losses(LossState<A>& s, int32_t y, int32_t p, int32_t slot, const Lab
 
 // Loss and gradient of N slots of row y in the tile of cells from p on.
 template <typename A, int N>
-void pixel_tile(LossState<A>& s, int32_t y, int32_t p, int32_t slot) {
+void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
   const LossPlan& plan = *s.plan;
   const int64_t classes = plan.shape.classes;
   Labels<A> labels[N];
-  read_labels_as<N>(s, y, p, slot, labels);
+  read_labels<N>(s, r, p, slot, labels);
   const A below = static_cast<const A*>(plan.y.share)[y];
   const PixelRow<A> row = {s.nodes[s.top] + p, s.nodes[s.bottom] + p, s.stride(), 1 - below, below};
-  Value<A> share[N], largest[N], sum[N], log_sum[N], soft[N], scale[N];
+  Value<A> share[N], sum[N], log_sum[N], soft[N], scale[N];
   load_shares<A>(plan.x, s.part.cell0() + p, slot, share);
-  interpolate<A, N>(row, classes, share, s.scratch, largest);
-  exponentials<A, N>(classes, s.scratch, largest, sum);
+  exponentials<A, N>(row, classes, share, s.scratch, sum);
+  Index<A> lost{};
   for (int n = 0; n < N; ++n) {
-    log_sum[n] = fma(largest[n], broadcast(static_cast<A>(kLn2)), log_of(sum[n]));
+    lost |= ~(sum[n] >= static_cast<A>(kUnderflow)) & valid_of<A>(labels[n]);
+    log_sum[n] = log_of(sum[n]);
+  }
+  if (any(lost)) {
+    Value<A> largest[N];
+    safe_exponentials<A, N>(row, classes, share, s.scratch, sum, largest);
+    for (int n = 0; n < N; ++n) {
+      log_sum[n] = fma(largest[n], broadcast(static_cast<A>(kLn2)), log_of(sum[n]));
+    }
   }
   if (plan.loss != nullptr) {
     write_losses<A, N>(s, y, p, slot, labels, share, below, log_sum);
@@ -129,45 +151,74 @@ void pixel_tile(LossState<A>& s, int32_t y, int32_t p, int32_t slot) {
         if (labels[n][i] >= 0) scale[n][i] = grad[s.first(p + i) + slot + n];
       }
     }
-    soft[n] = look_up(s.soft(), labels[n]) * scale[n];
-    const Index<A> used = valid_of<A>(labels[n]) & (soft[n] != 0);
-    s.result.loss += static_cast<double>(
-        sum_of<A>((used & own) != 0 ? soft[n] * log_sum[n] : Value<A>{}));
+    const Index<A> valid = valid_of<A>(labels[n]);
+    soft[n] = plan.weighted ? look_up(s.soft(), labels[n])
+                            : (valid != 0 ? broadcast(s.soft()[0]) : Value<A>{});
+    soft[n] *= scale[n];
+    const Index<A> used = valid & (soft[n] != 0);
+    s.result.loss +=
+        static_cast<double>(sum_of<A>((used & own) != 0 ? soft[n] * log_sum[n] : Value<A>{}));
     soft[n] = used != 0 ? soft[n] / sum[n] : Value<A>{};
   }
   if (s.gradient[0] != nullptr) {
-    add_softmax<A, N>(row, classes, s.scratch, share, soft, s.gradient[s.top] + p,
+    Value<A> to_left[N], to_right[N];
+    for (int n = 0; n < N; ++n) {
+      to_right[n] = soft[n] * share[n];
+      to_left[n] = soft[n] - to_right[n];
+    }
+    add_softmax<A, N>(row, classes, s.scratch, to_left, to_right, s.gradient[s.top] + p,
                       s.gradient[s.bottom] + p);
   }
+  const A* const weight = static_cast<const A*>(plan.weight);
+  const bool smooths = s.uniform[0] != nullptr;
+  // A cell of one label needs its pixels' weights summed.
+  Index<A> differs{}, present{};
+  Value<A> sum_left{}, sum_right{};
   for (int n = 0; n < N; ++n) {
-    for (int i = 0; i < kLanes<A>; ++i) {
+    const Index<A> label = load_index(labels[n], A(0)), valid = label >= 0;
+    differs |= valid & (label != load_index(labels[0], A(0)));
+    present -= valid;
+    const Value<A> right = valid != 0 ? share[n] : Value<A>{};
+    sum_right += right;
+    sum_left += (valid != 0 ? broadcast(A(1)) : Value<A>{}) - right;
+  }
+  Pair<A> linear{};
+  for (int i = 0; i < kLanes<A>; ++i) {
+    if (present[i] == 0) continue;
+    const bool counts = counted(s, p, i);
+    const bool one = differs[i] == 0 && plan.grad_loss == nullptr;
+    for (int n = 0; n < (one ? 1 : N); ++n) {
       const int32_t label = labels[n][i];
       if (label < 0) continue;
-      const bool counts = counted(s, p, i);
-      s.result.loss += add_label(s, p + i, label, corners_of<A>(share[n][i], below), scale[n][i],
-                                 counts);
+      const A left = one ? sum_left[i] : 1 - share[n][i], right = one ? sum_right[i] : share[n][i];
+      const PairWeights<A> w = pair_weights(left, right, row.above, row.below);
+      if (smooths) {
+        s.result.loss += add_label(s, p + i, label, w.corners(), scale[n][i], counts);
+      } else {
+        const Pair<A> part = add_pairs(s, p + i, label, w, s.hard()[label] * scale[n][i]);
+        if (counts) linear += part;
+      }
       if (counts) {
-        s.result.weight +=
-            plan.weight == nullptr
-                ? 1.0
-                : static_cast<double>(static_cast<const A*>(plan.weight)[label]);
+        s.result.weight += (one ? static_cast<double>(present[i]) : 1.0) *
+                           (weight == nullptr ? 1.0 : static_cast<double>(weight[label]));
       }
     }
   }
+  s.result.loss += loss_of<A>(linear);
 }
 
-// All slots of row y.
+// All slots of row y, whose labels begin_pixels has put into row r.
 template <typename A>
-void pixel_row(LossState<A>& s, int32_t y, int32_t p) {
+void pixel_row(LossState<A>& s, int32_t y, int r, int32_t p) {
   int32_t slot = 0;
   const int32_t slots = s.plan->x.slots;
-  for (; slot + 4 <= slots; slot += 4) pixel_tile<A, 4>(s, y, p, slot);
+  for (; slot + 4 <= slots; slot += 4) pixel_tile<A, 4>(s, y, r, p, slot);
   if (slots - slot == 3) {
-    pixel_tile<A, 3>(s, y, p, slot);
+    pixel_tile<A, 3>(s, y, r, p, slot);
   } else if (slots - slot == 2) {
-    pixel_tile<A, 2>(s, y, p, slot);
+    pixel_tile<A, 2>(s, y, r, p, slot);
   } else if (slots - slot == 1) {
-    pixel_tile<A, 1>(s, y, p, slot);
+    pixel_tile<A, 1>(s, y, r, p, slot);
   }
 }
 

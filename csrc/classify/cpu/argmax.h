@@ -91,7 +91,7 @@ SCRN_INLINE void pixel_labels(ArgmaxState<A>& s, int32_t y, int32_t p, int32_t s
                               uint32_t cells, int32_t kept) {
   const A below = static_cast<const A*>(s.plan->y.share)[y];
   Value<A> share[N], best[N];
-  Index<A> label[N];
+  Index<A> label[N] = {};
   load_shares<A>(s.plan->x, s.part.cell0() + p, slot, share);
   for (int32_t j = 0; j < kept; ++j) {
     const int64_t at = s.kept[j] * s.stride() + p;
@@ -121,8 +121,7 @@ SCRN_INLINE void pixel_confidences(ArgmaxState<A>& s, int32_t y, int32_t p, int3
   const PixelRow<A> row = {s.nodes[s.top] + p, s.nodes[s.bottom] + p, s.stride(), 1 - below, below};
   Value<A> share[N], largest[N], sum[N];
   load_shares<A>(s.plan->x, s.part.cell0() + p, slot, share);
-  interpolate<A, N>(row, classes, share, s.scratch, largest);
-  exponentials<A, N>(classes, s.scratch, largest, sum);
+  safe_exponentials<A, N>(row, classes, share, s.scratch, sum, largest);
   float* const out = s.plan->params.confidence + s.pixel(y, 0);
   for (int i = 0; i < kLanes<A>; ++i) {
     if ((cells >> i & 1) == 0) continue;

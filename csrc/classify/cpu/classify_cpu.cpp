@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../../srm/cpu/plan.h"
 #include "plan.h"
 
 namespace scrn::classify::cpu {
@@ -179,11 +180,21 @@ LossPlan common_plan(const Params& params) {
 template <typename A>
 void run_loss(LossPlan& plan, const Threads& threads, std::vector<TaskResult>& results) {
   const ResizeShape& s = plan.shape;
+  if (s.classes == 1 && plan.gradient != nullptr) {
+    // The softmax of one class is 1, whatever the logits are; sums would leave their rounding.
+    std::memset(plan.gradient, 0, scrn::cpu::size_of(s.dtype) * s.batch * s.in_h * s.in_w);
+    plan.gradient = nullptr;
+  }
   const Kernels& kernels = current_kernels();
   AxisTables<A> y(s.in_h, s.out_h, s.align_corners), x(s.in_w, s.out_w, s.align_corners);
   x.tabulate_slots();
   plan.y = y.axis();
   plan.x = x.axis();
+  const int32_t ratio = plan.x.ratio;
+  plan.geometric = sizeof(A) == sizeof(float) && plan.loss == nullptr &&
+                   plan.grad_loss == nullptr &&
+                   (ratio == 2 || ratio == 3 || ratio == 4 || ratio == 8);
+  plan.weighted = plan.weight != nullptr;
   results.resize(s.batch * plan.tiling.bands * plan.tiling.strips);
   plan.results = results.data();
   run(threads, static_cast<int64_t>(results.size()),

@@ -2,15 +2,15 @@
 
 // A task of the cross-entropy: down the rows of cells of its part.
 
-#include "any_ratio.h"
+#include "whole_ratio.h"
 
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
 namespace {
 
 template <typename A>
-int64_t lay_out(const LossPlan& plan, int32_t cells, void* memory, LossState<A>& s) {
+int64_t lay_out(const LossPlan& plan, void* memory, LossState<A>& s) {
   Scratch scratch(memory);
-  const int64_t classes = plan.shape.classes, stride = row_stride<A>(cells);
+  const int64_t classes = plan.shape.classes, stride = s.stride();
   const bool smooths = plan.uniform != nullptr;
   for (int i = 0; i < 2; ++i) {
     s.nodes[i] = scratch.take<A>(classes * stride);
@@ -19,6 +19,9 @@ int64_t lay_out(const LossPlan& plan, int32_t cells, void* memory, LossState<A>&
     if (smooths && plan.gradient != nullptr) s.cover[i] = scratch.take<A>(stride);
   }
   s.scratch = scratch.take<A>(classes * kSlots * kLanes<A>);
+  if (plan.geometric) s.exponentials = scratch.take<A>(2 * classes * kTileRows * kLanes<A>);
+  s.label_pitch = s.first(s.part.cells) - s.first(0) + kLanes<A>;
+  s.labels = scratch.take<int32_t>((plan.geometric ? kTileRows : 1) * s.label_pitch);
   return scratch.used();
 }
 
@@ -48,8 +51,8 @@ void cross_entropy_task(const LossPlan& plan, int64_t task) {
   LossState<A> s;
   s.plan = &plan;
   s.part = part_of<A>(plan.shape, plan.tiling, task);
-  void* const memory = thread_scratch(lay_out<A>(plan, s.part.cells, nullptr, s));
-  lay_out<A>(plan, s.part.cells, memory, s);
+  void* const memory = thread_scratch(lay_out<A>(plan, nullptr, s));
+  lay_out<A>(plan, memory, s);
   const int32_t last = plan.shape.in_h - 1;
   int32_t loaded = -1;
   for (int32_t cell = s.part.row0 - 1; cell < s.part.row1; ++cell) {
@@ -61,8 +64,12 @@ void cross_entropy_task(const LossPlan& plan, int64_t task) {
     s.top = above & 1;
     s.bottom = below & 1;
     s.counts = s.part.row_counts(cell);
-    for (int32_t y = plan.y.first[cell + 1]; y < plan.y.first[cell + 2]; ++y) {
-      for (int32_t p = 0; p < s.part.cells; p += kLanes<A>) pixel_row(s, y, p);
+    const int32_t y0 = plan.y.first[cell + 1], y1 = plan.y.first[cell + 2];
+    if (!whole_rows_as(s, y0, y1)) {
+      for (int32_t y = y0; y < y1; ++y) {
+        begin_pixels_as(s, y, 0);
+        for (int32_t p = 0; p < s.part.cells; p += kLanes<A>) pixel_row(s, y, 0, p);
+      }
     }
     if (plan.gradient != nullptr && cell >= s.part.row0) {
       finish_row(plan, s.part, cell, s.gradient[cell & 1], s.cover[cell & 1]);

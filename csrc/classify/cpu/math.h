@@ -96,6 +96,28 @@ SCRN_INLINE Value<float> next_lane(Value<float> first, Value<float> second) {
 #endif
 }
 
+// Adds to a row of nodes what cells have for their left and their right ends: one node is the right
+// end of a cell and the left one of the next. Not two stores of a register: the second one's load
+// would wait for the first to reach the cache.
+SCRN_INLINE void add_ends(float* nodes, Value<float> left, Value<float> right) {
+#if defined(__AVX512F__)
+  const Value<float> shifted = reinterpret_cast<Value<float>>(_mm512_maskz_alignr_epi32(
+      0xffff, reinterpret_cast<__m512i>(right), _mm512_setzero_si512(), 15));
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_castps_si256(_mm256_permute2f128_ps(__m256(right), __m256(right), 8));
+  const Value<float> shifted = Value<float>(_mm256_castsi256_ps(
+      _mm256_alignr_epi8(_mm256_castps_si256(__m256(right)), low, 12)));
+#else
+  const Value<float> shifted = __builtin_shuffle(right, Value<float>{}, Index<float>{4, 0, 1, 2});
+#endif
+  store(nodes, load(nodes) + (left + shifted));
+  nodes[kLanes<float>] += right[kLanes<float> - 1];
+}
+SCRN_INLINE void add_ends(double* nodes, Value<double> left, Value<double> right) {
+  store(nodes, load(nodes) + left);
+  store(nodes + 1, load(nodes + 1) + right);
+}
+
 SCRN_INLINE bool any(Index<float> mask) {
 #if defined(__AVX512F__)
   return _mm512_movepi32_mask(__m512i(mask)) != 0;

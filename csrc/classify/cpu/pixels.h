@@ -17,6 +17,9 @@ struct LossState {
   A *nodes[2] = {}, *gradient[2] = {};
   A *uniform[2] = {}, *cover[2] = {};  // label smoothing: sum_k uniform_k u_k, pixels' share
   A* scratch = nullptr;                // of a tile
+  A* exponentials = nullptr;           // of two tiles of whole_ratio.h
+  int32_t* labels = nullptr;           // [kTileRows][label_pitch]: of rows of pixels
+  int64_t label_pitch = 0;
   int32_t top = 0, bottom = 0;         // parities of the row of cells' rows of nodes
   bool counts = false;                 // whether the row of cells is this task's
   TaskResult result;
@@ -34,42 +37,59 @@ struct LossState {
 template <typename A>
 using Labels = int32_t[kLanes<A>];
 
-// Labels of row y by slot and cell from local cell p on; -1: no pixel, or one without a class.
-template <int N, typename T, typename A>
-void read_labels(LossState<A>& s, int32_t y, int32_t p, int32_t slot, Labels<A>* labels) {
+template <typename T>
+SCRN_INLINE int32_t class_of(T label, int64_t classes, int64_t ignored, bool& wrong) {
+  const int64_t value = static_cast<int64_t>(label);
+  const bool inside = (value >= 0) & (value < classes);
+  wrong |= !inside & (value != ignored);
+  return inside & (value != ignored) ? static_cast<int32_t>(value) : -1;
+}
+
+// Converts the labels of row y of pixels, for read_labels; `r`: the row's place in the tile.
+template <typename T, typename A>
+void begin_pixels(LossState<A>& s, int32_t y, int r) {
   const LossPlan& plan = *s.plan;
-  const T* const row = static_cast<const T*>(plan.target) + s.pixel(y, 0);
+  const int32_t begin = s.first(0), count = s.first(s.part.cells) - begin;
+  const T* const row = static_cast<const T*>(plan.target) + s.pixel(y, begin);
+  int32_t* const labels = s.labels + r * s.label_pitch;
   const int64_t classes = plan.shape.classes, ignored = plan.ignore_index;
-  for (int i = 0; i < kLanes<A>; ++i) {
-    if (p + i >= s.part.cells) {
-      for (int n = 0; n < N; ++n) labels[n][i] = -1;
-      continue;
-    }
-    const int32_t begin = s.first(p + i) + slot, count = s.first(p + i + 1) - begin;
-    for (int n = 0; n < N; ++n) {
-      if (n >= count) {
-        labels[n][i] = -1;
-        continue;
-      }
-      const int64_t label = static_cast<int64_t>(row[begin + n]);
-      const bool valid = static_cast<uint64_t>(label) < static_cast<uint64_t>(classes);
-      labels[n][i] = valid && label != ignored ? static_cast<int32_t>(label) : -1;
-      if (!valid && label != ignored && s.result.wrong_label < 0) {
-        s.result.wrong_label = s.pixel(y, begin + n);
-      }
-    }
+  bool wrong = false;
+  for (int32_t i = 0; i < count; ++i) labels[i] = class_of(row[i], classes, ignored, wrong);
+  if (!wrong || s.result.wrong_label >= 0) return;
+  for (int32_t i = 0; s.result.wrong_label < 0; ++i) {
+    bool here = false;
+    class_of(row[i], classes, ignored, here);
+    if (here) s.result.wrong_label = s.pixel(y, begin + i);
   }
 }
 
-template <int N, typename A>
-void read_labels_as(LossState<A>& s, int32_t y, int32_t p, int32_t slot, Labels<A>* labels) {
+template <typename A>
+SCRN_INLINE void begin_pixels_as(LossState<A>& s, int32_t y, int r) {
   switch (s.plan->target_type) {
     case LabelType::kUint8:
-      return read_labels<N, uint8_t>(s, y, p, slot, labels);
+      return begin_pixels<uint8_t>(s, y, r);
     case LabelType::kInt32:
-      return read_labels<N, int32_t>(s, y, p, slot, labels);
+      return begin_pixels<int32_t>(s, y, r);
     case LabelType::kInt64:
-      return read_labels<N, int64_t>(s, y, p, slot, labels);
+      return begin_pixels<int64_t>(s, y, r);
+  }
+}
+
+// Labels by slot and cell from local cell p on; -1: no pixel, or one without a class.
+template <int N, typename A>
+SCRN_INLINE void read_labels(const LossState<A>& s, int r, int32_t p, int32_t slot,
+                             Labels<A>* labels) {
+  const int32_t* const row = s.labels + r * s.label_pitch;
+  const int32_t* const first = s.plan->x.first + s.part.cell0() + p + 1;
+  const Index<A> present = iota<A>() + broadcast_index<A>(p) < broadcast_index<A>(s.part.cells);
+  const Index<A> origin = broadcast_index<A>(s.first(0) - slot);
+  const Index<A> begin = load_index(first, A(0)) - origin;
+  const Index<A> end = load_index(first + 1, A(0)) - broadcast_index<A>(s.first(0));
+  for (int n = 0; n < N; ++n) {
+    const Index<A> at = begin + n;
+    const Index<A> inside = (at < end) & present;
+    const Index<A> label = gather(row, at & inside);
+    store_index(labels[n], label | ~inside);
   }
 }
 
@@ -110,15 +130,14 @@ SCRN_INLINE Corners<A> corners_of(A right, A below) {
   return {(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right};
 }
 
+// Minus infinity at a corner is kLowest, and logits further than this apart are not finite.
+constexpr double kInfinite = -1e20;
+
 template <typename A>
 SCRN_INLINE A weighted(const Corners<A>& w, const A* top, const A* bottom) {
-  A sum = 0;  // a corner of weight 0 may be lowest
-  if (w.top_left != 0) sum += w.top_left * top[0];
-  if (w.top_right != 0) sum += w.top_right * top[1];
-  if (w.bottom_left != 0) sum += w.bottom_left * bottom[0];
-  if (w.bottom_right != 0) sum += w.bottom_right * bottom[1];
-  // Minus infinity at a corner is kLowest, and logits further than this apart are not finite.
-  return sum < A(-1e20) ? -static_cast<A>(__builtin_inf()) : sum;
+  const A sum = w.top_left * top[0] + w.top_right * top[1] + w.bottom_left * bottom[0] +
+                w.bottom_right * bottom[1];
+  return sum < static_cast<A>(kInfinite) ? -static_cast<A>(__builtin_inf()) : sum;
 }
 
 template <typename A>
@@ -152,6 +171,47 @@ SCRN_INLINE double add_label(LossState<A>& s, int32_t cell, int32_t label, const
     if (s.gradient[0] != nullptr) add(w, scale, s.cover[s.top] + cell, s.cover[s.bottom] + cell);
   }
   return loss;
+}
+
+// Two neighbouring nodes.
+template <typename A>
+struct PairOf {
+  typedef A type __attribute__((vector_size(2 * sizeof(A))));
+};
+template <typename A>
+using Pair = typename PairOf<A>::type;
+
+template <typename A>
+struct PairWeights {
+  Pair<A> top, bottom;
+  Corners<A> corners() const { return {top[0], top[1], bottom[0], bottom[1]}; }
+};
+
+template <typename A>
+SCRN_INLINE PairWeights<A> pair_weights(A left, A right, A above, A below) {
+  return {Pair<A>{left * above, right * above}, Pair<A>{left * below, right * below}};
+}
+
+// As add_label without smoothing. What the loss loses is returned: the sum over both elements.
+template <typename A>
+SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label,
+                              const PairWeights<A>& w, A hard) {
+  const int64_t at = label * s.stride() + cell;
+  const Pair<A> part = w.top * read_as<Pair<A>>(s.nodes[s.top] + at) +
+                       w.bottom * read_as<Pair<A>>(s.nodes[s.bottom] + at);
+  if (s.gradient[0] != nullptr) {
+    A *top = s.gradient[s.top] + at, *bottom = s.gradient[s.bottom] + at;
+    // One after the other: the two rows may be one.
+    write_as(top, read_as<Pair<A>>(top) - hard * w.top);
+    write_as(bottom, read_as<Pair<A>>(bottom) - hard * w.bottom);
+  }
+  return hard * part;
+}
+
+template <typename A>
+SCRN_INLINE double loss_of(Pair<A> linear) {
+  const double part = static_cast<double>(linear[0]) + static_cast<double>(linear[1]);
+  return part < kInfinite ? __builtin_inf() : -part;
 }
 
 }  // namespace

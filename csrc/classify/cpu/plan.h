@@ -53,6 +53,7 @@ struct LossPlan {
   const void* hard = nullptr;
   const void* uniform = nullptr;  // [K]: what label smoothing takes from every class, or null
   bool weighted = false;
+  bool geometric = false;  // by whole_ratio.h
   const void* weight = nullptr;     // [K], accumulate type, or null
   const void* grad_loss = nullptr;  // per pixel, or null
   void* loss = nullptr;             // per pixel, or null
