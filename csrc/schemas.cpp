@@ -24,11 +24,9 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
       "int ignore_index=-100, float label_smoothing=0.0, bool align_corners=False, "
       "bool need_gradient=False) -> (Tensor loss, Tensor statistics, Tensor gradient)");
   m.def(
-      "upsampled_cross_entropy_backward(Tensor grad, Tensor logits, Tensor target, Tensor? weight, "
-      "int ignore_index, float label_smoothing, bool align_corners) -> Tensor");
-  m.def(
-      "upsampled_cross_entropy_scale(Tensor grad, Tensor gradient, Tensor statistics, "
-      "int reduction) -> Tensor");
+      "upsampled_cross_entropy_backward(Tensor grad, Tensor? logits, Tensor? target, "
+      "Tensor? weight, Tensor? gradient, Tensor? statistics, int reduction, int ignore_index, "
+      "float label_smoothing, bool align_corners) -> Tensor");
   m.def(
       "upsampled_argmax(Tensor logits, SymInt height, SymInt width, bool align_corners=False, "
       "bool wide_labels=True, bool with_confidence=False) -> (Tensor labels, Tensor confidence)");

@@ -8,7 +8,7 @@ it is written in PyTorch today).
 
 import sys as _sys
 
-from ._load import load_libraries
+from ._core.load import load_libraries
 from ._version import __version__
 
 try:
@@ -22,14 +22,16 @@ except ImportError as _error:
 
     _sys.exit(_doctor.main(failure=_error))
 
-from .attention import operators as _attention_operators  # noqa: F401, I001
-from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
-from .attention.functional import whitened_attention
-from .attention.module import DisentangledNonLocal
-from .classify.functional import upsampled_argmax, upsampled_cross_entropy
-from .classify.module import UpsampledCrossEntropy
-from .functional import aggregate_offsets, offset_sample, semantic_refine
-from .modules import SemanticRefinement
+from . import autograd, eager, reference  # noqa: F401
+from .functional import (
+    aggregate_offsets,
+    offset_sample,
+    semantic_refine,
+    upsampled_argmax,
+    upsampled_cross_entropy,
+    whitened_attention,
+)
+from .modules import DisentangledNonLocal, SemanticRefinement, UpsampledCrossEntropy
 
 __all__ = [
     "DisentangledNonLocal",

@@ -3,7 +3,7 @@
 // The fused CPU kernels. They start no threads themselves: the caller runs their tasks. The
 // results do not depend on how many threads do so, nor on which thread takes which task.
 
-#include "../srm/srm_cpu.h"
+#include "../common/cpu/parallel.h"
 #include "params.h"
 
 namespace scrn::classify::cpu {

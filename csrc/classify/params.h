@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../srm/srm_params.h"
+#include "../common/params.h"
 
 namespace scrn::classify {
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <tuple>
 
-#include "../srm/srm_torch.h"
+#include "../common/torch.h"
 #include "params.h"
 
 namespace scrn::classify {
@@ -125,11 +125,16 @@ std::tuple<Tensor, Tensor, Tensor> upsampled_cross_entropy(
   return {loss, statistics, gradient};
 }
 
+inline const Tensor& needed(std::string_view name, const std::optional<Tensor>& tensor) {
+  SCRN_CHECK(tensor.has_value(), name, ": expected a tensor for this reduction, got None");
+  return *tensor;
+}
+
+// Of the loss without a reduction: everything is computed again.
 template <class Backend>
-Tensor upsampled_cross_entropy_backward(const Tensor& grad, const Tensor& logits,
-                                        const Tensor& target, const std::optional<Tensor>& weight,
-                                        int64_t ignore_index, double label_smoothing,
-                                        bool align_corners) {
+Tensor gradient_of_losses(const Tensor& grad, const Tensor& logits, const Tensor& target,
+                          const std::optional<Tensor>& weight, int64_t ignore_index,
+                          double label_smoothing, bool align_corners) {
   const LossInputs inputs = loss_inputs(logits, target, weight, label_smoothing, align_corners);
   const IntHeaderOnlyArrayRef sizes = grad.sizes(), expected = target.sizes();
   SCRN_CHECK(sizes.size() == 3 && sizes[0] == expected[0] && sizes[1] == expected[1] &&
@@ -149,14 +154,14 @@ Tensor upsampled_cross_entropy_backward(const Tensor& grad, const Tensor& logits
   return gradient;
 }
 
-// The gradient that the forward kept, times that of the loss.
+// Of the mean or the sum: what the forward kept, times the gradient of the loss.
 template <class Backend>
-Tensor upsampled_cross_entropy_scale(const Tensor& grad, const Tensor& gradient,
-                                     const Tensor& statistics, int64_t reduction) {
+Tensor scaled_gradient(const Tensor& grad, const Tensor& gradient, const Tensor& statistics,
+                       Reduction reduction) {
   check_map("gradient", gradient);
   ScaleGradientParams params;
   params.dtype = dtype_of("gradient", gradient);
-  params.reduction = reduction_of(reduction);
+  params.reduction = reduction;
   SCRN_CHECK(grad.numel() == 1, "grad: expected one number, got ", shape_text(grad));
   SCRN_CHECK(dtype_of("grad", grad) == accumulate_type(params.dtype),
              "grad: expected the dtype of the loss");
@@ -176,6 +181,22 @@ Tensor upsampled_cross_entropy_scale(const Tensor& grad, const Tensor& gradient,
   params.scaled = scaled.mutable_data_ptr();
   if (params.count > 0) backend.run(params);
   return scaled;
+}
+
+template <class Backend>
+Tensor upsampled_cross_entropy_backward(const Tensor& grad, const std::optional<Tensor>& logits,
+                                        const std::optional<Tensor>& target,
+                                        const std::optional<Tensor>& weight,
+                                        const std::optional<Tensor>& gradient,
+                                        const std::optional<Tensor>& statistics, int64_t reduction,
+                                        int64_t ignore_index, double label_smoothing,
+                                        bool align_corners) {
+  if (reduction_of(reduction) == Reduction::kNone) {
+    return gradient_of_losses<Backend>(grad, needed("logits", logits), needed("target", target),
+                                       weight, ignore_index, label_smoothing, align_corners);
+  }
+  return scaled_gradient<Backend>(grad, needed("gradient", gradient),
+                                  needed("statistics", statistics), reduction_of(reduction));
 }
 
 template <class Backend>
@@ -209,7 +230,6 @@ template <class Backend>
 void register_kernels(torch::stable::detail::StableLibrary& m) {
   m.impl("upsampled_cross_entropy", TORCH_BOX(&upsampled_cross_entropy<Backend>));
   m.impl("upsampled_cross_entropy_backward", TORCH_BOX(&upsampled_cross_entropy_backward<Backend>));
-  m.impl("upsampled_cross_entropy_scale", TORCH_BOX(&upsampled_cross_entropy_scale<Backend>));
   m.impl("upsampled_argmax", TORCH_BOX(&upsampled_argmax<Backend>));
 }
 

@@ -7,16 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_companion, check_dense, check_flag, check_number
+from .._core.checks import check_companion, check_dense, check_flag, check_number
 
 REDUCTIONS = ("none", "mean", "sum")
 TARGET_DTYPES = (torch.uint8, torch.int32, torch.int64)
 LABEL_DTYPES = (torch.uint8, torch.int64)
-
-
-def compute_dtype(logits: Tensor) -> torch.dtype:
-    """The type of sums, and of a loss."""
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 def check_logits(logits: Tensor) -> None:
@@ -41,7 +36,9 @@ def check_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -
         raise TypeError(f"target: expected dtype uint8, int32 or int64, got {target.dtype}")
     shape = target.shape
     if len(shape) != 3:
-        raise ValueError(f"target: expected 3 dimensions [B, H, W], got {len(shape)}: {list(shape)}")
+        raise ValueError(
+            f"target: expected 3 dimensions [B, H, W], got {len(shape)}: {list(shape)}"
+        )
     if shape[1] < 1 or shape[2] < 1:
         raise ValueError(f"target: expected at least one row and column, got {list(shape)}")
     check_companion("target", target, "logits", logits)

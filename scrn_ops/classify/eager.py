@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._core.checks import compute_dtype
 from . import checks
 
 __all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
@@ -36,7 +37,7 @@ def upsampled_cross_entropy(
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
-    return loss.to(checks.compute_dtype(logits))
+    return loss.to(compute_dtype(logits))
 
 
 def upsampled_argmax(

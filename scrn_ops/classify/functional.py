@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
-from ..functional import check_device
+from .._core.checks import check_backend, check_flag, compute_dtype
+from .._core.derivatives import apply_operator
+from .._core.load import check_device
 from . import autograd, checks, eager, reference
 
 __all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
@@ -66,7 +67,7 @@ def upsampled_cross_entropy(
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
-    backend = _checks.check_backend(backend)
+    backend = check_backend(backend)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.upsampled_cross_entropy(
@@ -82,10 +83,10 @@ def upsampled_cross_entropy(
     checks.check_cross_entropy(logits, target, weight)
     checks.check_weight_gradient(weight)
     check_device(logits)
-    dtype = checks.compute_dtype(logits)
+    dtype = compute_dtype(logits)
     if weight is not None and weight.dtype != dtype:
         weight = weight.to(dtype)
-    loss: Tensor = autograd.apply_operator(
+    loss: Tensor = apply_operator(
         autograd.UpsampledCrossEntropy,
         _ops.upsampled_cross_entropy.default,
         logits,
@@ -130,9 +131,9 @@ def upsampled_argmax(
         TypeError: not a tensor, or of another dtype; an option of another type.
         NotImplementedError: no fused kernels for the device or the tensor layout.
     """
-    backend = _checks.check_backend(backend)
-    _checks.check_flag("align_corners", align_corners)
-    _checks.check_flag("with_confidence", with_confidence)
+    backend = check_backend(backend)
+    check_flag("align_corners", align_corners)
+    check_flag("with_confidence", with_confidence)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.upsampled_argmax(

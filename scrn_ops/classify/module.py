@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .. import _checks
+from .._core.checks import check_backend
 from . import checks
 from .functional import upsampled_cross_entropy
 
@@ -38,7 +38,7 @@ class UpsampledCrossEntropy(nn.Module):
     ) -> None:
         super().__init__()
         checks.check_options(reduction, ignore_index, label_smoothing, align_corners)
-        _checks.check_backend(backend)
+        check_backend(backend)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import _checks
-from .._flops import register_flop_formula
-from .._meta import memory_format
-from .._vmap import fold_batch_dims, register_vmap
-from . import checks
+from .._core.checks import check_gradient, compute_dtype
+from .._core.flops import register_flop_formula
+from .._core.layout import empty_gradient, memory_format, shape_of
+from .._core.vmap import fold_batch_dims, register_vmap
+from .checks import (
+    REDUCTIONS,
+    check_cross_entropy,
+    check_label_dtype,
+    check_logits,
+    check_size,
+)
 
 _ops = torch.ops.scrn_ops
-_REDUCTIONS = range(len(checks.REDUCTIONS))
+_REDUCTIONS = range(len(REDUCTIONS))
 
 
 def _check_loss(logits: Tensor, target: Tensor, weight: Tensor | None, smoothing: float) -> None:
-    checks.check_cross_entropy(logits, target, weight)
-    dtype = checks.compute_dtype(logits)
+    check_cross_entropy(logits, target, weight)
+    dtype = compute_dtype(logits)
     if weight is not None and weight.dtype != dtype:
         raise TypeError(f"weight: expected dtype {dtype}, got {weight.dtype}")
     if not 0 <= smoothing <= 1:
@@ -30,15 +37,6 @@ def _check_loss(logits: Tensor, target: Tensor, weight: Tensor | None, smoothing
 def _check_reduction(reduction: int) -> None:
     if reduction not in _REDUCTIONS:
         raise ValueError(f"reduction: expected 0, 1 or 2, got {reduction}")
-
-
-def _gradient(logits: Tensor) -> Tensor:
-    return torch.empty(
-        tuple(logits.shape),
-        dtype=logits.dtype,
-        device=logits.device,
-        memory_format=memory_format(logits),
-    )
 
 
 @torch.library.register_fake("scrn_ops::upsampled_cross_entropy")
@@ -56,36 +54,42 @@ def _(
     _check_reduction(reduction)
     shape = () if reduction else tuple(target.shape)
     return (
-        logits.new_empty(shape, dtype=checks.compute_dtype(logits)),
+        logits.new_empty(shape, dtype=compute_dtype(logits)),
         logits.new_empty(2, dtype=torch.float64),
-        _gradient(logits) if reduction and need_gradient else logits.new_empty(0),
+        empty_gradient(logits, bool(reduction) and need_gradient, memory_format(logits)),
     )
 
 
 @torch.library.register_fake("scrn_ops::upsampled_cross_entropy_backward")
 def _(
     grad: Tensor,
-    logits: Tensor,
-    target: Tensor,
+    logits: Tensor | None,
+    target: Tensor | None,
     weight: Tensor | None,
+    gradient: Tensor | None,
+    statistics: Tensor | None,
+    reduction: int,
     ignore_index: int,
     label_smoothing: float,
     align_corners: bool,
 ) -> Tensor:
-    _check_loss(logits, target, weight, label_smoothing)
-    dtype = checks.compute_dtype(logits)
-    _checks.check_gradient("grad", grad, tuple(target.shape), dtype, logits.device)
-    return _gradient(logits)
-
-
-@torch.library.register_fake("scrn_ops::upsampled_cross_entropy_scale")
-def _(grad: Tensor, gradient: Tensor, statistics: Tensor, reduction: int) -> Tensor:
-    checks.check_logits(gradient)
     _check_reduction(reduction)
-    dtype, device = checks.compute_dtype(gradient), gradient.device
-    _checks.check_gradient("grad", grad, (), dtype, device)
-    _checks.check_gradient("statistics", statistics, (2,), torch.float64, device)
-    return _gradient(gradient)
+    if reduction:
+        kept, numbers = _needed("gradient", gradient), _needed("statistics", statistics)
+        check_logits(kept)
+        check_gradient("grad", grad, (), compute_dtype(kept), kept.device)
+        check_gradient("statistics", numbers, (2,), torch.float64, kept.device)
+        return empty_gradient(kept, True, memory_format(kept))
+    logits, target = _needed("logits", logits), _needed("target", target)
+    _check_loss(logits, target, weight, label_smoothing)
+    check_gradient("grad", grad, shape_of(target), compute_dtype(logits), logits.device)
+    return empty_gradient(logits, True, memory_format(logits))
+
+
+def _needed(name: str, tensor: Tensor | None) -> Tensor:
+    if tensor is None:
+        raise ValueError(f"{name}: expected a tensor for this reduction, got None")
+    return tensor
 
 
 @torch.library.register_fake("scrn_ops::upsampled_argmax")
@@ -97,10 +101,10 @@ def _(
     wide_labels: bool = True,
     with_confidence: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    checks.check_logits(logits)
-    checks.check_size((height, width))
+    check_logits(logits)
+    check_size((height, width))
     dtype = torch.int64 if wide_labels else torch.uint8
-    checks.check_label_dtype(dtype, logits.shape[1])
+    check_label_dtype(dtype, logits.shape[1])
     pixels = (logits.shape[0], height, width)
     return (
         logits.new_empty(pixels, dtype=dtype),
@@ -133,16 +137,14 @@ def _(
 
 
 @register_flop_formula(_ops.upsampled_cross_entropy_backward)
-def _(grad: Any, logits: Any, *_args: Any, **_kwargs: Any) -> int:
+def _(
+    grad: Any, logits: Any, target: Any, weight: Any, gradient: Any, *_args: Any, **_: Any
+) -> int:
+    if gradient is not None:  # it is only scaled
+        return math.prod(gradient)
     batch, height, width = grad
     work = _INTERPOLATION + _SOFTMAX + _GRADIENT
     return int(batch * height * width * logits[1] * work)
-
-
-@register_flop_formula(_ops.upsampled_cross_entropy_scale)
-def _(grad: Any, gradient: Any, *_args: Any, **_kwargs: Any) -> int:
-    batch, classes, height, width = gradient
-    return int(batch * classes * height * width)
 
 
 @register_flop_formula(_ops.upsampled_argmax)
@@ -181,5 +183,4 @@ def fold_samples(
 
 register_vmap("upsampled_cross_entropy", fold_samples)
 register_vmap("upsampled_cross_entropy_backward", fold_samples)
-register_vmap("upsampled_cross_entropy_scale", fold_samples)
 register_vmap("upsampled_argmax", fold_batch_dims)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import without_autocast
+from .._core.checks import compute_dtype, without_autocast
 from . import checks
 
 __all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
@@ -27,7 +27,7 @@ def upsampled_cross_entropy(
     checks.check_options(reduction, ignore_index, label_smoothing, align_corners)
     checks.check_cross_entropy(logits, target, weight)
     checks.check_weight_gradient(weight)
-    dtype, classes = checks.compute_dtype(logits), logits.shape[1]
+    dtype, classes = compute_dtype(logits), logits.shape[1]
     with without_autocast(logits.device.type):
         scores = _upsampled(logits.to(dtype), target.shape[1:], align_corners).log_softmax(1)
         weights = scores.new_ones(classes) if weight is None else weight.to(dtype)
@@ -58,7 +58,7 @@ def upsampled_argmax(
     checks.check_label_dtype(dtype, logits.shape[1])
     size = checks.check_size(size)
     with without_autocast(logits.device.type):
-        upsampled = _upsampled(logits.detach().to(checks.compute_dtype(logits)), size, align_corners)
+        upsampled = _upsampled(logits.detach().to(compute_dtype(logits)), size, align_corners)
         labels = upsampled.argmax(1).to(dtype)
         if not with_confidence:
             return labels

@@ -9,40 +9,20 @@
 #include <string>
 #include <vector>
 
-#include "../../srm/cpu/plan.h"
+#include "../../common/cpu/isa.h"
 #include "plan.h"
 
 namespace scrn::classify::cpu {
 namespace {
+
+using scrn::cpu::run;
 
 constexpr int64_t kScaled = 1 << 15;         // elements of a task of scale, as in kernels.h
 constexpr int64_t kScratchBytes = 640 * 1024;  // of a task, roughly: it should stay in the L2 cache
 constexpr int32_t kLeastBand = 16, kMostBand = 32;
 constexpr int64_t kTasks = 64;
 
-const Kernels& current_kernels() {
-#if !defined(SCRN_NO_X86) && (defined(__x86_64__) || defined(__i386__))
-  const char* name = scrn::cpu::instruction_set();
-  if (std::strcmp(name, "avx512") == 0) return kernels_avx512();
-  if (std::strcmp(name, "avx2") == 0) return kernels_avx2();
-#else
-  scrn::cpu::instruction_set();
-#endif
-  return kernels_portable();
-}
-
-template <typename Body>
-void run(const Threads& threads, int64_t count, const Body& body) {
-  if (count <= 0) return;
-  threads.parallel_for(
-      threads.context, count,
-      [](void* state, int64_t begin, int64_t end) {
-        (*static_cast<const Body*>(state))(begin, end);
-      },
-      const_cast<Body*>(&body));
-}
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 
 template <typename A>
 class AxisTables {
@@ -106,13 +86,13 @@ Tiling tile(int64_t images, int64_t classes, int32_t rows, int32_t columns, int6
   const int64_t column_bytes = 6 * classes * element;
   const int64_t most = std::max<int64_t>(kScratchBytes / column_bytes, 31);
   Tiling tiling;
-  tiling.strips = divide_up(columns, most);
-  tiling.strip = static_cast<int32_t>(divide_up(columns, tiling.strips));
-  tiling.strips = divide_up(columns, tiling.strip);
+  tiling.strips = ceil_div(columns, most);
+  tiling.strip = static_cast<int32_t>(ceil_div(columns, tiling.strips));
+  tiling.strips = ceil_div(columns, tiling.strip);
   tiling.band = static_cast<int32_t>(
       std::min<int64_t>(kMostBand, std::max<int64_t>(kLeastBand, images * rows * tiling.strips /
                                                                      kTasks)));
-  tiling.bands = divide_up(rows, tiling.band);
+  tiling.bands = ceil_div(rows, tiling.band);
   return tiling;
 }
 
@@ -182,7 +162,7 @@ void run_loss(LossPlan& plan, const Threads& threads, std::vector<TaskResult>& r
   const ResizeShape& s = plan.shape;
   if (s.classes == 1 && plan.gradient != nullptr) {
     // The softmax of one class is 1, whatever the logits are; sums would leave their rounding.
-    std::memset(plan.gradient, 0, scrn::cpu::size_of(s.dtype) * s.batch * s.in_h * s.in_w);
+    std::memset(plan.gradient, 0, size_of(s.dtype) * s.batch * s.in_h * s.in_w);
     plan.gradient = nullptr;
   }
   const Kernels& kernels = current_kernels();
@@ -295,7 +275,7 @@ void scale_gradient(const ScaleGradientParams& params, const Threads& threads) {
   const double divisor = mean ? params.statistics->weight_sum : 1;
   // The mean over no pixel has no slope, as torch has it.
   plan.factor = divisor == 0 ? 0 : grad * params.statistics->gradient_scale / divisor;
-  run(threads, divide_up(params.count, kScaled),
+  run(threads, ceil_div(params.count, kScaled),
       [&](int64_t begin, int64_t end) { kernels.scale(plan, begin, end); });
 }
 

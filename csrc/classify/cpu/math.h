@@ -2,8 +2,8 @@
 
 // Exponentials and logarithms of registers, and what else the kernels need of them.
 
-#include "../../srm/cpu/plan.h"
-#include "../../srm/cpu/vec.h"
+#include "../../common/cpu/parallel.h"
+#include "../../common/cpu/vec.h"
 
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
 namespace {
