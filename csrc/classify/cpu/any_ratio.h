@@ -9,6 +9,17 @@ namespace {
 
 constexpr double kLog2e = 1.4426950408889634, kLn2 = 0.6931471805599453;
 
+// Classes whose sum is rounded before it is added to that of the others.
+constexpr int64_t kBlock = 32;
+
+template <typename A, int N>
+SCRN_INLINE void flush(Value<A>* part, Value<A>* sum) {
+  for (int n = 0; n < N; ++n) {
+    sum[n] += part[n];
+    part[n] = Value<A>{};
+  }
+}
+
 // Row y of the cells between two rows of nodes.
 template <typename A>
 struct PixelRow {
@@ -20,18 +31,23 @@ struct PixelRow {
 // Sums below this have lost classes that count.
 constexpr double kUnderflow = 1e-30;
 
-// Calls body(k, value) with the interpolated values times log2(e) of N slots, class after class.
-template <typename A, int N, typename Body>
-SCRN_INLINE void for_interpolated(const PixelRow<A>& row, int64_t classes,
-                                  const Value<A> (&share)[N], const Body& body) {
-  const Value<A> above = broadcast(row.above * static_cast<A>(kLog2e));
-  const Value<A> below = broadcast(row.below * static_cast<A>(kLog2e));
+// Calls body(k, n, value) with the interpolated values, times `scale`, of N slots, class after class,
+// and after every block of classes end().
+template <typename A, int N, typename Body, typename End>
+SCRN_INLINE void for_interpolated(const PixelRow<A>& row, int64_t classes, double scale,
+                                  const Value<A> (&share)[N], const Body& body, const End& end) {
+  const Value<A> above = broadcast(row.above * static_cast<A>(scale));
+  const Value<A> below = broadcast(row.below * static_cast<A>(scale));
   const A *top = row.top, *bottom = row.bottom;
-  for (int64_t k = 0; k < classes; ++k, top += row.stride, bottom += row.stride) {
-    const Value<A> left = fma(load(bottom), below, load(top) * above);
-    const Value<A> right = fma(load(bottom + 1), below, load(top + 1) * above);
-    const Value<A> slope = right - left;
-    for (int n = 0; n < N; ++n) body(k, n, fma(share[n], slope, left));
+  for (int64_t k = 0; k < classes;) {
+    const int64_t last = k + kBlock < classes ? k + kBlock : classes;
+    for (; k < last; ++k, top += row.stride, bottom += row.stride) {
+      const Value<A> left = fma(load(bottom), below, load(top) * above);
+      const Value<A> right = fma(load(bottom + 1), below, load(top + 1) * above);
+      const Value<A> slope = right - left;
+      for (int n = 0; n < N; ++n) body(k, n, fma(share[n], slope, left));
+    }
+    end();
   }
 }
 
@@ -39,34 +55,42 @@ SCRN_INLINE void for_interpolated(const PixelRow<A>& row, int64_t classes,
 template <typename A, int N>
 SCRN_INLINE void exponentials(const PixelRow<A>& row, int64_t classes, const Value<A> (&share)[N],
                               A* e, Value<A> (&sum)[N]) {
-  for (int n = 0; n < N; ++n) sum[n] = Value<A>{};
-  for_interpolated<A, N>(row, classes, share, [&](int64_t k, int n, Value<A> value) {
+  Value<A> part[N];
+  for (int n = 0; n < N; ++n) sum[n] = part[n] = Value<A>{};
+  const auto add = [&](int64_t k, int n, Value<A> value) {
     const Value<A> power = exp2_of(value);
     store(e + (k * N + n) * kLanes<A>, power);
-    sum[n] += power;
-  });
+    part[n] += power;
+  };
+  for_interpolated<A, N>(row, classes, kLog2e, share, add, [&] { flush<A, N>(part, sum); });
 }
 
-// The same relative to every pixel's own largest class, whose value times log2(e) is returned in
-// `largest`: nothing underflows where classes cross steeply between nodes.
+// The same relative to every pixel's own largest class, which is returned in `largest`: nothing
+// underflows where classes cross steeply between nodes.
 template <typename A, int N>
 SCRN_INLINE void safe_exponentials(const PixelRow<A>& row, int64_t classes,
                                    const Value<A> (&share)[N], A* e, Value<A> (&sum)[N],
                                    Value<A> (&largest)[N]) {
-  for (int n = 0; n < N; ++n) largest[n] = broadcast(static_cast<A>(-__builtin_inf()));
-  for_interpolated<A, N>(row, classes, share, [&](int64_t k, int n, Value<A> value) {
+  Value<A> part[N];
+  for (int n = 0; n < N; ++n) {
+    sum[n] = part[n] = Value<A>{};
+    largest[n] = broadcast(static_cast<A>(-__builtin_inf()));
+  }
+  const auto keep = [&](int64_t k, int n, Value<A> value) {
     store(e + (k * N + n) * kLanes<A>, value);
     largest[n] = larger(value, largest[n]);
-  });
-  for (int n = 0; n < N; ++n) sum[n] = Value<A>{};
+  };
+  for_interpolated<A, N>(row, classes, 1, share, keep, [] {});
   for (int64_t k = 0; k < classes; ++k) {
     for (int n = 0; n < N; ++n) {
       A* const p = e + (k * N + n) * kLanes<A>;
-      const Value<A> power = exp2_of(load(p) - largest[n]);
+      const Value<A> power = exp2_of((load(p) - largest[n]) * static_cast<A>(kLog2e));
       store(p, power);
-      sum[n] += power;
+      part[n] += power;
     }
+    if (k % kBlock == kBlock - 1) flush<A, N>(part, sum);
   }
+  flush<A, N>(part, sum);
 }
 
 // The gradient of the log-sum-exps, to the four corners of every cell. The factors are those of
@@ -135,7 +159,7 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
     Value<A> largest[N];
     safe_exponentials<A, N>(row, classes, share, s.scratch, sum, largest);
     for (int n = 0; n < N; ++n) {
-      log_sum[n] = fma(largest[n], broadcast(static_cast<A>(kLn2)), log_of(sum[n]));
+      log_sum[n] = largest[n] + log_of(sum[n]);
     }
   }
   if (plan.loss != nullptr) {

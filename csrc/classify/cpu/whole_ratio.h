@@ -111,8 +111,8 @@ void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, int32_t p,
   constexpr int L = kLanes<float>;
   const int64_t classes = s.plan->shape.classes, stride = s.stride();
   for (int r = 0; r < rows.rows; ++r) {
-    Value<float> sum[S];
-    for (int t = 0; t < S; ++t) sum[t] = Value<float>{};
+    Value<float> sum[S], part[S];
+    for (int t = 0; t < S; ++t) sum[t] = part[t] = Value<float>{};
     const float *top = s.nodes[s.top] + p + L, *bottom = s.nodes[s.bottom] + p + L;
     for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
       const int64_t at = (k * kTileRows + r) * L;
@@ -120,8 +120,10 @@ void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, int32_t p,
       store(next + at, behind);
       Value<float> pixel[S];
       between<S>(left, next_lane(left, behind), pixel);
-      for (int t = 0; t < S; ++t) sum[t] += pixel[t];
+      for (int t = 0; t < S; ++t) part[t] += pixel[t];
+      if (k % kBlock == kBlock - 1) flush<float, S>(part, sum);
     }
+    flush<float, S>(part, sum);
     for (int t = 0; t < S; ++t) store(sums + (r * S + t) * L, sum[t]);
   }
 }
