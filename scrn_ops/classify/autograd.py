@@ -44,7 +44,9 @@ class UpsampledCrossEntropy(OperatorFunction):
         if not ctx.needs_input_grad[0]:
             return
         if ctx.reduction:
-            ctx.save_for_backward(None, None, None, gradient, statistics)
+            # The logits play no part, but a second derivative depends on them: it is refused
+            # instead of left out without a word.
+            ctx.save_for_backward(logits, None, None, gradient, statistics)
         else:
             ctx.save_for_backward(logits, target, weight, None, None)
 

@@ -123,7 +123,9 @@ def chain(logits: Tensor, target: Tensor, align_corners: bool = False, **kwargs:
     return F.cross_entropy(upsampled, target.long(), **kwargs)
 
 
-def loss_and_gradient(loss: Any, logits: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+def loss_and_gradient(
+    loss: Any, logits: Tensor, *args: Any, **kwargs: Any
+) -> tuple[Tensor, Tensor]:
     """In float64 on the CPU; what comes in for a loss without a reduction is the same for all."""
     value = loss(logits, *args, **kwargs)
     grad = torch.linspace(0.5, 1.5, max(value.numel(), 2), dtype=F64)[: value.numel()]

@@ -66,7 +66,9 @@ def test_align_corners(kernels, size):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("dtype", [F64, F16, BF16], ids=str)
-@pytest.mark.parametrize("size", [Size(2, 19, (6, 9), (24, 36)), Size(1, 5, (9, 4), (25, 7))], ids=str)
+@pytest.mark.parametrize(
+    "size", [Size(2, 19, (6, 9), (24, 36)), Size(1, 5, (9, 4), (25, 7))], ids=str
+)
 def test_other_types(kernels, size, dtype, options):
     for layout in DENSE_LAYOUTS:
         check(size, options, dtype, kernels, layout=layout)
