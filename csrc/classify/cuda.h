@@ -8,12 +8,11 @@
 
 namespace scrn::classify::cuda {
 
-// `workspace` is that large and aligned to 16 bytes; its contents do not matter.
-size_t cross_entropy_workspace_bytes(const CrossEntropyParams& params);
+// `workspace` is that large, of the loss and of its backward, and aligned to 16 bytes; its contents
+// do not matter. A label that is no class makes the loss and the gradient near it NaN.
+size_t cross_entropy_workspace_bytes(const ResizeShape& shape);
 int cross_entropy(const CrossEntropyParams& params, void* workspace, void* stream);
-size_t cross_entropy_backward_workspace_bytes(const CrossEntropyBackwardParams& params);
-int cross_entropy_backward(const CrossEntropyBackwardParams& params, void* workspace,
-                           void* stream);
+int cross_entropy_backward(const CrossEntropyBackwardParams& params, void* workspace, void* stream);
 int scale_gradient(const ScaleGradientParams& params, void* stream);
 int argmax(const ArgmaxParams& params, void* stream);
 

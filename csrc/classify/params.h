@@ -35,11 +35,11 @@ struct CrossEntropyParams {
   int64_t ignore_index = -100;
   double label_smoothing = 0;
   const void* logits = nullptr;
-  const void* target = nullptr;            // [B,out_h,out_w], contiguous
-  const void* weight = nullptr;            // [K], accumulate type; null: all ones
-  void* loss = nullptr;                    // one number, or [B,out_h,out_w]; accumulate type
-  LossStatistics* statistics = nullptr;    // of mean and sum
-  void* gradient = nullptr;                // of mean and sum, as the logits; null: not wanted
+  const void* target = nullptr;          // [B,out_h,out_w], contiguous
+  const void* weight = nullptr;          // [K], accumulate type; null: all ones
+  void* loss = nullptr;                  // one number, or [B,out_h,out_w]; accumulate type
+  LossStatistics* statistics = nullptr;  // of mean and sum
+  void* gradient = nullptr;              // of mean and sum, as the logits; null: not wanted
 };
 
 // The gradient of the loss without a reduction.

@@ -98,10 +98,12 @@ void fill_inputs(Params& params, const LossInputs& inputs, int64_t ignore_index,
 }
 
 template <class Backend>
-std::tuple<Tensor, Tensor, Tensor> upsampled_cross_entropy(
-    const Tensor& logits, const Tensor& target, const std::optional<Tensor>& weight,
-    int64_t reduction, int64_t ignore_index, double label_smoothing, bool align_corners,
-    bool need_gradient) {
+std::tuple<Tensor, Tensor, Tensor> upsampled_cross_entropy(const Tensor& logits,
+                                                           const Tensor& target,
+                                                           const std::optional<Tensor>& weight,
+                                                           int64_t reduction, int64_t ignore_index,
+                                                           double label_smoothing,
+                                                           bool align_corners, bool need_gradient) {
   const LossInputs inputs = loss_inputs(logits, target, weight, label_smoothing, align_corners);
   const ResizeShape& shape = inputs.shape;
   const Backend backend(logits);
@@ -206,14 +208,16 @@ std::tuple<Tensor, Tensor> upsampled_argmax(const Tensor& logits, int64_t height
   ArgmaxParams params;
   params.shape = resize_shape(logits, height, width, align_corners);
   const ResizeShape& shape = params.shape;
-  SCRN_CHECK(wide_labels || shape.classes <= 256, "logits: expected at most 256 classes for uint8 "
-             "labels, got ", shape_text(logits));
+  SCRN_CHECK(wide_labels || shape.classes <= 256,
+             "logits: expected at most 256 classes for uint8 "
+             "labels, got ",
+             shape_text(logits));
   const Backend backend(logits);
   const Tensor dense_logits = dense(logits, shape.channels_last);
   const std::array<int64_t, 3> pixels = {shape.batch, shape.out_h, shape.out_w};
   const int64_t none = 0;
-  Tensor labels = new_empty(logits, {pixels.data(), 3},
-                            wide_labels ? ScalarType::Long : ScalarType::Byte);
+  Tensor labels =
+      new_empty(logits, {pixels.data(), 3}, wide_labels ? ScalarType::Long : ScalarType::Byte);
   Tensor confidence = with_confidence ? new_empty(logits, {pixels.data(), 3}, ScalarType::Float)
                                       : new_empty(logits, {&none, 1}, ScalarType::Float);
   params.label_type = wide_labels ? LabelType::kInt64 : LabelType::kUint8;

@@ -62,8 +62,8 @@ def upsampled_cross_entropy(
     Raises:
         ValueError: a rank, size, device, reduction or backend that does not fit.
         TypeError: not tensors, or of another dtype; an option of another type.
-        RuntimeError: on the CPU, a label that is no class, with its place. On CUDA such a label
-            ends the process's use of the device with an assertion, as torch's own loss does.
+        RuntimeError: on the CPU, a label that is no class, with its place. On CUDA, where torch's
+            own loss ends the process's use of the device, such a label makes the loss NaN.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """

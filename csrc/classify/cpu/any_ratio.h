@@ -31,8 +31,8 @@ struct PixelRow {
 // Sums below this have lost classes that count.
 constexpr double kUnderflow = 1e-30;
 
-// Calls body(k, n, value) with the interpolated values, times `scale`, of N slots, class after class,
-// and after every block of classes end().
+// Calls body(k, n, value) with the interpolated values, times `scale`, of N slots, class after
+// class, and after every block of classes end().
 template <typename A, int N, typename Body, typename End>
 SCRN_INLINE void for_interpolated(const PixelRow<A>& row, int64_t classes, double scale,
                                   const Value<A> (&share)[N], const Body& body, const End& end) {

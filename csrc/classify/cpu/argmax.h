@@ -87,8 +87,8 @@ SCRN_INLINE void write_labels(const ArgmaxState<A>& s, int32_t y, int32_t p, int
 }
 
 template <typename L, typename A, int N>
-SCRN_INLINE void pixel_labels(ArgmaxState<A>& s, int32_t y, int32_t p, int32_t slot,
-                              uint32_t cells, int32_t kept) {
+SCRN_INLINE void pixel_labels(ArgmaxState<A>& s, int32_t y, int32_t p, int32_t slot, uint32_t cells,
+                              int32_t kept) {
   const A below = static_cast<const A*>(s.plan->y.share)[y];
   Value<A> share[N], best[N];
   Index<A> label[N] = {};
@@ -136,8 +136,8 @@ int32_t keep_classes(ArgmaxState<A>& s, int32_t p) {
   const int64_t classes = s.plan->params.shape.classes, stride = s.stride();
   const A *top = s.nodes[s.top] + p, *bottom = s.nodes[s.bottom] + p;
   const A *best_top = s.best[s.top] + p, *best_bottom = s.best[s.bottom] + p;
-  const Value<A> sum = load(best_top) + load(best_top + 1) + load(best_bottom) +
-                       load(best_bottom + 1);
+  const Value<A> sum =
+      load(best_top) + load(best_top + 1) + load(best_bottom) + load(best_bottom + 1);
   int32_t kept = 0;
   if (any(sum != sum)) {
     for (int64_t k = 0; k < classes; ++k) s.kept[kept++] = static_cast<int32_t>(k);
@@ -146,8 +146,8 @@ int32_t keep_classes(ArgmaxState<A>& s, int32_t p) {
   Value<A> guaranteed = broadcast(static_cast<A>(-__builtin_inf()));
   for (int64_t k = 0; k < classes; ++k) {
     const A *t = top + k * stride, *b = bottom + k * stride;
-    guaranteed = larger(smaller(smaller(load(t), load(t + 1)), smaller(load(b), load(b + 1))),
-                        guaranteed);
+    guaranteed =
+        larger(smaller(smaller(load(t), load(t + 1)), smaller(load(b), load(b + 1))), guaranteed);
   }
   for (int64_t k = 0; k < classes; ++k) {
     const A *t = top + k * stride, *b = bottom + k * stride;
@@ -158,13 +158,13 @@ int32_t keep_classes(ArgmaxState<A>& s, int32_t p) {
 }
 
 // Calls body<N>(slot) for all slots, up to four at a time.
-#define SCRN_FOR_SLOTS(slots, call)                              \
-  do {                                                           \
-    int32_t slot = 0;                                            \
-    for (; slot + 4 <= (slots); slot += 4) call(4);              \
-    if ((slots) - slot == 3) call(3);                            \
-    if ((slots) - slot == 2) call(2);                            \
-    if ((slots) - slot == 1) call(1);                            \
+#define SCRN_FOR_SLOTS(slots, call)                 \
+  do {                                              \
+    int32_t slot = 0;                               \
+    for (; slot + 4 <= (slots); slot += 4) call(4); \
+    if ((slots) - slot == 3) call(3);               \
+    if ((slots) - slot == 2) call(2);               \
+    if ((slots) - slot == 1) call(1);               \
   } while (false)
 
 template <typename L, typename A>

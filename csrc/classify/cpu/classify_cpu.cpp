@@ -1,7 +1,5 @@
 // Cuts the operators into tasks.
 
-#include "../cpu.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "../../common/cpu/isa.h"
+#include "../cpu.h"
 #include "plan.h"
 
 namespace scrn::classify::cpu {
@@ -17,7 +16,7 @@ namespace {
 
 using scrn::cpu::run;
 
-constexpr int64_t kScaled = 1 << 15;         // elements of a task of scale, as in kernels.h
+constexpr int64_t kScaled = 1 << 15;           // elements of a task of scale, as in kernels.h
 constexpr int64_t kScratchBytes = 640 * 1024;  // of a task, roughly: it should stay in the L2 cache
 constexpr int32_t kLeastBand = 16, kMostBand = 32;
 constexpr int64_t kTasks = 64;
@@ -35,8 +34,8 @@ class AxisTables {
     // Integers, so that a position is rounded once, at any size.
     const int64_t divisor = align_corners ? std::max(out_size - 1, 1) : 2 * int64_t{out_size};
     for (int64_t i = 0; i < out_size; ++i) {
-      const int64_t numerator = align_corners ? i * (in_size - 1)
-                                              : (2 * i + 1) * in_size - out_size;
+      const int64_t numerator =
+          align_corners ? i * (in_size - 1) : (2 * i + 1) * in_size - out_size;
       int64_t cell = -1;
       if (numerator >= 0) {
         cell = numerator / divisor;
@@ -89,9 +88,8 @@ Tiling tile(int64_t images, int64_t classes, int32_t rows, int32_t columns, int6
   tiling.strips = ceil_div(columns, most);
   tiling.strip = static_cast<int32_t>(ceil_div(columns, tiling.strips));
   tiling.strips = ceil_div(columns, tiling.strip);
-  tiling.band = static_cast<int32_t>(
-      std::min<int64_t>(kMostBand, std::max<int64_t>(kLeastBand, images * rows * tiling.strips /
-                                                                     kTasks)));
+  tiling.band = static_cast<int32_t>(std::min<int64_t>(
+      kMostBand, std::max<int64_t>(kLeastBand, images * rows * tiling.strips / kTasks)));
   tiling.bands = ceil_div(rows, tiling.band);
   return tiling;
 }
@@ -152,8 +150,8 @@ LossPlan common_plan(const Params& params) {
   plan.target = params.target;
   plan.weight = params.weight;
   plan.gradient = params.gradient;
-  plan.tiling = tile(params.shape.batch, params.shape.classes, params.shape.in_h,
-                     params.shape.in_w, sizeof(A));
+  plan.tiling = tile(params.shape.batch, params.shape.classes, params.shape.in_h, params.shape.in_w,
+                     sizeof(A));
   return plan;
 }
 
@@ -192,8 +190,7 @@ template <typename A>
 void cross_entropy_as(const CrossEntropyParams& params, const Threads& threads) {
   LossPlan plan = common_plan<A>(params);
   const ResizeShape& s = params.shape;
-  const Factors<A> factors(s.classes, static_cast<const A*>(params.weight),
-                           params.label_smoothing);
+  const Factors<A> factors(s.classes, static_cast<const A*>(params.weight), params.label_smoothing);
   factors.fill(plan);
   std::vector<TaskResult> results;
   if (params.reduction == Reduction::kNone) {
@@ -205,7 +202,8 @@ void cross_entropy_as(const CrossEntropyParams& params, const Threads& threads) 
   LossStatistics statistics;
   if (s.dtype == DType::kHalf) {
     const double pixels = std::max(1.0, double(s.out_h) / s.in_h) *
-                          std::max(1.0, double(s.out_w) / s.in_w) * std::max(1.0, factors.largest());
+                          std::max(1.0, double(s.out_w) / s.in_w) *
+                          std::max(1.0, factors.largest());
     statistics.gradient_scale = std::exp2(std::ceil(std::log2(pixels)));
   }
   plan.gradient_factor = 1 / statistics.gradient_scale;

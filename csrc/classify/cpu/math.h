@@ -58,8 +58,7 @@ SCRN_INLINE Value<float> log_of(Value<float> x) {
   // Mantissas from sqrt(1/2) on, so that the logarithm of what is close to 1 is exact.
   const Index<float> above = bits - 0x3f3504f3;
   const Value<float> exponent = to_value<float>(above >> 23);
-  const Value<float> f =
-      reinterpret_cast<Value<float>>((above & 0x007fffff) + 0x3f3504f3) - 1.0f;
+  const Value<float> f = reinterpret_cast<Value<float>>((above & 0x007fffff) + 0x3f3504f3) - 1.0f;
   const Value<float> square = f * f;
   Value<float> p = fma(broadcast<float>(7.0376836292e-2f), f, broadcast<float>(-1.1514610310e-1f));
   p = fma(p, f, broadcast<float>(1.1676998740e-1f));
@@ -89,8 +88,8 @@ SCRN_INLINE Value<float> next_lane(Value<float> first, Value<float> second) {
 #elif defined(__AVX2__)
   const __m256i middle =
       _mm256_castps_si256(_mm256_permute2f128_ps(__m256(first), __m256(second), 0x21));
-  return Value<float>(_mm256_castsi256_ps(
-      _mm256_alignr_epi8(middle, _mm256_castps_si256(__m256(first)), 4)));
+  return Value<float>(
+      _mm256_castsi256_ps(_mm256_alignr_epi8(middle, _mm256_castps_si256(__m256(first)), 4)));
 #else
   return __builtin_shuffle(first, second, Index<float>{1, 2, 3, 4});
 #endif
@@ -105,8 +104,8 @@ SCRN_INLINE void add_ends(float* nodes, Value<float> left, Value<float> right) {
       0xffff, reinterpret_cast<__m512i>(right), _mm512_setzero_si512(), 15));
 #elif defined(__AVX2__)
   const __m256i low = _mm256_castps_si256(_mm256_permute2f128_ps(__m256(right), __m256(right), 8));
-  const Value<float> shifted = Value<float>(_mm256_castsi256_ps(
-      _mm256_alignr_epi8(_mm256_castps_si256(__m256(right)), low, 12)));
+  const Value<float> shifted = Value<float>(
+      _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(__m256(right)), low, 12)));
 #else
   const Value<float> shifted = __builtin_shuffle(right, Value<float>{}, Index<float>{4, 0, 1, 2});
 #endif

@@ -20,8 +20,8 @@ struct LossState {
   A* exponentials = nullptr;           // of two tiles of whole_ratio.h
   int32_t* labels = nullptr;           // [kTileRows][label_pitch]: of rows of pixels
   int64_t label_pitch = 0;
-  int32_t top = 0, bottom = 0;         // parities of the row of cells' rows of nodes
-  bool counts = false;                 // whether the row of cells is this task's
+  int32_t top = 0, bottom = 0;  // parities of the row of cells' rows of nodes
+  bool counts = false;          // whether the row of cells is this task's
   TaskResult result;
 
   int64_t stride() const { return part.stride; }

@@ -17,10 +17,11 @@ constexpr int kSlots = 4, kTileRows = 8;
 // value continues: both ends of the cells -1 and in_size - 1 are one node.
 struct Axis {
   int32_t in_size = 0, out_size = 0;
-  int32_t slots = 0;               // most outputs of one cell
-  int32_t ratio = 0;               // outputs per input where they lie as for a whole number of it
-  const int32_t* first = nullptr;  // [in_size + 2]: of cell c the outputs first[c + 1] .. first[c + 2] - 1
-  const void* share = nullptr;     // [out_size]: weight of the right end; accumulate type
+  int32_t slots = 0;  // most outputs of one cell
+  int32_t ratio = 0;  // outputs per input where they lie as for a whole number of it
+  const int32_t* first =
+      nullptr;  // [in_size + 2]: of cell c the outputs first[c + 1] .. first[c + 2] - 1
+  const void* share = nullptr;  // [out_size]: weight of the right end; accumulate type
   // The same by slot and cell, [slots][pitch], 0 where there is no output.
   const void* slot_share = nullptr;
   int64_t pitch = 0;
@@ -53,7 +54,7 @@ struct LossPlan {
   const void* hard = nullptr;
   const void* uniform = nullptr;  // [K]: what label smoothing takes from every class, or null
   bool weighted = false;
-  bool geometric = false;  // by whole_ratio.h
+  bool geometric = false;           // by whole_ratio.h
   const void* weight = nullptr;     // [K], accumulate type, or null
   const void* grad_loss = nullptr;  // per pixel, or null
   void* loss = nullptr;             // per pixel, or null

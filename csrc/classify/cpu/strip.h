@@ -122,7 +122,8 @@ template <typename A>
 void make_relative(int64_t classes, const Part& part, A* rows) {
   for (int64_t i = 0; i < part.stride; i += kLanes<A>) {
     Value<A> largest = load(rows + i);
-    for (int64_t k = 1; k < classes; ++k) largest = larger(load(rows + k * part.stride + i), largest);
+    for (int64_t k = 1; k < classes; ++k)
+      largest = larger(load(rows + k * part.stride + i), largest);
     for (int64_t k = 0; k < classes; ++k) {
       A* const p = rows + k * part.stride + i;
       store(p, larger(broadcast<A>(kLowest<A>), load(p) - largest));

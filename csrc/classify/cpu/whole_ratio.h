@@ -249,9 +249,9 @@ void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const 
   for (int q = 0; q < pixels; ++q) {
     const Value<float> sum = load(sums + q * L);
     const Index<float> valid = valid_of<float>(labels[q]);
-    const Value<float> soft =
-        s.plan->weighted ? look_up(s.soft(), labels[q])
-                         : (valid != 0 ? broadcast(s.soft()[0]) : Value<float>{});
+    const Value<float> soft = s.plan->weighted
+                                  ? look_up(s.soft(), labels[q])
+                                  : (valid != 0 ? broadcast(s.soft()[0]) : Value<float>{});
     store(factors + q * L, soft);
     lost |= ~(sum >= static_cast<float>(kUnderflow)) & valid;
   }

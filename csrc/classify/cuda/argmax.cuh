@@ -7,7 +7,7 @@
 namespace scrn::classify::cuda {
 
 template <typename T, typename A, bool kConfidence>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
     argmax_kernel(const ArgmaxParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                   const Work work) {
   const int lane = threadIdx.x % kWarp;
@@ -24,38 +24,37 @@ __global__ void __launch_bounds__(kThreads)
     const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
     const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
     const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
-    for (int32_t y = y0; y < y1; y += kRows) {
-      for (int32_t x = x0; x < x1; x += kColumns) {
-        A below[kRows], right[kColumns];
+    for (int32_t y = y0; y < y1; y += kRows<A>) {
+      for (int32_t x = x0; x < x1; x += kColumns<A>) {
+        A below[kRows<A>], right[kColumns<A>];
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
+        for (int r = 0; r < kRows<A>; ++r)
+          below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
 #pragma unroll
-        for (int c = 0; c < kColumns; ++c) {
+        for (int c = 0; c < kColumns<A>; ++c) {
           right[c] = share_of<A>(axis_x, column, at_most(x + c, x1 - 1));
         }
-        A best[kRows][kColumns], sum[kRows][kColumns];
-        int32_t label[kRows][kColumns];
+        A best[kRows<A>][kColumns<A>] = {}, sum[kRows<A>][kColumns<A>] = {};
+        int32_t label[kRows<A>][kColumns<A>] = {};
         const T* plane = logits;
         for (int32_t k = 0; k < classes; ++k, plane += steps.plane) {
           const Values<A> v = load_values<T, A>(plane, corners);
 #pragma unroll
-          for (int r = 0; r < kRows; ++r) {
+          for (int r = 0; r < kRows<A>; ++r) {
             const A left = between(v.top_left, v.bottom_left, below[r]);
             const A end = between(v.top_right, v.bottom_right, below[r]);
 #pragma unroll
-            for (int c = 0; c < kColumns; ++c) {
+            for (int c = 0; c < kColumns<A>; ++c) {
               const A value = between(left, end, right[c]);
               // As torch.argmax: the first of equal values, and NaN above all.
               const bool known = best[r][c] == best[r][c];
               const bool takes = k == 0 || (known && !(value <= best[r][c]));
               if constexpr (kConfidence) {
-                if (k == 0) sum[r][c] = A(0);
                 if (takes && k > 0) {
                   sum[r][c] *= std::exp2((best[r][c] - value) * kLog2e<A>);
                 }
-                sum[r][c] += takes && value == value
-                                 ? A(1)
-                                 : std::exp2((value - best[r][c]) * kLog2e<A>);
+                sum[r][c] +=
+                    takes && value == value ? A(1) : std::exp2((value - best[r][c]) * kLog2e<A>);
               }
               if (takes) {
                 best[r][c] = value;
@@ -65,9 +64,9 @@ __global__ void __launch_bounds__(kThreads)
           }
         }
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
+        for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
-          for (int c = 0; c < kColumns; ++c) {
+          for (int c = 0; c < kColumns<A>; ++c) {
             if (y + r >= y1 || x + c >= x1) continue;
             const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
             if (p.label_type == LabelType::kUint8) {

@@ -16,8 +16,13 @@ using namespace scrn::cuda;
 
 inline constexpr int kWarp = 32;
 inline constexpr int kWarps = kThreads / kWarp;
+// Blocks that a multiprocessor should hold: at most 128 registers for a thread.
+inline constexpr int kResidentBlocks = 4;
 // Pixels of a cell whose sums a thread holds at once; a larger cell is taken in parts.
-inline constexpr int kRows = 4, kColumns = 4;
+template <typename A>
+inline constexpr int kRows = sizeof(A) == 4 ? 2 : 1;
+template <typename A>
+inline constexpr int kColumns = sizeof(A) == 4 ? 4 : 2;
 
 template <typename A>
 inline constexpr A kLog2e = A(1.4426950408889634);
@@ -89,8 +94,8 @@ SCRN_DEVICE Corners corners_of(const Steps& steps, int32_t in_h, int32_t in_w, i
   const int64_t top = static_cast<int64_t>(clamped(row, in_h)) * steps.row;
   const int64_t bottom = static_cast<int64_t>(clamped(row + 1, in_h)) * steps.row;
   const int32_t left = clamped(column, in_w), right = clamped(column + 1, in_w);
-  return {(top + left) * steps.column, (top + right) * steps.column,
-          (bottom + left) * steps.column, (bottom + right) * steps.column};
+  return {(top + left) * steps.column, (top + right) * steps.column, (bottom + left) * steps.column,
+          (bottom + right) * steps.column};
 }
 
 // Values of one class at the corners.
@@ -137,10 +142,10 @@ SCRN_DEVICE int32_t label_of(const void* target, LabelType type, int64_t pixel, 
 // one-hot vector in a pixel's gradient, and what label smoothing takes of every class.
 template <typename A>
 struct Workspace {
-  A *soft, *hard, *uniform;     // [K]
-  LossStatistics* statistics;   // gradient_scale is read, weight_sum left out
-  double* parts;                // [works][2]: loss and weight
-  A* log_sums;                  // [B,out_h,out_w]: log2 of the sums over the classes, see loss.cuh
+  A *soft, *hard, *uniform;    // [K]
+  LossStatistics* statistics;  // gradient_scale is read, weight_sum left out
+  double* parts;               // [works][2]: loss and weight
+  A* log_sums;                 // [B,out_h,out_w]: log2 of the sums over the classes, see loss.cuh
 };
 
 struct Work {
@@ -171,8 +176,8 @@ Workspace<A> lay_out(const ResizeShape& s, void* memory, size_t* bytes) {
   w.uniform = reinterpret_cast<A*>(take(table));
   w.statistics = reinterpret_cast<LossStatistics*>(take(sizeof(LossStatistics)));
   w.parts = reinterpret_cast<double*>(take(2 * sizeof(double) * work_of(s).total));
-  w.log_sums = reinterpret_cast<A*>(
-      take(sizeof(A) * static_cast<size_t>(s.batch) * s.out_h * s.out_w));
+  w.log_sums =
+      reinterpret_cast<A*>(take(sizeof(A) * static_cast<size_t>(s.batch) * s.out_h * s.out_w));
   if (bytes != nullptr) *bytes = used;
   return w;
 }

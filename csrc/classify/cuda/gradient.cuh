@@ -10,15 +10,18 @@
 namespace scrn::classify::cuda {
 
 // Classes of a unit of work, and nodes' rows; the row of cells before the first is done again.
-inline constexpr int kClasses = 4, kBand = 16, kStrip = kWarp - 1;
+template <typename A>
+inline constexpr int kClasses = sizeof(A) == 4 ? 4 : 2;
+inline constexpr int kBand = 16, kStrip = kWarp - 1;
 
 struct GradientWork {
   int64_t groups, strips, bands, total;
 };
 
-inline GradientWork gradient_work_of(const ResizeShape& s) {
+template <typename A>
+GradientWork gradient_work_of(const ResizeShape& s) {
   GradientWork work;
-  work.groups = ceil_div(s.classes, kClasses);
+  work.groups = ceil_div(s.classes, kClasses<A>);
   work.strips = ceil_div(s.in_w, kStrip);
   work.bands = ceil_div(s.in_h, kBand);
   work.total = s.batch * work.groups * work.strips * work.bands;
@@ -40,8 +43,8 @@ struct GradientParams {
 // number, weighted, for label smoothing.
 template <typename A>
 struct Ends {
-  A top_left[kClasses + 1], top_right[kClasses + 1];
-  A bottom_left[kClasses + 1], bottom_right[kClasses + 1];
+  A top_left[kClasses<A> + 1], top_right[kClasses<A> + 1];
+  A bottom_left[kClasses<A> + 1], bottom_right[kClasses<A> + 1];
 };
 
 template <typename A>
@@ -62,9 +65,9 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
   const T* const plane =
       static_cast<const T*>(p.logits) + image * steps.image + first * steps.plane;
   const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
-  Values<A> values[kClasses];
+  Values<A> values[kClasses<A>];
 #pragma unroll
-  for (int c = 0; c < kClasses; ++c) {
+  for (int c = 0; c < kClasses<A>; ++c) {
     const int64_t k = first + c < classes ? c : 0;
     values[c] = load_values<T, A>(plane + k * steps.plane, corners);
   }
@@ -72,9 +75,9 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
   const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
   for (int32_t y = y0; y < y1; ++y) {
     const A below = share_of<A>(axis_y, row, y);
-    A left[kClasses], end[kClasses];
+    A left[kClasses<A>], end[kClasses<A>];
 #pragma unroll
-    for (int c = 0; c < kClasses; ++c) {
+    for (int c = 0; c < kClasses<A>; ++c) {
       left[c] = between(values[c].top_left, values[c].bottom_left, below);
       end[c] = between(values[c].top_right, values[c].bottom_right, below);
     }
@@ -91,21 +94,21 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
       }
       const A hard = label >= 0 ? w.hard[label] * scale : A(0);
 #pragma unroll
-      for (int c = 0; c < kClasses; ++c) {
+      for (int c = 0; c < kClasses<A>; ++c) {
         const A value = between(left[c], end[c], right) * kLog2e<A>;
         A slope = std::exp2(value - log_sum) * factor;
         if (label == first + c) slope -= hard;
         add_to_ends(ends, c, slope, below, right);
       }
-      if (p.smooths) add_to_ends(ends, kClasses, scale, below, right);
+      if (p.smooths) add_to_ends(ends, kClasses<A>, scale, below, right);
     }
   }
 }
 
 template <typename T, typename A>
 __global__ void __launch_bounds__(kThreads)
-    gradient_kernel(const GradientParams p, const Steps steps, const Axis axis_y,
-                    const Axis axis_x, const GradientWork work, const Workspace<A> w) {
+    gradient_kernel(const GradientParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
+                    const GradientWork work, const Workspace<A> w) {
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const A factor = static_cast<A>(1 / w.statistics->gradient_scale);
@@ -115,26 +118,26 @@ __global__ void __launch_bounds__(kThreads)
     split(unit, work.groups, rest, group);
     split(rest, work.strips, rest, strip);
     split(rest, work.bands, image, band);
-    const int64_t first = group * kClasses;
+    const int64_t first = group * kClasses<A>;
     const int32_t row0 = static_cast<int32_t>(band) * kBand;
     const int32_t row1 = at_most(row0 + kBand, axis_y.in_size);
     const int32_t column0 = static_cast<int32_t>(strip) * kStrip;
     const int32_t column = column0 + lane - 1;  // lane 0: the cell before the first node
     const bool owns = lane > 0 && column < axis_x.in_size;
-    A carried[kClasses + 1];
+    A carried[kClasses<A> + 1];
 #pragma unroll
     for (A& value : carried) value = A(0);
     for (int32_t row = row0 - 1; row < row1; ++row) {
       Ends<A> ends;
 #pragma unroll
-      for (int c = 0; c <= kClasses; ++c) {
+      for (int c = 0; c <= kClasses<A>; ++c) {
         ends.top_left[c] = ends.top_right[c] = ends.bottom_left[c] = ends.bottom_right[c] = A(0);
       }
       if (column < axis_x.in_size) {
         add_cell<T, A>(p, steps, axis_y, axis_x, w, image, first, row, column, ends);
       }
 #pragma unroll
-      for (int c = 0; c <= kClasses; ++c) {
+      for (int c = 0; c <= kClasses<A>; ++c) {
         // Both ends of a cell at the border are one node.
         if (column < 0) {
           ends.top_right[c] += ends.top_left[c];
@@ -158,10 +161,10 @@ __global__ void __launch_bounds__(kThreads)
       T* const out = static_cast<T*>(p.gradient) + image * steps.image + first * steps.plane +
                      (static_cast<int64_t>(row) * steps.row + column) * steps.column;
 #pragma unroll
-      for (int c = 0; c < kClasses; ++c) {
+      for (int c = 0; c < kClasses<A>; ++c) {
         if (first + c >= classes) break;
         A value = ends.top_left[c];
-        if (p.smooths) value -= w.uniform[first + c] * ends.top_left[kClasses];
+        if (p.smooths) value -= w.uniform[first + c] * ends.top_left[kClasses<A>];
         out[c * steps.plane] = narrow<T>(value * factor);
       }
     }
@@ -174,10 +177,10 @@ __global__ void __launch_bounds__(kThreads) scale_kernel(const ScaleGradientPara
   const bool mean = p.reduction == Reduction::kMean;
   const double divisor = mean ? p.statistics->weight_sum : 1.0;
   // The mean over no pixel has no slope, as torch has it.
-  const A factor = divisor == 0 ? A(0)
-                                : static_cast<A>(static_cast<double>(
-                                                     *static_cast<const A*>(p.grad_loss)) *
-                                                 p.statistics->gradient_scale / divisor);
+  const A factor = divisor == 0
+                       ? A(0)
+                       : static_cast<A>(static_cast<double>(*static_cast<const A*>(p.grad_loss)) *
+                                        p.statistics->gradient_scale / divisor);
   const T* const source = static_cast<const T*>(p.gradient);
   T* const target = static_cast<T*>(p.scaled);
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < p.count;

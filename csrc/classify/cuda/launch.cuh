@@ -30,7 +30,7 @@ void launch_gradient(const GradientParams& params, const Workspace<Accumulate<T>
                      cudaStream_t stream, const LaunchOptions& options) {
   using A = Accumulate<T>;
   const ResizeShape& s = params.shape;
-  const GradientWork work = gradient_work_of(s);
+  const GradientWork work = gradient_work_of<A>(s);
   auto* kernel = gradient_kernel<T, A>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
@@ -125,10 +125,10 @@ int launch_argmax(const ArgmaxParams& params, cudaStream_t stream,
   if (work.total == 0) return 0;
   const Axis y = axis_of(s.in_h, s.out_h, s.align_corners);
   const Axis x = axis_of(s.in_w, s.out_w, s.align_corners);
-  auto* kernel = params.confidence != nullptr ? argmax_kernel<T, A, true>
-                                              : argmax_kernel<T, A, false>;
-  SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s), y,
-              x, work);
+  auto* kernel =
+      params.confidence != nullptr ? argmax_kernel<T, A, true> : argmax_kernel<T, A, false>;
+  SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s), y, x,
+              work);
   return cudaGetLastError();
 }
 

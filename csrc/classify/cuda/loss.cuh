@@ -46,17 +46,17 @@ __global__ void __launch_bounds__(kThreads)
 // relative to it.
 template <typename A>
 struct Sums {
-  A largest[kRows][kColumns], sum[kRows][kColumns];
+  A largest[kRows<A>][kColumns<A>], sum[kRows<A>][kColumns<A>];
 };
 
 template <typename T, typename A>
 SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes,
-                             const Corners& corners, const A (&below)[kRows],
-                             const A (&right)[kColumns], Sums<A>& sums) {
+                             const Corners& corners, const A (&below)[kRows<A>],
+                             const A (&right)[kColumns<A>], Sums<A>& sums) {
 #pragma unroll
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
+    for (int c = 0; c < kColumns<A>; ++c) {
       sums.largest[r][c] = -static_cast<A>(INFINITY);
       sums.sum[r][c] = A(0);
     }
@@ -65,11 +65,11 @@ SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes
   for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
     const Values<A> v = load_values<T, A>(plane, corners);
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows<A>; ++r) {
       const A left = between(v.top_left, v.bottom_left, below[r]);
       const A end = between(v.top_right, v.bottom_right, below[r]);
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) {
+      for (int c = 0; c < kColumns<A>; ++c) {
         const A value = between(left, end, right[c]) * kLog2e<A>;
         if (value > sums.largest[r][c]) {
           sums.sum[r][c] *= std::exp2(sums.largest[r][c] - value);
@@ -94,9 +94,9 @@ SCRN_DEVICE double warp_sum(double value) {
 // log2(sum_k 2^z_k / soft), plus infinity where the pixel does not take part: its softmax times
 // `soft` is then 2^(z_k - that). For the loss without a reduction `soft` is left out.
 template <typename T, typename A>
-__global__ void __launch_bounds__(kThreads)
-    loss_kernel(const CrossEntropyParams p, const Steps steps, const Axis axis_y,
-                const Axis axis_x, const Work work, const Workspace<A> w, bool keeps) {
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+    loss_kernel(const CrossEntropyParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
+                const Work work, const Workspace<A> w, bool keeps) {
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const bool smooths = p.label_smoothing > 0;
@@ -114,26 +114,25 @@ __global__ void __launch_bounds__(kThreads)
     const int32_t x0 = present ? first_output(axis_x, column) : 0;
     const int32_t x1 = present ? first_output(axis_x, column + 1) : 0;
     const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
-    for (int32_t y = y0; y < y1; y += kRows) {
-      for (int32_t x = x0; x < x1; x += kColumns) {
-        A below[kRows], right[kColumns];
+    for (int32_t y = y0; y < y1; y += kRows<A>) {
+      for (int32_t x = x0; x < x1; x += kColumns<A>) {
+        A below[kRows<A>], right[kColumns<A>];
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
+        for (int r = 0; r < kRows<A>; ++r)
+          below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
 #pragma unroll
-        for (int c = 0; c < kColumns; ++c) {
+        for (int c = 0; c < kColumns<A>; ++c) {
           right[c] = share_of<A>(axis_x, column, at_most(x + c, x1 - 1));
         }
         Sums<A> sums;
         sum_classes<T, A>(logits, steps, classes, corners, below, right, sums);
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
+        for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
-          for (int c = 0; c < kColumns; ++c) {
+          for (int c = 0; c < kColumns<A>; ++c) {
             if (y + r >= y1 || x + c >= x1) continue;
-            const int64_t pixel =
-                (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
-            const int32_t label =
-                label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
+            const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
+            const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
             const A largest = sums.largest[r][c], log_sum = std::log2(sums.sum[r][c]);
             A kept = static_cast<A>(INFINITY), value = A(0);
             if (label == -2) kept = value = static_cast<A>(NAN);
@@ -152,9 +151,8 @@ __global__ void __launch_bounds__(kThreads)
                 A spread = A(0);
                 for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
                   const Values<A> u = load_values<T, A>(plane, corners);
-                  const A other =
-                      between(between(u.top_left, u.bottom_left, below[r]),
-                              between(u.top_right, u.bottom_right, below[r]), right[c]);
+                  const A other = between(between(u.top_left, u.bottom_left, below[r]),
+                                          between(u.top_right, u.bottom_right, below[r]), right[c]);
                   if (w.uniform[k] != A(0)) {
                     spread += w.uniform[k] * (largest * kLn2<A> - other);
                   }
