@@ -47,7 +47,7 @@ SCRN_INLINE Value<float> exp2_of(Value<float> t) {
   return p * reinterpret_cast<Value<float>>(power);
 }
 SCRN_INLINE Value<double> exp2_of(Value<double> t) {
-  Value<double> result;
+  Value<double> result{};
   for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_exp2(t[i]);
   return result;
 }
@@ -75,7 +75,7 @@ SCRN_INLINE Value<float> log_of(Value<float> x) {
   return x == x ? result : x;
 }
 SCRN_INLINE Value<double> log_of(Value<double> x) {
-  Value<double> result;
+  Value<double> result{};
   for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_log(x[i]);
   return result;
 }

@@ -37,29 +37,47 @@ struct LossState {
 template <typename A>
 using Labels = int32_t[kLanes<A>];
 
+// Wide enough for every label, and no wider.
 template <typename T>
-SCRN_INLINE int32_t class_of(T label, int64_t classes, int64_t ignored, bool& wrong) {
-  const int64_t value = static_cast<int64_t>(label);
-  const bool inside = (value >= 0) & (value < classes);
-  wrong |= !inside & (value != ignored);
-  return inside & (value != ignored) ? static_cast<int32_t>(value) : -1;
+struct LabelInteger {
+  using type = int32_t;
+};
+template <>
+struct LabelInteger<int64_t> {
+  using type = int64_t;
+};
+
+// All ones or zeros: that is what compilers turn into comparisons of registers.
+template <typename I>
+SCRN_INLINE I mask_of(bool condition) {
+  return -static_cast<I>(condition);
 }
 
 // Converts the labels of row y of pixels, for read_labels; `r`: the row's place in the tile.
 template <typename T, typename A>
 void begin_pixels(LossState<A>& s, int32_t y, int r) {
+  using I = typename LabelInteger<T>::type;
   const LossPlan& plan = *s.plan;
   const int32_t begin = s.first(0), count = s.first(s.part.cells) - begin;
   const T* const row = static_cast<const T*>(plan.target) + s.pixel(y, begin);
   int32_t* const labels = s.labels + r * s.label_pitch;
-  const int64_t classes = plan.shape.classes, ignored = plan.ignore_index;
-  bool wrong = false;
-  for (int32_t i = 0; i < count; ++i) labels[i] = class_of(row[i], classes, ignored, wrong);
-  if (!wrong || s.result.wrong_label >= 0) return;
+  const I classes = static_cast<I>(plan.shape.classes), ignored = static_cast<I>(plan.ignore_index);
+  // An index beyond the labels' type ignores none.
+  const I ignores = mask_of<I>(static_cast<int64_t>(ignored) == plan.ignore_index);
+  I wrong = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const I label = static_cast<I>(row[i]);
+    const I inside = mask_of<I>(label >= 0) & mask_of<I>(label < classes);
+    const I left_out = mask_of<I>(label == ignored) & ignores;
+    const I valid = inside & ~left_out;
+    labels[i] = static_cast<int32_t>((label & valid) | ~valid);
+    wrong |= ~(inside | left_out);
+  }
+  if (wrong == 0 || s.result.wrong_label >= 0) return;
   for (int32_t i = 0; s.result.wrong_label < 0; ++i) {
-    bool here = false;
-    class_of(row[i], classes, ignored, here);
-    if (here) s.result.wrong_label = s.pixel(y, begin + i);
+    const int64_t label = static_cast<int64_t>(row[i]);
+    const bool inside = label >= 0 && label < plan.shape.classes;
+    if (!inside && label != plan.ignore_index) s.result.wrong_label = s.pixel(y, begin + i);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../../harness/arguments.h"
+#include "../../harness/launch_options.h"
 #include "classify/cuda/launch.cuh"
 
 namespace scrn_on_cpu {
