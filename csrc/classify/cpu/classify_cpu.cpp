@@ -17,7 +17,7 @@ namespace {
 using scrn::cpu::run;
 
 constexpr int64_t kScaled = 1 << 15;           // elements of a task of scale, as in kernels.h
-constexpr int64_t kScratchBytes = 640 * 1024;  // of a task, roughly: it should stay in the L2 cache
+constexpr int64_t kScratchBytes = 512 * 1024;  // of a task, roughly: it should stay in the L2 cache
 constexpr int32_t kLeastBand = 16, kMostBand = 32;
 constexpr int64_t kTasks = 64;
 

@@ -25,6 +25,7 @@ struct LossState {
   TaskResult result;
 
   int64_t stride() const { return part.stride; }
+  int32_t tile_rows() const { return plan->y.slots < kTileRows ? plan->y.slots : kTileRows; }
   const A* soft() const { return static_cast<const A*>(plan->soft) + 1; }
   const A* hard() const { return static_cast<const A*>(plan->hard) + 1; }
   int64_t pixel(int32_t y, int32_t x) const {

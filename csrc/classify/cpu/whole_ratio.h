@@ -98,7 +98,7 @@ void fill_exponentials(const LossState<float>& s, const WholeRows<S>& rows, int3
   const float *top = s.nodes[s.top] + p, *bottom = s.nodes[s.bottom] + p;
   for (int64_t k = 0; k < s.plan->shape.classes; ++k) {
     for (int r = 0; r < rows.rows; ++r) {
-      store(e + (k * kTileRows + r) * L,
+      store(e + (k * rows.rows + r) * L,
             node_exponential(rows, r, top + k * s.stride(), bottom + k * s.stride()));
     }
   }
@@ -115,7 +115,7 @@ void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, int32_t p,
     for (int t = 0; t < S; ++t) sum[t] = part[t] = Value<float>{};
     const float *top = s.nodes[s.top] + p + L, *bottom = s.nodes[s.bottom] + p + L;
     for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
-      const int64_t at = (k * kTileRows + r) * L;
+      const int64_t at = (k * rows.rows + r) * L;
       const Value<float> left = load(e + at), behind = node_exponential(rows, r, top, bottom);
       store(next + at, behind);
       Value<float> pixel[S];
@@ -137,7 +137,7 @@ void add_gradients(const LossState<float>& s, const WholeRows<S>& rows, int32_t 
   for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
     Value<float> top_left{}, top_right{}, bottom_left{}, bottom_right{};
     for (int r = 0; r < rows.rows; ++r) {
-      const int64_t at = (k * kTileRows + r) * L;
+      const int64_t at = (k * rows.rows + r) * L;
       const Value<float> base = load(e + at);
       Value<float> pixel[S];
       between<S>(base, next_lane(base, load(next + at)), pixel);
@@ -281,7 +281,7 @@ void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const 
 template <int S>
 void whole_rows(LossState<float>& s, int32_t y0, int32_t y1) {
   const WholeRows<S> rows(s, y0, y1);
-  const int64_t tile = s.plan->shape.classes * kTileRows * kLanes<float>;
+  const int64_t tile = s.plan->shape.classes * s.tile_rows() * kLanes<float>;
   float *e = s.exponentials, *next = e + tile;
   for (int r = 0; r < rows.rows; ++r) begin_pixels_as(s, y0 + r, r);
   fill_exponentials(s, rows, 0, e);

@@ -240,3 +240,22 @@ def test_the_module(device):
     torch.testing.assert_close(loss(logits, target), chain(upsampled, target))
     assert "label_smoothing=0.1" in repr(loss)
     assert set(loss.state_dict()) == {"weight"}
+
+
+@pytest.mark.parametrize("backend", [None, "eager", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_meta_tensors(dtype, backend):
+    results = []
+    for device in ("cpu", "meta"):
+        logits = torch.ones(2, 5, 3, 4, dtype=dtype, device=device, requires_grad=True)
+        target = torch.zeros(2, 6, 9, dtype=torch.int64, device=device)
+        found = []
+        for reduction in ("mean", "none"):
+            loss = scrn_ops.UpsampledCrossEntropy(reduction=reduction, backend=backend)
+            value = loss(logits, target)
+            found += [value, *torch.autograd.grad(value.sum(), logits)]
+        labels = {"with_confidence": True, "backend": backend}
+        found += scrn_ops.upsampled_argmax(logits, (6, 9), **labels)
+        assert all(each.device.type == device for each in found)
+        results.append([(each.shape, each.dtype) for each in found])
+    assert results[0] == results[1]
