@@ -9,19 +9,21 @@
 
 namespace scrn::classify::cuda {
 
-// Classes of a unit of work, and nodes' rows; the row of cells before the first is done again.
+// Classes of a unit of work: fewer where label smoothing needs one more sum.
 template <typename A>
-inline constexpr int kClasses = sizeof(A) == 4 ? 4 : 2;
+inline constexpr int kPlainClasses = sizeof(A) == 4 ? 4 : 2;
+template <typename A>
+inline constexpr int kSmoothClasses = sizeof(A) == 4 ? 2 : 1;
+// Rows of nodes of a unit of work, for which the row of cells before them is done again.
 inline constexpr int kBand = 16, kStrip = kWarp - 1;
 
 struct GradientWork {
   int64_t groups, strips, bands, total;
 };
 
-template <typename A>
-GradientWork gradient_work_of(const ResizeShape& s) {
+inline GradientWork gradient_work_of(const ResizeShape& s, int classes) {
   GradientWork work;
-  work.groups = ceil_div(s.classes, kClasses<A>);
+  work.groups = ceil_div(s.classes, classes);
   work.strips = ceil_div(s.in_w, kStrip);
   work.bands = ceil_div(s.in_h, kBand);
   work.total = s.batch * work.groups * work.strips * work.bands;
@@ -32,23 +34,21 @@ struct GradientParams {
   ResizeShape shape;
   LabelType target_type{};
   int64_t ignore_index = 0;
-  bool smooths = false;
   const void* logits = nullptr;
   const void* target = nullptr;
   const void* grad_loss = nullptr;  // per pixel, or null
   void* gradient = nullptr;
 };
 
-// What a thread's cell has for the nodes above and below it, by class; the last is the pixels'
-// number, weighted, for label smoothing.
-template <typename A>
+// What a thread's cell has for the nodes above and below it, by class; for label smoothing the
+// last is the pixels' number, weighted.
+template <typename A, int N>
 struct Ends {
-  A top_left[kClasses<A> + 1], top_right[kClasses<A> + 1];
-  A bottom_left[kClasses<A> + 1], bottom_right[kClasses<A> + 1];
+  A top_left[N], top_right[N], bottom_left[N], bottom_right[N];
 };
 
-template <typename A>
-SCRN_DEVICE void add_to_ends(Ends<A>& ends, int c, A value, A below, A right) {
+template <typename A, int N>
+SCRN_DEVICE void add_to_ends(Ends<A, N>& ends, int c, A value, A below, A right) {
   const A lower = value * below, upper = value - lower;
   ends.top_right[c] += upper * right;
   ends.top_left[c] += upper - upper * right;
@@ -56,31 +56,33 @@ SCRN_DEVICE void add_to_ends(Ends<A>& ends, int c, A value, A below, A right) {
   ends.bottom_left[c] += lower - lower * right;
 }
 
-// All pixels of one cell.
-template <typename T, typename A>
+// All pixels of one cell, for N classes.
+template <typename T, typename A, int N, bool kSmooths>
 SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axis& axis_y,
                           const Axis& axis_x, const Workspace<A>& w, int64_t image, int64_t first,
-                          int32_t row, int32_t column, Ends<A>& ends) {
+                          int32_t row, int32_t column, Ends<A, N + kSmooths>& ends) {
   const int64_t classes = p.shape.classes;
   const T* const plane =
       static_cast<const T*>(p.logits) + image * steps.image + first * steps.plane;
   const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
-  Values<A> values[kClasses<A>];
+  Values<A> values[N];
 #pragma unroll
-  for (int c = 0; c < kClasses<A>; ++c) {
+  for (int c = 0; c < N; ++c) {
     const int64_t k = first + c < classes ? c : 0;
     values[c] = load_values<T, A>(plane + k * steps.plane, corners);
   }
   const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
   const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
+#pragma unroll 1
   for (int32_t y = y0; y < y1; ++y) {
     const A below = share_of<A>(axis_y, row, y);
-    A left[kClasses<A>], end[kClasses<A>];
+    A left[N], end[N];
 #pragma unroll
-    for (int c = 0; c < kClasses<A>; ++c) {
+    for (int c = 0; c < N; ++c) {
       left[c] = between(values[c].top_left, values[c].bottom_left, below);
       end[c] = between(values[c].top_right, values[c].bottom_right, below);
     }
+#pragma unroll 1
     for (int32_t x = x0; x < x1; ++x) {
       const A right = share_of<A>(axis_x, column, x);
       const int64_t pixel = (image * axis_y.out_size + y) * axis_x.out_size + x;
@@ -94,19 +96,19 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
       }
       const A hard = label >= 0 ? w.hard[label] * scale : A(0);
 #pragma unroll
-      for (int c = 0; c < kClasses<A>; ++c) {
+      for (int c = 0; c < N; ++c) {
         const A value = between(left[c], end[c], right) * kLog2e<A>;
         A slope = std::exp2(value - log_sum) * factor;
         if (label == first + c) slope -= hard;
         add_to_ends(ends, c, slope, below, right);
       }
-      if (p.smooths) add_to_ends(ends, kClasses<A>, scale, below, right);
+      if constexpr (kSmooths) add_to_ends(ends, N, scale, below, right);
     }
   }
 }
 
-template <typename T, typename A>
-__global__ void __launch_bounds__(kThreads)
+template <typename T, typename A, int N, bool kSmooths>
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
     gradient_kernel(const GradientParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                     const GradientWork work, const Workspace<A> w) {
   const int lane = threadIdx.x % kWarp;
@@ -118,26 +120,26 @@ __global__ void __launch_bounds__(kThreads)
     split(unit, work.groups, rest, group);
     split(rest, work.strips, rest, strip);
     split(rest, work.bands, image, band);
-    const int64_t first = group * kClasses<A>;
+    const int64_t first = group * N;
     const int32_t row0 = static_cast<int32_t>(band) * kBand;
     const int32_t row1 = at_most(row0 + kBand, axis_y.in_size);
     const int32_t column0 = static_cast<int32_t>(strip) * kStrip;
     const int32_t column = column0 + lane - 1;  // lane 0: the cell before the first node
     const bool owns = lane > 0 && column < axis_x.in_size;
-    A carried[kClasses<A> + 1];
+    A carried[N + kSmooths];
 #pragma unroll
     for (A& value : carried) value = A(0);
     for (int32_t row = row0 - 1; row < row1; ++row) {
-      Ends<A> ends;
+      Ends<A, N + kSmooths> ends;
 #pragma unroll
-      for (int c = 0; c <= kClasses<A>; ++c) {
+      for (int c = 0; c < N + kSmooths; ++c) {
         ends.top_left[c] = ends.top_right[c] = ends.bottom_left[c] = ends.bottom_right[c] = A(0);
       }
       if (column < axis_x.in_size) {
-        add_cell<T, A>(p, steps, axis_y, axis_x, w, image, first, row, column, ends);
+        add_cell<T, A, N, kSmooths>(p, steps, axis_y, axis_x, w, image, first, row, column, ends);
       }
 #pragma unroll
-      for (int c = 0; c <= kClasses<A>; ++c) {
+      for (int c = 0; c < N + kSmooths; ++c) {
         // Both ends of a cell at the border are one node.
         if (column < 0) {
           ends.top_right[c] += ends.top_left[c];
@@ -161,10 +163,10 @@ __global__ void __launch_bounds__(kThreads)
       T* const out = static_cast<T*>(p.gradient) + image * steps.image + first * steps.plane +
                      (static_cast<int64_t>(row) * steps.row + column) * steps.column;
 #pragma unroll
-      for (int c = 0; c < kClasses<A>; ++c) {
+      for (int c = 0; c < N; ++c) {
         if (first + c >= classes) break;
         A value = ends.top_left[c];
-        if (p.smooths) value -= w.uniform[first + c] * ends.top_left[kClasses<A>];
+        if constexpr (kSmooths) value -= w.uniform[first + c] * ends.top_left[N];
         out[c * steps.plane] = narrow<T>(value * factor);
       }
     }

@@ -25,16 +25,27 @@ void launch_prepare(const ResizeShape& s, const void* weight, double smoothing, 
               smoothing, pixels, scales, w);
 }
 
-template <typename T>
-void launch_gradient(const GradientParams& params, const Workspace<Accumulate<T>>& w,
-                     cudaStream_t stream, const LaunchOptions& options) {
-  using A = Accumulate<T>;
+template <typename T, int N, bool kSmooths>
+void launch_gradient_as(const GradientParams& params, const Workspace<Accumulate<T>>& w,
+                        cudaStream_t stream, const LaunchOptions& options) {
   const ResizeShape& s = params.shape;
-  const GradientWork work = gradient_work_of<A>(s);
-  auto* kernel = gradient_kernel<T, A>;
+  const GradientWork work = gradient_work_of(s, N);
+  auto* kernel = gradient_kernel<T, Accumulate<T>, N, kSmooths>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
               work, w);
+}
+
+template <typename T>
+void launch_gradient(const GradientParams& params, double smoothing,
+                     const Workspace<Accumulate<T>>& w, cudaStream_t stream,
+                     const LaunchOptions& options) {
+  using A = Accumulate<T>;
+  if (smoothing > 0) {
+    launch_gradient_as<T, kSmoothClasses<A>, true>(params, w, stream, options);
+  } else {
+    launch_gradient_as<T, kPlainClasses<A>, false>(params, w, stream, options);
+  }
 }
 
 template <typename T>
@@ -67,11 +78,10 @@ int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cuda
     gradient.shape = s;
     gradient.target_type = params.target_type;
     gradient.ignore_index = params.ignore_index;
-    gradient.smooths = params.label_smoothing > 0;
     gradient.logits = params.logits;
     gradient.target = params.target;
     gradient.gradient = params.gradient;
-    launch_gradient<T>(gradient, w, stream, options);
+    launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
   }
   return cudaGetLastError();
 }
@@ -97,12 +107,11 @@ int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void
   gradient.shape = s;
   gradient.target_type = params.target_type;
   gradient.ignore_index = params.ignore_index;
-  gradient.smooths = params.label_smoothing > 0;
   gradient.logits = params.logits;
   gradient.target = params.target;
   gradient.grad_loss = params.grad_loss;
   gradient.gradient = params.gradient;
-  launch_gradient<T>(gradient, w, stream, options);
+  launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
   return cudaGetLastError();
 }
 
