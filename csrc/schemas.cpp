@@ -19,4 +19,15 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
       "Tensor aggregated, bool mask_is_logits, bool align_corners, bool need_low, "
       "bool need_offset, bool need_mask, bool deterministic) "
       "-> (Tensor grad_low, Tensor grad_offset, Tensor grad_mask)");
+  m.def(
+      "upsampled_cross_entropy(Tensor logits, Tensor target, Tensor? weight=None, int reduction=1, "
+      "int ignore_index=-100, float label_smoothing=0.0, bool align_corners=False, "
+      "bool need_gradient=False) -> (Tensor loss, Tensor statistics, Tensor gradient)");
+  m.def(
+      "upsampled_cross_entropy_backward(Tensor grad, Tensor? logits, Tensor? target, "
+      "Tensor? weight, Tensor? gradient, Tensor? statistics, int reduction, int ignore_index, "
+      "float label_smoothing, bool align_corners) -> Tensor");
+  m.def(
+      "upsampled_argmax(Tensor logits, SymInt height, SymInt width, bool align_corners=False, "
+      "bool wide_labels=True, bool with_confidence=False) -> (Tensor labels, Tensor confidence)");
 }

@@ -1,11 +1,11 @@
-"""A timm encoder with a plain FPN whose top-down path refines instead of interpolating."""
+"""A timm encoder with a plain FPN whose top-down path refines instead of interpolating, trained
+without logits at the size of the labels."""
 
 import timm
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scrn_ops import SemanticRefinement
+from scrn_ops import SemanticRefinement, upsampled_cross_entropy
 
 
 class FPN(nn.Module):
@@ -36,6 +36,6 @@ if __name__ == "__main__":
     model = FPN("resnet18", classes=19)
     images, labels = torch.randn(2, 3, 128, 160), torch.randint(19, (2, 128, 160))
     logits = model(images)
-    full = F.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
-    F.cross_entropy(full, labels).backward()
+    # Before: F.cross_entropy(F.interpolate(logits, labels.shape[1:], mode="bilinear"), labels)
+    upsampled_cross_entropy(logits, labels).backward()
     print(f"image {tuple(images.shape)} -> logits {tuple(logits.shape)}")

@@ -1,4 +1,5 @@
-"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention.
+"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention,
+upsampled cross-entropy and argmax.
 
 All maps are batched; offset channel 0 is x, channel 1 is y, in pixels of the output. The same
 ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager` (the chain as
@@ -22,15 +23,25 @@ except ImportError as _error:
     _sys.exit(_doctor.main(failure=_error))
 
 from . import autograd, eager, reference  # noqa: F401
-from .functional import aggregate_offsets, offset_sample, semantic_refine, whitened_attention
-from .modules import DisentangledNonLocal, SemanticRefinement
+from .functional import (
+    aggregate_offsets,
+    offset_sample,
+    semantic_refine,
+    upsampled_argmax,
+    upsampled_cross_entropy,
+    whitened_attention,
+)
+from .modules import DisentangledNonLocal, SemanticRefinement, UpsampledCrossEntropy
 
 __all__ = [
     "DisentangledNonLocal",
     "SemanticRefinement",
+    "UpsampledCrossEntropy",
     "__version__",
     "aggregate_offsets",
     "offset_sample",
     "semantic_refine",
+    "upsampled_argmax",
+    "upsampled_cross_entropy",
     "whitened_attention",
 ]

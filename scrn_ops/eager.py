@@ -2,6 +2,14 @@
 speed figure."""
 
 from .attention.reference import whitened_attention  # the chain of users is the definition
+from .classify.eager import upsampled_argmax, upsampled_cross_entropy
 from .srm.eager import aggregate_offsets, offset_sample, semantic_refine
 
-__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine", "whitened_attention"]
+__all__ = [
+    "aggregate_offsets",
+    "offset_sample",
+    "semantic_refine",
+    "upsampled_argmax",
+    "upsampled_cross_entropy",
+    "whitened_attention",
+]

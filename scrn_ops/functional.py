@@ -1,6 +1,14 @@
 """The ops as functions."""
 
 from .attention.functional import whitened_attention
+from .classify.functional import upsampled_argmax, upsampled_cross_entropy
 from .srm.functional import aggregate_offsets, offset_sample, semantic_refine
 
-__all__ = ["aggregate_offsets", "offset_sample", "semantic_refine", "whitened_attention"]
+__all__ = [
+    "aggregate_offsets",
+    "offset_sample",
+    "semantic_refine",
+    "upsampled_argmax",
+    "upsampled_cross_entropy",
+    "whitened_attention",
+]

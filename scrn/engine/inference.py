@@ -1,13 +1,19 @@
-"""Class probabilities of an image: whole, by a sliding window, at several scales, flipped."""
+"""Class probabilities and classes of an image: whole, by a sliding window, at several scales,
+flipped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from scrn_ops import upsampled_argmax
+
+from ..models.network import SCRN
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,30 @@ def probabilities(
             total = share if total is None else total + share
     assert total is not None
     return total / (len(inference.scales) * (2 if inference.flip else 1))
+
+
+def predicted_labels(
+    model: Callable[[Tensor], Tensor],
+    image: Tensor,
+    inference: Inference | None = None,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """The most probable classes, ``[B, *size]``, int64: the argmax of :func:`probabilities`.
+
+    At one scale without flips neither probabilities nor logits of that size are formed.
+    """
+    inference = inference or Inference()
+    size = size or (image.shape[-2], image.shape[-1])
+    if inference.scales != (1.0,) or inference.flip:
+        return probabilities(model, image, inference, size).argmax(1)
+    if isinstance(model, SCRN):
+        if inference.window is None and size == tuple(image.shape[-2:]):
+            return model.segment(image)
+        backend = model.backend
+    else:
+        backend = None
+    labels: Any = upsampled_argmax(_logits(model, image, inference), size, backend=backend)
+    return cast(Tensor, labels)
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from ..data.errors import DataError
 from ..data.files import IMAGE_SUFFIXES, list_images, read_image
 from ..data.transforms import evaluation_transform
 from . import report
-from .inference import Inference, probabilities
+from .inference import Inference, predicted_labels, probabilities
 from .weights import PACKAGED, SavedModel, fastest_layout, load_model
 
 
@@ -51,14 +51,33 @@ def segment(
     The network sees the image with its short side at ``short_side`` pixels; None takes what the
     model was saved with, 0 leaves the image as it is.
     """
+    batch = _prepared(saved, image, short_side)
+    with torch.inference_mode():
+        return probabilities(saved.model, batch, inference, _size(image))[0].cpu()
+
+
+def segment_labels(
+    saved: SavedModel,
+    image: Tensor,
+    inference: Inference | None = None,
+    short_side: int | None = None,
+) -> Tensor:
+    """The classes ``[H, W]`` of a uint8 image ``[3, H, W]``; see :func:`segment`."""
+    batch = _prepared(saved, image, short_side)
+    with torch.inference_mode():
+        return predicted_labels(saved.model, batch, inference, _size(image))[0].cpu()
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[1], image.shape[2]
+
+
+def _prepared(saved: SavedModel, image: Tensor, short_side: int | None) -> Tensor:
     device = next(saved.model.parameters()).device
     short_side = saved.short_side if short_side is None else short_side
     prepare = evaluation_transform(short_side or None, saved.mean, saved.std)
     batch = prepare(tv_tensors.Image(image))[None].to(device)
-    batch = batch.contiguous(memory_format=fastest_layout(device))
-    size = (image.shape[1], image.shape[2])
-    with torch.inference_mode():
-        return probabilities(saved.model, batch, inference, size)[0].cpu()
+    return batch.contiguous(memory_format=fastest_layout(device))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,13 +139,15 @@ def run(args: argparse.Namespace) -> int:
         (output / folder).mkdir(parents=True, exist_ok=True)
     for path in files:
         image = read_image(path, upright=True)
-        scores = segment(saved, image, inference, args.short_side)
-        labels = scores.argmax(0).byte().numpy()
+        if args.probabilities:
+            scores = segment(saved, image, inference, args.short_side)
+            np.save(output / "probabilities" / f"{path.stem}.npy", scores.half().numpy())
+            labels = scores.argmax(0).byte().numpy()
+        else:
+            labels = segment_labels(saved, image, inference, args.short_side).byte().numpy()
         Image.fromarray(labels).save(output / "labels" / f"{path.stem}.png")
         laid_over = report.overlay(image.permute(1, 2, 0).numpy(), labels, saved.classes)
         Image.fromarray(laid_over).save(output / "overlays" / f"{path.stem}.png")
-        if args.probabilities:
-            np.save(output / "probabilities" / f"{path.stem}.npy", scores.half().numpy())
         share = np.bincount(labels.ravel(), minlength=len(saved.classes)) / labels.size
         largest = ", ".join(
             f"{saved.classes[i]} {share[i]:.0%}" for i in share.argsort()[::-1][:4] if share[i] > 0

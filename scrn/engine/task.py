@@ -19,7 +19,7 @@ from ..data.datasets import SegmentationDataset
 from ..losses import SegmentationLoss
 from ..metrics import SegmentationScores
 from . import report
-from .inference import Inference, probabilities
+from .inference import Inference, predicted_labels
 from .weights import load_model
 
 
@@ -97,7 +97,9 @@ class Segmentation(L.LightningModule):
         if contrast_weight == 0:
             # Data-parallel training takes no parameters that no loss depends on.
             self.model.embedding.requires_grad_(False)
-        self.loss = SegmentationLoss(contrast_weight, temperature, max_anchors, min_pixels)
+        self.loss = SegmentationLoss(
+            contrast_weight, temperature, max_anchors, min_pixels, backend=ops
+        )
         sizes: Any = [tuple(size) if size else None for size in (window, stride)]
         self.inference = Inference(sizes[0], sizes[1], tuple(scales), flip)
         self.val_scores = SegmentationScores(num_classes)
@@ -181,9 +183,9 @@ class Segmentation(L.LightningModule):
         if self.hparams["channels_last"]:
             image = image.contiguous(memory_format=torch.channels_last)
         if self.hparams["contrast_weight"]:
-            logits, embedding = self.model(image, return_embedding=True)
+            logits, embedding = self.model(image, return_embedding=True, full_size=False)
         else:
-            logits, embedding = self.model(image), None
+            logits, embedding = self.model(image, full_size=False), None
         terms = self.loss(logits, labels, embedding)
         self.log_dict(
             {f"train/{name}": value for name, value in terms.items()},
@@ -203,12 +205,12 @@ class Segmentation(L.LightningModule):
         if self.hparams["channels_last"]:
             image = image.contiguous(memory_format=torch.channels_last)
         size = (labels.shape[-2], labels.shape[-1])
-        prediction = probabilities(self.model, image, self.inference, size).argmax(1)
+        prediction = predicted_labels(self.model, image, self.inference, size)
         self.val_scores.update(prediction, labels)
         compared = None
         if self.baseline_scores is not None:
             other = self._load_baseline()
-            compared = probabilities(other, image, self.inference, size).argmax(1)
+            compared = predicted_labels(other, image, self.inference, size)
             self.baseline_scores.update(compared, labels)
         if self._writes() and batch_idx < self.hparams["visualize"]:
             # Every process has its part of the images, this one the first of each round.

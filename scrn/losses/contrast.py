@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scrn_ops import upsampled_argmax
 from scrn_ops._core.checks import without_autocast
 
 # Stands for "no such term" inside a log-sum-exp: unlike -inf it keeps a row without any
@@ -130,6 +134,7 @@ class PixelContrastLoss(nn.Module):
         max_anchors: anchors in a mini-batch at most.
         min_pixels: a class counts in an image from this many pixels of the embedding grid on.
         ignore_index: the label of pixels that never become anchors.
+        backend: of the ops of :mod:`scrn_ops`.
     """
 
     def __init__(
@@ -138,6 +143,7 @@ class PixelContrastLoss(nn.Module):
         max_anchors: int = 1024,
         min_pixels: int = 2,
         ignore_index: int = 255,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
         if max_anchors < 1:
@@ -146,6 +152,7 @@ class PixelContrastLoss(nn.Module):
         self.max_anchors = max_anchors
         self.min_pixels = min_pixels
         self.ignore_index = ignore_index
+        self.backend = backend
 
     def forward(self, embedding: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss from embedding ``[B, D, h, w]`` (normalised over D), logits
@@ -153,16 +160,32 @@ class PixelContrastLoss(nn.Module):
         size = embedding.shape[-2:]
         small = F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")
         small = small.squeeze(1).to(labels.dtype)
-        if logits.shape[-2:] != size:
-            logits = F.interpolate(
-                logits.detach().float(), size=size, mode="bilinear", align_corners=False
-            )
+        full = labels.shape[-2:]
+        logits = _as_from_full_size(logits.detach().float(), (full[0], full[1]), size)
+        predictions: Any = upsampled_argmax(logits, (size[0], size[1]), backend=self.backend)
         anchors = sample_anchors(
             small,
-            logits.detach().argmax(1),
+            predictions,
             max_anchors=self.max_anchors,
             min_pixels=self.min_pixels,
             ignore_index=self.ignore_index,
         )
         rows = embedding.permute(0, 2, 3, 1).flatten(0, 2)[anchors]
         return pixel_contrast(rows, small.reshape(-1)[anchors].long(), self.temperature)
+
+
+def _as_from_full_size(logits: Tensor, full: tuple[int, int], size: Sequence[int]) -> Tensor:
+    """The logits at the labels' size ``full``, brought to ``size`` by interpolation."""
+    if tuple(logits.shape[-2:]) == tuple(size) and full == (4 * size[0], 4 * size[1]):
+        # Up by four and down again: between two pixels around each node, an eighth to either side.
+        for dim in (2, 3):
+            length = logits.shape[dim]
+            ends = torch.arange(length, device=logits.device)
+            before = logits.index_select(dim, (ends - 1).clamp(min=0))
+            after = logits.index_select(dim, (ends + 1).clamp(max=length - 1))
+            logits = 0.875 * logits + 0.0625 * (before + after)
+        return logits
+    for target in (full, tuple(size)):
+        if tuple(logits.shape[-2:]) != tuple(target):
+            logits = F.interpolate(logits, size=target, mode="bilinear", align_corners=False)
+    return logits

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from scrn_ops import upsampled_cross_entropy
 
 from .contrast import PixelContrastLoss
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, backend: str | None = None
+) -> Tensor:
     """Mean cross-entropy (Eq. 10) over the valid pixels of all processes.
 
     Data-parallel training averages the gradients of the ranks, so each rank's sum is divided by
@@ -18,11 +21,14 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Te
     however the ignored pixels are spread. Zero, with a graph, where every pixel is ignored.
 
     Args:
-        logits: ``[B, classes, H, W]``.
+        logits: ``[B, classes, h, w]``, upsampled to the labels' size on the way.
         labels: ``[B, H, W]``, integer classes or ``ignore_index``.
+        backend: of :func:`scrn_ops.upsampled_cross_entropy`.
     """
-    total = F.cross_entropy(
-        logits.float(), labels.long(), ignore_index=ignore_index, reduction="sum"
+    if labels.dtype not in (torch.uint8, torch.int32, torch.int64):
+        labels = labels.long()
+    total = upsampled_cross_entropy(
+        logits, labels, ignore_index=ignore_index, reduction="sum", backend=backend
     )
     count = (labels != ignore_index).sum().to(total.dtype)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
@@ -39,6 +45,7 @@ class SegmentationLoss(nn.Module):
         contrast_weight: lambda; 0 leaves the contrastive term out and needs no embedding.
         temperature, max_anchors, min_pixels: see :class:`PixelContrastLoss`.
         ignore_index: the label of pixels without a class.
+        backend: of the ops of :mod:`scrn_ops`.
     """
 
     def __init__(
@@ -48,18 +55,23 @@ class SegmentationLoss(nn.Module):
         max_anchors: int = 1024,
         min_pixels: int = 2,
         ignore_index: int = 255,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
         self.contrast_weight = contrast_weight
         self.ignore_index = ignore_index
-        self.contrast = PixelContrastLoss(temperature, max_anchors, min_pixels, ignore_index)
+        self.backend = backend
+        self.contrast = PixelContrastLoss(
+            temperature, max_anchors, min_pixels, ignore_index, backend
+        )
 
     def forward(
         self, logits: Tensor, labels: Tensor, embedding: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The terms ``{"loss", "cross_entropy"[, "contrast"]}`` from logits ``[B,classes,H,W]``
-        at the labels' size, labels ``[B,H,W]`` and embedding ``[B,D,h,w]``."""
-        ce = cross_entropy(logits, labels, self.ignore_index)
+        """The terms ``{"loss", "cross_entropy"[, "contrast"]}`` from logits ``[B,classes,*,*]``
+        at the network's own size or the labels', labels ``[B,H,W]`` and embedding
+        ``[B,D,h,w]``."""
+        ce = cross_entropy(logits, labels, self.ignore_index, self.backend)
         if self.contrast_weight == 0:
             return {"loss": ce, "cross_entropy": ce.detach()}
         if embedding is None:

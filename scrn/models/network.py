@@ -10,6 +10,8 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from scrn_ops import upsampled_argmax
+
 from .backbones import create_backbone
 from .context import create_context
 from .decoder import Decoder
@@ -69,6 +71,7 @@ class SCRN(
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         _check_ops(ops)
         self.num_classes = num_classes
+        self.backend = ops
         self.backbone = create_backbone(backbone)
         channels = self.backbone.channels
         self.context = create_context(context, channels, width, backend=ops)
@@ -87,17 +90,35 @@ class SCRN(
         features = self.backbone(image)
         return self.decoder(self.context(features), features[:3])
 
-    def forward(self, image: Tensor, return_embedding: bool = False) -> Any:
+    def forward(self, image: Tensor, return_embedding: bool = False, full_size: bool = True) -> Any:
         """Logits [B, num_classes, H, W] of normalised images [B, 3, H, W], H and W from 32.
 
         With ``return_embedding`` also unit-length embeddings [B, 256, H_1, W_1] of the finest
-        map, for the contrastive loss: the result is the pair of both.
+        map, for the contrastive loss: the result is the pair of both. Without ``full_size`` the
+        logits stay at the size of that map, as :mod:`scrn.losses` takes them.
         """
         finest = self.decode(image)[0]
-        logits = upsample(self.head(finest), image.shape[2:])
+        logits = self.head(finest)
+        if full_size:
+            logits = upsample(logits, image.shape[2:])
         if not return_embedding:
             return logits
         return logits, self.embedding(finest)
+
+    @torch.no_grad()
+    def segment(self, image: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """The classes [B, H, W], int64, of normalised images [B, 3, H, W].
+
+        The full-size logits, of which these are the argmax, are not formed.
+
+        Args:
+            image: as of :meth:`forward`.
+            size: (H, W) of the result; default the image's.
+        """
+        logits = self.head(self.decode(image)[0])
+        size = size or (image.shape[2], image.shape[3])
+        labels: Any = upsampled_argmax(logits, size, backend=self.backend)
+        return cast(Tensor, labels)
 
     def fuse(self) -> FusedSCRN:
         """A copy for inference, with the same outputs to rounding, in less time.
@@ -116,10 +137,12 @@ class FusedSCRN(SCRN):
         return super().decode(image)
 
     @torch.no_grad()
-    def forward(self, image: Tensor, return_embedding: bool = False) -> Tensor:
+    def forward(
+        self, image: Tensor, return_embedding: bool = False, full_size: bool = True
+    ) -> Tensor:
         if return_embedding:
             raise ValueError("return_embedding: a fused model has no embedding head")
-        return super().forward(image)
+        return super().forward(image, full_size=full_size)
 
     def train(self, mode: bool = True) -> FusedSCRN:
         if mode:

@@ -91,3 +91,21 @@ def test_untrained_refined_fcn_is_torchvisions():
         torch.testing.assert_close(refined(image)["out"], expected, rtol=1e-4, atol=1e-5)
         randomise_offsets(refined)
         assert (refined(image)["out"] - expected).abs().max() > 1e-3 * expected.abs().max()
+
+
+def test_lraspp_is_torchvisions():
+    """Loss, gradients and labels of the model as torchvision runs it."""
+    example = load("torchvision_lraspp")
+    torch.manual_seed(0)
+    model = example["lraspp_mobilenet_v3_large"](weights_backbone=None, num_classes=7).eval()
+    image, labels = torch.randn(1, 3, 97, 130), torch.randint(7, (1, 97, 130))
+    labels[:, :9] = 255
+    parameter = model.classifier.low_classifier.weight
+    chain = F.cross_entropy(model(image)["out"], labels, ignore_index=255)
+    loss = example["UpsampledCrossEntropy"](ignore_index=255)(
+        example["low_logits"](model, image), labels
+    )
+    torch.testing.assert_close(loss, chain)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(each, parameter)[0] for each in (loss, chain)), rtol=1e-4, atol=1e-6
+    )

@@ -161,3 +161,21 @@ def test_dropped_paths() -> None:
     assert rates[0] == 0
     assert rates[-1] == pytest.approx(0.1)
     assert rates == sorted(rates)
+
+
+@torch.no_grad()
+def test_segment_is_the_argmax_of_the_logits() -> None:
+    model = build("timm:test_resnet").eval()
+    x = image(64, 90)
+    logits = model(x)
+    best = logits.topk(2, 1)
+    clear = best.values[:, 0] - best.values[:, 1] > 1e-5 * logits.abs().max()
+    for each in (model, with_ops(model, "eager"), model.fuse()):
+        labels = each.segment(x)
+        assert labels.dtype == torch.int64
+        assert (labels == best.indices[:, 0])[clear].float().mean() > 0.999
+    assert model.segment(x, (33, 47)).shape == (2, 33, 47)
+    low = model(x, full_size=False)
+    assert low.shape == (2, 5, 16, 23)
+    upsampled = torch.nn.functional.interpolate(low, (64, 90), mode="bilinear")
+    torch.testing.assert_close(upsampled, logits)

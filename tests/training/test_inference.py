@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from scrn.engine.inference import Inference, probabilities
+from scrn import build_model
+from scrn.engine.inference import Inference, predicted_labels, probabilities
 
 
 @pytest.fixture
@@ -67,3 +68,36 @@ def test_size_of_the_result(model):
 def test_bad_settings(arguments):
     with pytest.raises(ValueError, match=r"scales|stride|window"):
         Inference(**arguments)
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [
+        Inference(),
+        Inference(window=(24, 32)),
+        Inference(scales=(0.5, 1.0)),
+        Inference(flip=True),
+    ],
+    ids=["plain", "window", "scales", "flip"],
+)
+@pytest.mark.parametrize("size", [None, (57, 71)], ids=["own size", "other size"])
+def test_labels_are_the_most_probable_classes(model, inference, size):
+    image = torch.randn(2, 3, 30, 41)
+    best = probabilities(model, image, inference, size).topk(2, 1)
+    labels = predicted_labels(model, image, inference, size)
+    clear = best.values[:, 0] - best.values[:, 1] > 1e-5
+    assert labels.shape == clear.shape
+    assert clear.float().mean() > 0.99
+    assert torch.equal(labels[clear], best.indices[:, 0][clear])
+
+
+@pytest.mark.parametrize("size", [None, (50, 77)], ids=["own size", "other size"])
+def test_labels_of_the_network(size):
+    torch.manual_seed(0)
+    network = build_model("timm:test_resnet", num_classes=5).eval()
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        best = probabilities(network, image, None, size).topk(2, 1)
+        labels = predicted_labels(network, image, None, size)
+    clear = best.values[:, 0] - best.values[:, 1] > 1e-5
+    assert torch.equal(labels[clear], best.indices[:, 0][clear])

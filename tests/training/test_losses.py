@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrn.losses import PixelContrastLoss, SegmentationLoss, pixel_contrast, sample_anchors
+from scrn.losses.contrast import _as_from_full_size
 
 
 def literal_contrast(embeddings, labels, temperature):
@@ -203,3 +204,36 @@ def test_contrast_module_brings_labels_to_the_embedding_grid():
     good = PixelContrastLoss()(embedding, logits, labels)
     bad = PixelContrastLoss()(embedding, logits, labels.transpose(1, 2))
     assert good < 0.01 < 1 < bad
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 90)], ids=["by four", "other"])
+def test_logits_of_the_networks_own_size_are_those_of_the_labels_size(size):
+    """Loss and gradients as with logits that were upsampled first."""
+    torch.manual_seed(0)
+    low = torch.randn(2, 7, 16, 24)
+    labels = torch.randint(0, 7, (2, *size), dtype=torch.uint8)
+    labels[:, 5:9] = 255
+    raw = torch.randn(2, 8, 16, 24)
+    loss = SegmentationLoss(temperature=0.5, max_anchors=200)
+    results = []
+    for full in (False, True):
+        logits, embedding = low.clone().requires_grad_(), raw.clone().requires_grad_()
+        given = logits
+        if full:
+            given = F.interpolate(logits, size, mode="bilinear")
+        torch.manual_seed(1)  # the anchors are drawn
+        terms = loss(given, labels, F.normalize(embedding, dim=1))
+        terms["loss"].backward()
+        results.append((*terms.values(), logits.grad, embedding.grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-6, atol=1e-7)
+
+
+def test_predictions_as_of_the_full_size_logits():
+    """By four: the short way is the long one."""
+    low = torch.randn(1, 5, 9, 13)
+    for size in ((36, 52), (35, 50)):
+        full = F.interpolate(low, size, mode="bilinear")
+        down = F.interpolate(full, (9, 13), mode="bilinear")
+        torch.testing.assert_close(_as_from_full_size(low, size, (9, 13)), down)
+        torch.testing.assert_close(_as_from_full_size(full, size, (9, 13)), down)

@@ -1,0 +1,143 @@
+#pragma once
+
+// Exponentials and logarithms of registers, and what else the kernels need of them.
+
+#include "../../common/cpu/parallel.h"
+#include "../../common/cpu/vec.h"
+
+namespace scrn::classify::cpu::SCRN_CPU_ISA {
+namespace {
+
+using namespace scrn::cpu::SCRN_CPU_ISA;
+using scrn::cpu::thread_scratch;
+
+// Stands for minus infinity in what is interpolated: a weight of zero makes NaN of infinity.
+template <typename A>
+constexpr A kLowest = A(-1e30);
+
+// b where either is NaN.
+SCRN_INLINE Value<float> larger(Value<float> a, Value<float> b) {
+#if defined(__AVX512F__)
+  return Value<float>(_mm512_maskz_max_ps(0xffff, __m512(a), __m512(b)));
+#elif defined(__AVX2__)
+  return Value<float>(_mm256_max_ps(__m256(a), __m256(b)));
+#else
+  return a > b ? a : b;
+#endif
+}
+SCRN_INLINE Value<double> larger(Value<double> a, Value<double> b) { return a > b ? a : b; }
+template <typename V>
+SCRN_INLINE V smaller(V a, V b) {
+  return -larger(-a, -b);
+}
+
+// 2^t for t <= 0 to 1e-8 of it; where it would be less than 2^-126 it is that. NaN stays NaN.
+SCRN_INLINE Value<float> exp2_of(Value<float> t) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: the sum's last digit is one
+  t = larger(broadcast<float>(-126.0f), t);
+  const Value<float> shifted = t + kRound;
+  const Value<float> f = t - (shifted - kRound);
+  Value<float> p = fma(broadcast<float>(1.5345812e-4f), f, broadcast<float>(1.3399931e-3f));
+  p = fma(p, f, broadcast<float>(9.6184891e-3f));
+  p = fma(p, f, broadcast<float>(5.5503286e-2f));
+  p = fma(p, f, broadcast<float>(2.4022646e-1f));
+  p = fma(p, f, broadcast<float>(6.9314718e-1f));
+  p = fma(p, f, broadcast<float>(1.0f));
+  const Index<float> power = (bits_of<float>(shifted) << 23) + 0x3f800000;
+  return p * reinterpret_cast<Value<float>>(power);
+}
+SCRN_INLINE Value<double> exp2_of(Value<double> t) {
+  Value<double> result{};
+  for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_exp2(t[i]);
+  return result;
+}
+
+// The natural logarithm of normal numbers; NaN stays NaN.
+SCRN_INLINE Value<float> log_of(Value<float> x) {
+  const Index<float> bits = bits_of<float>(x);
+  // Mantissas from sqrt(1/2) on, so that the logarithm of what is close to 1 is exact.
+  const Index<float> above = bits - 0x3f3504f3;
+  const Value<float> exponent = to_value<float>(above >> 23);
+  const Value<float> f = reinterpret_cast<Value<float>>((above & 0x007fffff) + 0x3f3504f3) - 1.0f;
+  const Value<float> square = f * f;
+  Value<float> p = fma(broadcast<float>(7.0376836292e-2f), f, broadcast<float>(-1.1514610310e-1f));
+  p = fma(p, f, broadcast<float>(1.1676998740e-1f));
+  p = fma(p, f, broadcast<float>(-1.2420140846e-1f));
+  p = fma(p, f, broadcast<float>(1.4249322787e-1f));
+  p = fma(p, f, broadcast<float>(-1.6668057665e-1f));
+  p = fma(p, f, broadcast<float>(2.0000714765e-1f));
+  p = fma(p, f, broadcast<float>(-2.4999993993e-1f));
+  p = fma(p, f, broadcast<float>(3.3333331174e-1f));
+  p = p * square * f;
+  p = fma(exponent, broadcast<float>(-2.12194440e-4f), p);
+  p = fma(square, broadcast<float>(-0.5f), p);
+  const Value<float> result = fma(exponent, broadcast<float>(0.693359375f), f + p);
+  return x == x ? result : x;
+}
+SCRN_INLINE Value<double> log_of(Value<double> x) {
+  Value<double> result{};
+  for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_log(x[i]);
+  return result;
+}
+
+// Lanes 1 and up of `first`, and behind them lane 0 of `second`.
+SCRN_INLINE Value<float> next_lane(Value<float> first, Value<float> second) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Value<float>>(_mm512_maskz_alignr_epi32(
+      0xffff, reinterpret_cast<__m512i>(second), reinterpret_cast<__m512i>(first), 1));
+#elif defined(__AVX2__)
+  const __m256i middle =
+      _mm256_castps_si256(_mm256_permute2f128_ps(__m256(first), __m256(second), 0x21));
+  return Value<float>(
+      _mm256_castsi256_ps(_mm256_alignr_epi8(middle, _mm256_castps_si256(__m256(first)), 4)));
+#else
+  return __builtin_shuffle(first, second, Index<float>{1, 2, 3, 4});
+#endif
+}
+
+// Adds to a row of nodes what cells have for their left and their right ends: one node is the right
+// end of a cell and the left one of the next. Not two stores of a register: the second one's load
+// would wait for the first to reach the cache.
+SCRN_INLINE void add_ends(float* nodes, Value<float> left, Value<float> right) {
+#if defined(__AVX512F__)
+  const Value<float> shifted = reinterpret_cast<Value<float>>(_mm512_maskz_alignr_epi32(
+      0xffff, reinterpret_cast<__m512i>(right), _mm512_setzero_si512(), 15));
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_castps_si256(_mm256_permute2f128_ps(__m256(right), __m256(right), 8));
+  const Value<float> shifted = Value<float>(
+      _mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(__m256(right)), low, 12)));
+#else
+  const Value<float> shifted = __builtin_shuffle(right, Value<float>{}, Index<float>{4, 0, 1, 2});
+#endif
+  store(nodes, load(nodes) + (left + shifted));
+  nodes[kLanes<float>] += right[kLanes<float> - 1];
+}
+SCRN_INLINE void add_ends(double* nodes, Value<double> left, Value<double> right) {
+  store(nodes, load(nodes) + left);
+  store(nodes + 1, load(nodes + 1) + right);
+}
+
+SCRN_INLINE bool any(Index<float> mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(__m512i(mask)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(_mm256_castsi256_ps(__m256i(mask))) != 0;
+#else
+  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+#endif
+}
+SCRN_INLINE bool any(Index<double> mask) {
+  int64_t found = 0;
+  for (int i = 0; i < kLanes<double>; ++i) found |= mask[i];
+  return found != 0;
+}
+
+template <typename A>
+SCRN_INLINE A sum_of(Value<A> x) {
+  A total = 0;
+  for (int i = 0; i < kLanes<A>; ++i) total += x[i];
+  return total;
+}
+
+}  // namespace
+}  // namespace scrn::classify::cpu::SCRN_CPU_ISA

@@ -1,0 +1,237 @@
+#pragma once
+
+// What the pixels of a tile have of their labels: factors, and their part in loss and gradient
+// that is linear in the logits.
+
+#include "strip.h"
+
+namespace scrn::classify::cpu::SCRN_CPU_ISA {
+namespace {
+
+// A task at work on one row of cells.
+template <typename A>
+struct LossState {
+  const LossPlan* plan = nullptr;
+  Part part;
+  // By parity of the row of nodes: [K][stride], those without a class [stride].
+  A *nodes[2] = {}, *gradient[2] = {};
+  A *uniform[2] = {}, *cover[2] = {};  // label smoothing: sum_k uniform_k u_k, pixels' share
+  A* scratch = nullptr;                // of a tile
+  A* exponentials = nullptr;           // of two tiles of whole_ratio.h
+  int32_t* labels = nullptr;           // [kTileRows][label_pitch]: of rows of pixels
+  int64_t label_pitch = 0;
+  int32_t top = 0, bottom = 0;  // parities of the row of cells' rows of nodes
+  bool counts = false;          // whether the row of cells is this task's
+  TaskResult result;
+
+  int64_t stride() const { return part.stride; }
+  int32_t tile_rows() const { return plan->y.slots < kTileRows ? plan->y.slots : kTileRows; }
+  const A* soft() const { return static_cast<const A*>(plan->soft) + 1; }
+  const A* hard() const { return static_cast<const A*>(plan->hard) + 1; }
+  int64_t pixel(int32_t y, int32_t x) const {
+    return (part.image * plan->shape.out_h + y) * plan->shape.out_w + x;
+  }
+  // The first pixel of a local cell, and that of the next one.
+  int32_t first(int32_t cell) const { return plan->x.first[part.cell0() + cell + 1]; }
+};
+
+template <typename A>
+using Labels = int32_t[kLanes<A>];
+
+// Wide enough for every label, and no wider.
+template <typename T>
+struct LabelInteger {
+  using type = int32_t;
+};
+template <>
+struct LabelInteger<int64_t> {
+  using type = int64_t;
+};
+
+// All ones or zeros: that is what compilers turn into comparisons of registers.
+template <typename I>
+SCRN_INLINE I mask_of(bool condition) {
+  return -static_cast<I>(condition);
+}
+
+// Converts the labels of row y of pixels, for read_labels; `r`: the row's place in the tile.
+template <typename T, typename A>
+void begin_pixels(LossState<A>& s, int32_t y, int r) {
+  using I = typename LabelInteger<T>::type;
+  const LossPlan& plan = *s.plan;
+  const int32_t begin = s.first(0), count = s.first(s.part.cells) - begin;
+  const T* const row = static_cast<const T*>(plan.target) + s.pixel(y, begin);
+  int32_t* const labels = s.labels + r * s.label_pitch;
+  const I classes = static_cast<I>(plan.shape.classes), ignored = static_cast<I>(plan.ignore_index);
+  // An index beyond the labels' type ignores none.
+  const I ignores = mask_of<I>(static_cast<int64_t>(ignored) == plan.ignore_index);
+  I wrong = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    const I label = static_cast<I>(row[i]);
+    const I inside = mask_of<I>(label >= 0) & mask_of<I>(label < classes);
+    const I left_out = mask_of<I>(label == ignored) & ignores;
+    const I valid = inside & ~left_out;
+    labels[i] = static_cast<int32_t>((label & valid) | ~valid);
+    wrong |= ~(inside | left_out);
+  }
+  if (wrong == 0 || s.result.wrong_label >= 0) return;
+  for (int32_t i = 0; s.result.wrong_label < 0; ++i) {
+    const int64_t label = static_cast<int64_t>(row[i]);
+    const bool inside = label >= 0 && label < plan.shape.classes;
+    if (!inside && label != plan.ignore_index) s.result.wrong_label = s.pixel(y, begin + i);
+  }
+}
+
+template <typename A>
+SCRN_INLINE void begin_pixels_as(LossState<A>& s, int32_t y, int r) {
+  switch (s.plan->target_type) {
+    case LabelType::kUint8:
+      return begin_pixels<uint8_t>(s, y, r);
+    case LabelType::kInt32:
+      return begin_pixels<int32_t>(s, y, r);
+    case LabelType::kInt64:
+      return begin_pixels<int64_t>(s, y, r);
+  }
+}
+
+// Labels by slot and cell from local cell p on; -1: no pixel, or one without a class.
+template <int N, typename A>
+SCRN_INLINE void read_labels(const LossState<A>& s, int r, int32_t p, int32_t slot,
+                             Labels<A>* labels) {
+  const int32_t* const row = s.labels + r * s.label_pitch;
+  const int32_t* const first = s.plan->x.first + s.part.cell0() + p + 1;
+  const Index<A> present = iota<A>() + broadcast_index<A>(p) < broadcast_index<A>(s.part.cells);
+  const Index<A> origin = broadcast_index<A>(s.first(0) - slot);
+  const Index<A> begin = load_index(first, A(0)) - origin;
+  const Index<A> end = load_index(first + 1, A(0)) - broadcast_index<A>(s.first(0));
+  for (int n = 0; n < N; ++n) {
+    const Index<A> at = begin + n;
+    const Index<A> inside = (at < end) & present;
+    const Index<A> label = gather(row, at & inside);
+    store_index(labels[n], label | ~inside);
+  }
+}
+
+// Every lane's entry of a table by label.
+template <typename A>
+SCRN_INLINE Value<A> look_up(const A* table, const Labels<A>& labels) {
+  Value<A> result;
+  for (int i = 0; i < kLanes<A>; ++i) result[i] = table[labels[i]];
+  return result;
+}
+template <typename A>
+SCRN_INLINE Index<A> valid_of(const Labels<A>& labels) {
+  return load_index(labels, A(0)) >= 0;
+}
+
+// All ones in the lanes of cells that are this task's.
+template <typename A>
+SCRN_INLINE Index<A> counted(const LossState<A>& s, int32_t p) {
+  if (!s.counts) return Index<A>{};
+  Index<A> mask = ~Index<A>{};
+  if (p == 0 && !s.part.first_column_counts()) mask[0] = 0;
+  return mask;
+}
+
+template <typename A>
+SCRN_INLINE bool counted(const LossState<A>& s, int32_t p, int lane) {
+  return s.counts && (p + lane > 0 || s.part.first_column_counts());
+}
+
+// Values at the corners of one cell: left and right of the row above and of that below.
+template <typename A>
+struct Corners {
+  A top_left, top_right, bottom_left, bottom_right;
+};
+
+template <typename A>
+SCRN_INLINE Corners<A> corners_of(A right, A below) {
+  return {(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right};
+}
+
+// Minus infinity at a corner is kLowest, and logits further than this apart are not finite.
+constexpr double kInfinite = -1e20;
+
+template <typename A>
+SCRN_INLINE A weighted(const Corners<A>& w, const A* top, const A* bottom) {
+  const A sum = w.top_left * top[0] + w.top_right * top[1] + w.bottom_left * bottom[0] +
+                w.bottom_right * bottom[1];
+  return sum < static_cast<A>(kInfinite) ? -static_cast<A>(__builtin_inf()) : sum;
+}
+
+template <typename A>
+SCRN_INLINE void add(const Corners<A>& w, A factor, A* top, A* bottom) {
+  top[0] += w.top_left * factor;
+  top[1] += w.top_right * factor;
+  bottom[0] += w.bottom_left * factor;
+  bottom[1] += w.bottom_right * factor;
+}
+
+// What is linear in the logits, of pixels of one label in one cell: `w` are their weights,
+// summed, `scale` the gradient that comes in. The loss's part is returned.
+template <typename A>
+SCRN_INLINE double add_label(LossState<A>& s, int32_t cell, int32_t label, const Corners<A>& w,
+                             A scale, bool counts) {
+  const int64_t at = label * s.stride() + cell;
+  const A hard = s.hard()[label] * scale;
+  double loss = 0;
+  if (counts && hard != 0) {
+    loss -= static_cast<double>(hard) *
+            static_cast<double>(weighted(w, s.nodes[s.top] + at, s.nodes[s.bottom] + at));
+  }
+  if (s.gradient[0] != nullptr) {
+    add(w, -hard, s.gradient[s.top] + at, s.gradient[s.bottom] + at);
+  }
+  if (s.uniform[0] != nullptr) {
+    if (counts) {
+      loss -= static_cast<double>(scale) *
+              static_cast<double>(weighted(w, s.uniform[s.top] + cell, s.uniform[s.bottom] + cell));
+    }
+    if (s.gradient[0] != nullptr) add(w, scale, s.cover[s.top] + cell, s.cover[s.bottom] + cell);
+  }
+  return loss;
+}
+
+// Two neighbouring nodes.
+template <typename A>
+struct PairOf {
+  typedef A type __attribute__((vector_size(2 * sizeof(A))));
+};
+template <typename A>
+using Pair = typename PairOf<A>::type;
+
+template <typename A>
+struct PairWeights {
+  Pair<A> top, bottom;
+  Corners<A> corners() const { return {top[0], top[1], bottom[0], bottom[1]}; }
+};
+
+template <typename A>
+SCRN_INLINE PairWeights<A> pair_weights(A left, A right, A above, A below) {
+  return {Pair<A>{left * above, right * above}, Pair<A>{left * below, right * below}};
+}
+
+// As add_label without smoothing. What the loss loses is returned: the sum over both elements.
+template <typename A>
+SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label,
+                              const PairWeights<A>& w, A hard) {
+  const int64_t at = label * s.stride() + cell;
+  const Pair<A> part = w.top * read_as<Pair<A>>(s.nodes[s.top] + at) +
+                       w.bottom * read_as<Pair<A>>(s.nodes[s.bottom] + at);
+  if (s.gradient[0] != nullptr) {
+    A *top = s.gradient[s.top] + at, *bottom = s.gradient[s.bottom] + at;
+    // One after the other: the two rows may be one.
+    write_as(top, read_as<Pair<A>>(top) - hard * w.top);
+    write_as(bottom, read_as<Pair<A>>(bottom) - hard * w.bottom);
+  }
+  return hard * part;
+}
+
+template <typename A>
+SCRN_INLINE double loss_of(Pair<A> linear) {
+  const double part = static_cast<double>(linear[0]) + static_cast<double>(linear[1]);
+  return part < kInfinite ? __builtin_inf() : -part;
+}
+
+}  // namespace
+}  // namespace scrn::classify::cpu::SCRN_CPU_ISA

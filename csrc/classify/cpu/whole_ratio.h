@@ -1,0 +1,311 @@
+#pragma once
+
+// A tile of all pixels of a row of cells, where the width is a whole multiple S of the nodes'.
+//
+// Along a row the logit is linear between two nodes, so its exponential is a geometric sequence:
+// one exponential of every node serves S pixels, l^a r^b with a + b constant. Everything is
+// relative to the largest class of each node, which is an upper bound of what lies between; where
+// classes cross so steeply that a sum underflows, the tile is computed again by any_ratio.h.
+
+#include "any_ratio.h"
+
+namespace scrn::classify::cpu::SCRN_CPU_ISA {
+namespace {
+
+// Where the S pixels between two nodes lie: for even S at odd multiples of 1 / 2S, for odd S at
+// multiples of 1 / S. The base of the powers is the exponential of the node's 1 / kParts.
+template <int S>
+struct Pixels {
+  static constexpr bool kEven = S % 2 == 0;
+  // The error of the base grows with the power: eight pixels are taken as four and four.
+  static constexpr int kParts = S == 8 ? 8 : kEven ? 2 * S : S;
+  static constexpr float share(int t) {
+    return kEven ? static_cast<float>(2 * t + 1) / (2 * S) : static_cast<float>(t) / S;
+  }
+};
+
+// The powers of a node as the left end of S pixels; as the right end it has them in reverse.
+template <int S>
+SCRN_INLINE void powers_of(Value<float> base, Value<float> (&power)[S]) {
+  const Value<float> step = S % 2 == 0 ? base * base : base;
+  power[S - 1] = base;
+  for (int t = S - 2; t >= 0; --t) power[t] = power[t + 1] * step;
+}
+
+SCRN_INLINE Value<float> square_root(Value<float> x) {
+#if defined(__AVX512F__)
+  return Value<float>(_mm512_maskz_sqrt_ps(0xffff, __m512(x)));
+#elif defined(__AVX2__)
+  return Value<float>(_mm256_sqrt_ps(__m256(x)));
+#else
+  for (int i = 0; i < kLanes<float>; ++i) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
+
+// The values of the S pixels between two nodes.
+template <int S>
+SCRN_INLINE void between(Value<float> left, Value<float> right, Value<float>* pixel) {
+  if constexpr (S == 8) {
+    const Value<float> middle = square_root(left * right);
+    between<4>(left, middle, pixel);
+    between<4>(middle, right, pixel + 4);
+  } else {
+    Value<float> l[S], r[S];
+    powers_of<S>(left, l);
+    powers_of<S>(right, r);
+    if constexpr (Pixels<S>::kEven) {
+      for (int t = 0; t < S; ++t) pixel[t] = l[t] * r[S - 1 - t];
+    } else {
+      pixel[0] = l[0];
+      for (int t = 1; t < S; ++t) pixel[t] = l[t] * r[S - t];
+    }
+  }
+}
+
+// What a strip's tiles of R rows of pixels share.
+template <int S>
+struct WholeRows {
+  int32_t y = 0, rows = 0;
+  // Weights of the rows of nodes, plain and for the base's exponent.
+  float above[kTileRows], below[kTileRows], above_scaled[kTileRows], below_scaled[kTileRows];
+  float sum_above = 0, sum_below = 0;
+
+  WholeRows(const LossState<float>& s, int32_t y0, int32_t y1) : y(y0), rows(y1 - y0) {
+    for (int r = 0; r < rows; ++r) {
+      below[r] = static_cast<const float*>(s.plan->y.share)[y0 + r];
+      above[r] = 1 - below[r];
+      constexpr float kScale = static_cast<float>(kLog2e / Pixels<S>::kParts);
+      above_scaled[r] = above[r] * kScale;
+      below_scaled[r] = below[r] * kScale;
+      sum_above += above[r];
+      sum_below += below[r];
+    }
+  }
+};
+
+// The exponentials of the nodes from local column p on: [K][rows].
+template <int S>
+SCRN_INLINE Value<float> node_exponential(const WholeRows<S>& rows, int r, const float* top,
+                                          const float* bottom) {
+  return exp2_of(fma(load(bottom), broadcast(rows.below_scaled[r]),
+                     load(top) * broadcast(rows.above_scaled[r])));
+}
+
+template <int S>
+void fill_exponentials(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, float* e) {
+  constexpr int L = kLanes<float>;
+  const float *top = s.nodes[s.top] + p, *bottom = s.nodes[s.bottom] + p;
+  for (int64_t k = 0; k < s.plan->shape.classes; ++k) {
+    for (int r = 0; r < rows.rows; ++r) {
+      store(e + (k * rows.rows + r) * L,
+            node_exponential(rows, r, top + k * s.stride(), bottom + k * s.stride()));
+    }
+  }
+}
+
+// Sums over the classes of every pixel, [rows][S]; on the way the next tile's exponentials.
+template <int S>
+void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
+                 float* next, float* sums) {
+  constexpr int L = kLanes<float>;
+  const int64_t classes = s.plan->shape.classes, stride = s.stride();
+  for (int r = 0; r < rows.rows; ++r) {
+    Value<float> sum[S], part[S];
+    for (int t = 0; t < S; ++t) sum[t] = part[t] = Value<float>{};
+    const float *top = s.nodes[s.top] + p + L, *bottom = s.nodes[s.bottom] + p + L;
+    for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
+      const int64_t at = (k * rows.rows + r) * L;
+      const Value<float> left = load(e + at), behind = node_exponential(rows, r, top, bottom);
+      store(next + at, behind);
+      Value<float> pixel[S];
+      between<S>(left, next_lane(left, behind), pixel);
+      for (int t = 0; t < S; ++t) part[t] += pixel[t];
+      if (k % kBlock == kBlock - 1) flush<float, S>(part, sum);
+    }
+    flush<float, S>(part, sum);
+    for (int t = 0; t < S; ++t) store(sums + (r * S + t) * L, sum[t]);
+  }
+}
+
+template <int S>
+void add_gradients(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
+                   const float* next, const float* factors) {  // [rows][S][left, right]
+  constexpr int L = kLanes<float>;
+  const int64_t classes = s.plan->shape.classes, stride = s.stride();
+  float *top = s.gradient[s.top] + p, *bottom = s.gradient[s.bottom] + p;
+  for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
+    Value<float> top_left{}, top_right{}, bottom_left{}, bottom_right{};
+    for (int r = 0; r < rows.rows; ++r) {
+      const int64_t at = (k * rows.rows + r) * L;
+      const Value<float> base = load(e + at);
+      Value<float> pixel[S];
+      between<S>(base, next_lane(base, load(next + at)), pixel);
+      Value<float> left{}, right{};
+      for (int t = 0; t < S; ++t) {
+        const float* const factor = factors + 2 * (r * S + t) * L;
+        left = fma(pixel[t], load(factor), left);
+        right = fma(pixel[t], load(factor + L), right);
+      }
+      const Value<float> above = broadcast(rows.above[r]), below = broadcast(rows.below[r]);
+      top_left = fma(left, above, top_left);
+      top_right = fma(right, above, top_right);
+      bottom_left = fma(left, below, bottom_left);
+      bottom_right = fma(right, below, bottom_right);
+    }
+    // One after the other: the two rows may be one.
+    add_ends(top, top_left, top_right);
+    add_ends(bottom, bottom_left, bottom_right);
+  }
+}
+
+// The sum over the pixels of soft * log(sum), by lane. Of equal factors the mantissas are
+// multiplied, and one logarithm serves all pixels of a cell.
+SCRN_INLINE Value<float> log_sums(const float* sums, const float* soft, int pixels, bool weighted) {
+  constexpr int L = kLanes<float>;
+  if (weighted) {
+    Value<float> total{};
+    for (int q = 0; q < pixels; ++q) {
+      const Value<float> factor = load(soft + q * L);
+      total += factor != 0 ? factor * log_of(load(sums + q * L)) : Value<float>{};
+    }
+    return total;
+  }
+  Value<float> product = broadcast(1.0f);
+  Index<float> exponents{};
+  for (int q = 0; q < pixels; ++q) {
+    const Index<float> bits =
+        load(soft + q * L) != 0 ? bits_of<float>(load(sums + q * L)) : Index<float>{} + 0x3f800000;
+    exponents += (bits >> 23) - 127;
+    product *= reinterpret_cast<Value<float>>((bits & 0x007fffff) | 0x3f800000);
+  }
+  return fma(to_value<float>(exponents), broadcast(static_cast<float>(kLn2)), log_of(product));
+}
+
+// A cell of one label needs its pixels' weights summed.
+template <int S>
+void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
+                const Labels<float>* labels) {
+  const int pixels = rows.rows * S;
+  PairWeights<float> weights[kTileRows * S];
+  float sum_right = 0;
+  for (int t = 0; t < S; ++t) sum_right += Pixels<S>::share(t);
+  for (int r = 0; r < rows.rows; ++r) {
+    for (int t = 0; t < S; ++t) {
+      const float right = Pixels<S>::share(t);
+      weights[r * S + t] = pair_weights(1 - right, right, rows.above[r], rows.below[r]);
+    }
+  }
+  const PairWeights<float> whole =
+      pair_weights(S - sum_right, sum_right, rows.sum_above, rows.sum_below);
+  Index<float> differs{}, valid{};
+  const Index<float> first = load_index(labels[0], 0.0f);
+  for (int q = 0; q < pixels; ++q) {
+    const Index<float> label = load_index(labels[q], 0.0f);
+    differs |= label ^ first;
+    valid -= label >= 0;
+  }
+  const float* const weight = static_cast<const float*>(s.plan->weight);
+  const bool smooths = s.uniform[0] != nullptr;
+  Pair<float> linear{};
+  double weight_sum = 0, loss = 0;
+  for (int i = 0; i < kLanes<float>; ++i) {
+    if (valid[i] == 0) continue;
+    const bool counts = counted(s, p, i);
+    const bool one = differs[i] == 0;
+    Pair<float> sum{};
+    for (int q = 0; q < (one ? 1 : pixels); ++q) {
+      const int32_t label = labels[q][i];
+      if (label < 0) continue;
+      const PairWeights<float>& w = one ? whole : weights[q];
+      if (smooths) {
+        loss += add_label(s, p + i, label, w.corners(), 1.0f, counts);
+      } else {
+        sum += add_pairs(s, p + i, label, w, s.hard()[label]);
+      }
+      if (weight != nullptr && counts) weight_sum += weight[label] * (one ? pixels : 1.0);
+    }
+    if (!counts) continue;
+    linear += sum;
+    if (weight == nullptr) weight_sum += valid[i];
+  }
+  s.result.loss += loss + loss_of<float>(linear);
+  s.result.weight += weight_sum;
+}
+
+// `e` holds the exponentials of the tile at p, `next` gets those of the tile behind it.
+template <int S>
+void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
+                float* next) {
+  constexpr int L = kLanes<float>;
+  const int pixels = rows.rows * S;
+  alignas(64) float sums[kTileRows * S * L], factors[2 * kTileRows * S * L];
+  Labels<float> labels[kTileRows * S];
+  for (int r = 0; r < rows.rows; ++r) {
+    read_labels<S>(s, r, p, 0, labels + r * S);
+  }
+  sum_classes(s, rows, p, e, next, sums);
+  Index<float> lost{};
+  for (int q = 0; q < pixels; ++q) {
+    const Value<float> sum = load(sums + q * L);
+    const Index<float> valid = valid_of<float>(labels[q]);
+    const Value<float> soft = s.plan->weighted
+                                  ? look_up(s.soft(), labels[q])
+                                  : (valid != 0 ? broadcast(s.soft()[0]) : Value<float>{});
+    store(factors + q * L, soft);
+    lost |= ~(sum >= static_cast<float>(kUnderflow)) & valid;
+  }
+  if (any(lost)) {
+    for (int r = 0; r < rows.rows; ++r) pixel_row(s, rows.y + r, r, p);
+    return;
+  }
+  const Value<float> logs = log_sums(sums, factors, pixels, s.plan->weighted);
+  const float factor = s.plan->weighted ? 1.0f : s.soft()[0];
+  s.result.loss += static_cast<double>(factor) *
+                   static_cast<double>(sum_of<float>(counted(s, p) != 0 ? logs : Value<float>{}));
+  if (s.gradient[0] != nullptr) {
+    // From behind, as each pixel's two factors take the place of two.
+    for (int q = pixels - 1; q >= 0; --q) {
+      const Value<float> soft = load(factors + q * L);
+      const Value<float> factor = soft != 0 ? soft / load(sums + q * L) : Value<float>{};
+      const Value<float> right = factor * Pixels<S>::share(q % S);
+      store(factors + 2 * q * L, factor - right);
+      store(factors + (2 * q + 1) * L, right);
+    }
+    add_gradients(s, rows, p, e, next, factors);
+  }
+  add_labels(s, rows, p, labels);
+}
+
+// All pixels of the rows y0 .. y1 - 1, at most kTileRows, in the row of cells at hand.
+template <int S>
+void whole_rows(LossState<float>& s, int32_t y0, int32_t y1) {
+  const WholeRows<S> rows(s, y0, y1);
+  const int64_t tile = s.plan->shape.classes * s.tile_rows() * kLanes<float>;
+  float *e = s.exponentials, *next = e + tile;
+  for (int r = 0; r < rows.rows; ++r) begin_pixels_as(s, y0 + r, r);
+  fill_exponentials(s, rows, 0, e);
+  for (int32_t p = 0; p < s.part.cells; p += kLanes<float>) {
+    whole_tile(s, rows, p, e, next);
+    float* const done = e;
+    e = next;
+    next = done;
+  }
+}
+
+// Whether all pixels of the rows were computed.
+SCRN_INLINE bool whole_rows_as(LossState<float>& s, int32_t y0, int32_t y1) {
+  const int ratio = s.exponentials == nullptr ? 0 : s.plan->x.ratio;
+  for (int32_t y = y0; y < y1; y += kTileRows) {
+    const int32_t end = y1 - y < kTileRows ? y1 : y + kTileRows;
+    if (ratio == 2) whole_rows<2>(s, y, end);
+    if (ratio == 3) whole_rows<3>(s, y, end);
+    if (ratio == 4) whole_rows<4>(s, y, end);
+    if (ratio == 8) whole_rows<8>(s, y, end);
+  }
+  return ratio != 0;
+}
+SCRN_INLINE bool whole_rows_as(LossState<double>&, int32_t, int32_t) { return false; }
+
+}  // namespace
+}  // namespace scrn::classify::cpu::SCRN_CPU_ISA

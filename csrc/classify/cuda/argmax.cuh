@@ -1,0 +1,85 @@
+#pragma once
+
+// Upsampled argmax: a thread is a cell, its pixels' best classes in registers.
+
+#include "common.cuh"
+
+namespace scrn::classify::cuda {
+
+template <typename T, typename A, bool kConfidence>
+__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+    argmax_kernel(const ArgmaxParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
+                  const Work work) {
+  const int lane = threadIdx.x % kWarp;
+  const int64_t classes = p.shape.classes;
+  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
+       unit < work.total; unit += static_cast<int64_t>(gridDim.x) * kWarps) {
+    int64_t line, strip, image, line_in_image;
+    split(unit, work.strips, line, strip);
+    split(line, work.rows, image, line_in_image);
+    const int32_t row = static_cast<int32_t>(line_in_image) - 1;
+    const int32_t column = static_cast<int32_t>(strip) * kWarp + lane - 1;
+    if (column >= axis_x.in_size) continue;
+    const T* const logits = static_cast<const T*>(p.logits) + image * steps.image;
+    const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+    const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
+    const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
+    for (int32_t y = y0; y < y1; y += kRows<A>) {
+      for (int32_t x = x0; x < x1; x += kColumns<A>) {
+        A below[kRows<A>], right[kColumns<A>];
+#pragma unroll
+        for (int r = 0; r < kRows<A>; ++r)
+          below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
+#pragma unroll
+        for (int c = 0; c < kColumns<A>; ++c) {
+          right[c] = share_of<A>(axis_x, column, at_most(x + c, x1 - 1));
+        }
+        A best[kRows<A>][kColumns<A>] = {}, sum[kRows<A>][kColumns<A>] = {};
+        int32_t label[kRows<A>][kColumns<A>] = {};
+        const T* plane = logits;
+        for (int32_t k = 0; k < classes; ++k, plane += steps.plane) {
+          const Values<A> v = load_values<T, A>(plane, corners);
+#pragma unroll
+          for (int r = 0; r < kRows<A>; ++r) {
+            const A left = between(v.top_left, v.bottom_left, below[r]);
+            const A end = between(v.top_right, v.bottom_right, below[r]);
+#pragma unroll
+            for (int c = 0; c < kColumns<A>; ++c) {
+              const A value = between(left, end, right[c]);
+              // As torch.argmax: the first of equal values, and NaN above all.
+              const bool known = best[r][c] == best[r][c];
+              const bool takes = k == 0 || (known && !(value <= best[r][c]));
+              if constexpr (kConfidence) {
+                if (takes && k > 0) {
+                  sum[r][c] *= std::exp2((best[r][c] - value) * kLog2e<A>);
+                }
+                sum[r][c] +=
+                    takes && value == value ? A(1) : std::exp2((value - best[r][c]) * kLog2e<A>);
+              }
+              if (takes) {
+                best[r][c] = value;
+                label[r][c] = k;
+              }
+            }
+          }
+        }
+#pragma unroll
+        for (int r = 0; r < kRows<A>; ++r) {
+#pragma unroll
+          for (int c = 0; c < kColumns<A>; ++c) {
+            if (y + r >= y1 || x + c >= x1) continue;
+            const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
+            if (p.label_type == LabelType::kUint8) {
+              static_cast<uint8_t*>(p.labels)[pixel] = static_cast<uint8_t>(label[r][c]);
+            } else {
+              static_cast<int64_t*>(p.labels)[pixel] = label[r][c];
+            }
+            if constexpr (kConfidence) p.confidence[pixel] = static_cast<float>(A(1) / sum[r][c]);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace scrn::classify::cuda

@@ -1,0 +1,144 @@
+#pragma once
+
+// The launchers, which tests may tell other grids than their own.
+
+#include "argmax.cuh"
+#include "gradient.cuh"
+#include "loss.cuh"
+
+namespace scrn::classify::cuda {
+
+template <typename T>
+size_t loss_workspace(const ResizeShape& shape) {
+  size_t bytes = 0;
+  lay_out<Accumulate<T>>(shape, nullptr, &bytes);
+  return bytes;
+}
+
+template <typename A>
+void launch_prepare(const ResizeShape& s, const void* weight, double smoothing, bool scales,
+                    const Workspace<A>& w, cudaStream_t stream) {
+  const double pixels = std::max(1.0, static_cast<double>(s.out_h) / s.in_h) *
+                        std::max(1.0, static_cast<double>(s.out_w) / s.in_w);
+  auto* kernel = prepare_kernel<A>;
+  SCRN_LAUNCH(kernel, dim3(1), kThreads, 0, stream, static_cast<const A*>(weight), s.classes,
+              smoothing, pixels, scales, w);
+}
+
+template <typename T, int N, bool kSmooths>
+void launch_gradient_as(const GradientParams& params, const Workspace<Accumulate<T>>& w,
+                        cudaStream_t stream, const LaunchOptions& options) {
+  const ResizeShape& s = params.shape;
+  const GradientWork work = gradient_work_of(s, N);
+  auto* kernel = gradient_kernel<T, Accumulate<T>, N, kSmooths>;
+  SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
+              axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
+              work, w);
+}
+
+template <typename T>
+void launch_gradient(const GradientParams& params, double smoothing,
+                     const Workspace<Accumulate<T>>& w, cudaStream_t stream,
+                     const LaunchOptions& options) {
+  using A = Accumulate<T>;
+  if (smoothing > 0) {
+    launch_gradient_as<T, kSmoothClasses<A>, true>(params, w, stream, options);
+  } else {
+    launch_gradient_as<T, kPlainClasses<A>, false>(params, w, stream, options);
+  }
+}
+
+template <typename T>
+void launch_loss(const CrossEntropyParams& params, const Workspace<Accumulate<T>>& w, bool keeps,
+                 cudaStream_t stream, const LaunchOptions& options) {
+  using A = Accumulate<T>;
+  const ResizeShape& s = params.shape;
+  const Work work = work_of(s);
+  auto* kernel = loss_kernel<T, A>;
+  SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
+              axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
+              work, w, keeps);
+}
+
+template <typename T>
+int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cudaStream_t stream,
+                         const LaunchOptions& options = {}) {
+  using A = Accumulate<T>;
+  const ResizeShape& s = params.shape;
+  const Workspace<A> w = lay_out<A>(s, workspace, nullptr);
+  launch_prepare<A>(s, params.weight, params.label_smoothing, s.dtype == DType::kHalf, w, stream);
+  if (s.batch > 0) launch_loss<T>(params, w, params.gradient != nullptr, stream, options);
+  if (params.reduction == Reduction::kNone) return cudaGetLastError();
+  auto* finish = finish_kernel<A>;
+  SCRN_LAUNCH(finish, dim3(1), kThreads, 0, stream, w, work_of(s).total,
+              params.reduction == Reduction::kMean, static_cast<A*>(params.loss),
+              params.statistics);
+  if (params.gradient != nullptr && s.batch > 0) {
+    GradientParams gradient;
+    gradient.shape = s;
+    gradient.target_type = params.target_type;
+    gradient.ignore_index = params.ignore_index;
+    gradient.logits = params.logits;
+    gradient.target = params.target;
+    gradient.gradient = params.gradient;
+    launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
+  }
+  return cudaGetLastError();
+}
+
+template <typename T>
+int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void* workspace,
+                                  cudaStream_t stream, const LaunchOptions& options = {}) {
+  using A = Accumulate<T>;
+  const ResizeShape& s = params.shape;
+  if (s.batch == 0) return 0;
+  const Workspace<A> w = lay_out<A>(s, workspace, nullptr);
+  launch_prepare<A>(s, params.weight, params.label_smoothing, /*scales=*/false, w, stream);
+  CrossEntropyParams forward;
+  forward.shape = s;
+  forward.target_type = params.target_type;
+  forward.reduction = Reduction::kNone;
+  forward.ignore_index = params.ignore_index;
+  forward.logits = params.logits;
+  forward.target = params.target;
+  forward.weight = params.weight;
+  launch_loss<T>(forward, w, /*keeps=*/true, stream, options);
+  GradientParams gradient;
+  gradient.shape = s;
+  gradient.target_type = params.target_type;
+  gradient.ignore_index = params.ignore_index;
+  gradient.logits = params.logits;
+  gradient.target = params.target;
+  gradient.grad_loss = params.grad_loss;
+  gradient.gradient = params.gradient;
+  launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
+  return cudaGetLastError();
+}
+
+template <typename T>
+int launch_scale_gradient(const ScaleGradientParams& params, cudaStream_t stream,
+                          const LaunchOptions& options = {}) {
+  if (params.count == 0) return 0;
+  auto* kernel = scale_kernel<T, Accumulate<T>>;
+  SCRN_LAUNCH(kernel, grid_of(ceil_div(params.count, kThreads), options), kThreads, 0, stream,
+              params);
+  return cudaGetLastError();
+}
+
+template <typename T>
+int launch_argmax(const ArgmaxParams& params, cudaStream_t stream,
+                  const LaunchOptions& options = {}) {
+  using A = Accumulate<T>;
+  const ResizeShape& s = params.shape;
+  const Work work = work_of(s);
+  if (work.total == 0) return 0;
+  const Axis y = axis_of(s.in_h, s.out_h, s.align_corners);
+  const Axis x = axis_of(s.in_w, s.out_w, s.align_corners);
+  auto* kernel =
+      params.confidence != nullptr ? argmax_kernel<T, A, true> : argmax_kernel<T, A, false>;
+  SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s), y, x,
+              work);
+  return cudaGetLastError();
+}
+
+}  // namespace scrn::classify::cuda

@@ -1,0 +1,71 @@
+"""The loss's :class:`torch.autograd.Function`, and the operators' autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._core.derivatives import (
+    OperatorFunction,
+    apply_operator,
+    backward_function,
+    register_autograd,
+)
+from .operators import fold_samples
+
+__all__ = ["UpsampledCrossEntropy"]
+
+_ops = torch.ops.scrn_ops
+
+UpsampledCrossEntropyBackward = backward_function("upsampled_cross_entropy_backward", fold_samples)
+
+
+class UpsampledCrossEntropy(OperatorFunction):
+    """``apply(logits, target, weight, reduction, ignore_index, label_smoothing, align_corners,
+    need_gradient)``: see :func:`scrn_ops.upsampled_cross_entropy`.
+
+    ``reduction`` is 0 for none, 1 for the mean, 2 for the sum. Returns the loss, and what is not
+    differentiable: the sum of the valid pixels' weights with the factor of the kept gradient, and
+    that gradient, [0] without ``need_gradient``. The backward of a mean and of a sum needs it.
+    """
+
+    operator = "upsampled_cross_entropy"
+    fold = staticmethod(fold_samples)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        logits, target, weight, ctx.reduction, *options, ctx.need_gradient = inputs
+        ctx.options = options
+        _, statistics, gradient = output
+        ctx.mark_non_differentiable(statistics, gradient)
+        ctx.set_materialize_grads(False)
+        if not ctx.needs_input_grad[0]:
+            return
+        if ctx.reduction:
+            # The logits play no part, but a second derivative depends on them: it is refused
+            # instead of left out without a word.
+            ctx.save_for_backward(logits, None, None, gradient, statistics)
+        else:
+            ctx.save_for_backward(logits, target, weight, None, None)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        none = (None,) * 8
+        if grad is None or not ctx.needs_input_grad[0]:
+            return none
+        if ctx.reduction and not ctx.need_gradient:
+            raise RuntimeError(
+                "scrn_ops.upsampled_cross_entropy: expected need_gradient=True, without which the "
+                "backward of a mean or a sum finds no gradient"
+            )
+        result = apply_operator(
+            UpsampledCrossEntropyBackward,
+            _ops.upsampled_cross_entropy_backward.default,
+            *(grad, *ctx.saved_tensors, ctx.reduction, *ctx.options),
+        )
+        return (result, *none[1:])
+
+
+register_autograd(UpsampledCrossEntropy, UpsampledCrossEntropyBackward)

@@ -1,0 +1,92 @@
+"""Argument checks of the family, shared by every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .._core.checks import check_companion, check_dense, check_flag, check_number
+
+REDUCTIONS = ("none", "mean", "sum")
+TARGET_DTYPES = (torch.uint8, torch.int32, torch.int64)
+LABEL_DTYPES = (torch.uint8, torch.int64)
+
+
+def check_logits(logits: Tensor) -> None:
+    check_dense("logits", logits)
+    shape = logits.shape
+    if len(shape) != 4:
+        raise ValueError(
+            f"logits: expected 4 dimensions [B, K, h, w], got {len(shape)}: {list(shape)}"
+        )
+    for i in (1, 2, 3):
+        if shape[i] < 1:
+            raise ValueError(
+                f"logits: expected at least one class, row and column, got {list(shape)}"
+            )
+
+
+def check_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    check_logits(logits)
+    if not isinstance(target, Tensor):
+        raise TypeError(f"target: expected a Tensor, got {type(target).__name__}")
+    if target.dtype not in TARGET_DTYPES:
+        raise TypeError(f"target: expected dtype uint8, int32 or int64, got {target.dtype}")
+    shape = target.shape
+    if len(shape) != 3:
+        raise ValueError(
+            f"target: expected 3 dimensions [B, H, W], got {len(shape)}: {list(shape)}"
+        )
+    if shape[1] < 1 or shape[2] < 1:
+        raise ValueError(f"target: expected at least one row and column, got {list(shape)}")
+    check_companion("target", target, "logits", logits)
+    if weight is None:
+        return
+    check_dense("weight", weight)
+    if weight.dim() != 1 or weight.shape[0] != logits.shape[1]:
+        raise ValueError(
+            f"weight: expected [{logits.shape[1]}], a number for every class, "
+            f"got {list(weight.shape)}"
+        )
+    if weight.device != logits.device:
+        raise ValueError(f"weight: expected logits' device {logits.device}, got {weight.device}")
+
+
+def check_options(reduction: str, ignore_index: int, label_smoothing: float, align: bool) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction: expected 'none', 'mean' or 'sum', got {reduction!r}")
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+        raise TypeError(f"ignore_index: expected an int, got {ignore_index!r}")
+    check_number("label_smoothing", label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {label_smoothing}")
+    check_flag("align_corners", align)
+
+
+def check_weight_gradient(weight: Tensor | None) -> None:
+    if weight is not None and weight.requires_grad:
+        raise ValueError(
+            "weight: expected a tensor that requires no gradient, which torch does not compute "
+            "either; pass weight.detach()"
+        )
+
+
+def check_size(size: Sequence[int]) -> tuple[int, int]:
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise ValueError(f"size: expected (height, width), got {size!r}")
+    height, width = size
+    for value in (height, width):
+        if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+            raise TypeError(f"size: expected two ints, got {size!r}")
+    if height < 1 or width < 1:
+        raise ValueError(f"size: expected numbers of at least 1, got {tuple(size)}")
+    return height, width
+
+
+def check_label_dtype(dtype: torch.dtype, classes: int) -> None:
+    if dtype not in LABEL_DTYPES:
+        raise ValueError(f"dtype: expected torch.uint8 or torch.int64, got {dtype}")
+    if dtype == torch.uint8 and classes > 256:
+        raise ValueError(f"dtype: expected torch.int64 for {classes} classes, got {dtype}")

@@ -1,0 +1,153 @@
+"""The ops as functions: checks, choice of the backend, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._core.checks import check_backend, check_flag, compute_dtype
+from .._core.derivatives import apply_operator
+from .._core.load import check_device
+from . import autograd, checks, eager, reference
+
+__all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
+
+_ops = torch.ops.scrn_ops
+
+
+def upsampled_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    align_corners: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    r"""``cross_entropy(interpolate(logits, target's size, mode="bilinear"), target)`` without the
+    upsampled logits, their log-softmax and their gradient, which are never formed.
+
+    .. math:: \ell(p) = w_t \left( \log \sum_k e^{z_k(p)} - z_t(p) \right), \qquad
+        z = \mathrm{interpolate}(x), \quad t = \mathrm{target}(p)
+
+    The target may have any size: larger than the logits, smaller, or the same. Where the mean or
+    the sum is differentiated, the forward computes the gradient as well, at the size of the
+    logits, and the backward scales it; for ``"none"`` the backward computes everything again.
+    Results are the same bits for any number of threads, and on every run.
+
+    Args:
+        logits: ``x`` [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and
+            channels_last are read as they are, any other strides are made dense first.
+        target: [B, H, W] in uint8, int32 or int64: classes from 0 to K - 1, or ``ignore_index``.
+        weight: ``w`` [K], a factor for every class; it has no gradient.
+        ignore_index: the label of pixels without a class.
+        reduction: ``"mean"`` (divided by the sum of the valid pixels' weights), ``"sum"`` or
+            ``"none"``.
+        label_smoothing: the share of the uniform distribution in the target.
+        align_corners: as of :func:`torch.nn.functional.interpolate`.
+        backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` (the
+            chain) or ``"reference"`` (the definition; twice differentiable).
+
+    Returns:
+        A scalar, or [B, H, W] for ``"none"``: in float64 for float64 logits, else in float32,
+        also for half types. The mean is NaN, and its gradient zero, where no pixel is valid. A
+        class that is -inf everywhere has probability 0, where ``interpolate`` makes NaN of it
+        at the borders. Autocast changes nothing.
+
+    Raises:
+        ValueError: a rank, size, device, reduction or backend that does not fit.
+        TypeError: not tensors, or of another dtype; an option of another type.
+        RuntimeError: on the CPU, a label that is no class, with its place. On CUDA, where torch's
+            own loss ends the process's use of the device, such a label makes the loss NaN.
+        NotImplementedError: no fused kernels for the device or the tensor layout; and, from
+            autograd, second derivatives and forward mode with the fused kernels.
+    """
+    backend = check_backend(backend)
+    if backend != "fused":
+        chain = reference if backend == "reference" else eager
+        return chain.upsampled_cross_entropy(
+            logits,
+            target,
+            weight=weight,
+            ignore_index=ignore_index,
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+            align_corners=align_corners,
+        )
+    checks.check_options(reduction, ignore_index, label_smoothing, align_corners)
+    checks.check_cross_entropy(logits, target, weight)
+    checks.check_weight_gradient(weight)
+    check_device(logits)
+    dtype = compute_dtype(logits)
+    if weight is not None and weight.dtype != dtype:
+        weight = weight.to(dtype)
+    loss: Tensor = apply_operator(
+        autograd.UpsampledCrossEntropy,
+        _ops.upsampled_cross_entropy.default,
+        logits,
+        target,
+        weight,
+        checks.REDUCTIONS.index(reduction),
+        ignore_index,
+        label_smoothing,
+        align_corners,
+        logits.requires_grad and torch.is_grad_enabled(),
+    )[0]
+    return loss
+
+
+def upsampled_argmax(
+    logits: Tensor,
+    size: Sequence[int],
+    *,
+    align_corners: bool = False,
+    with_confidence: bool = False,
+    dtype: torch.dtype = torch.int64,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    r"""``interpolate(logits, size, mode="bilinear").argmax(1)`` without the upsampled logits.
+
+    Args:
+        logits: [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last are
+            read as they are, any other strides are made dense first. They get no gradient.
+        size: (H, W) of the result: larger than the logits, smaller, or the same.
+        align_corners: as of :func:`torch.nn.functional.interpolate`.
+        with_confidence: also give the largest softmax probability of every pixel.
+        dtype: of the labels, ``torch.int64``, or ``torch.uint8`` for up to 256 classes.
+        backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` (the
+            chain) or ``"reference"`` (the definition).
+
+    Returns:
+        The labels [B, H, W], and with ``with_confidence`` the probabilities [B, H, W] in float32.
+        Of equal values the first wins, and NaN is the largest, as for ``argmax``.
+
+    Raises:
+        ValueError: a rank, size, label type or backend that does not fit.
+        TypeError: not a tensor, or of another dtype; an option of another type.
+        NotImplementedError: no fused kernels for the device or the tensor layout.
+    """
+    backend = check_backend(backend)
+    check_flag("align_corners", align_corners)
+    check_flag("with_confidence", with_confidence)
+    if backend != "fused":
+        chain = reference if backend == "reference" else eager
+        return chain.upsampled_argmax(
+            logits,
+            size,
+            align_corners=align_corners,
+            with_confidence=with_confidence,
+            dtype=dtype,
+        )
+    checks.check_logits(logits)
+    checks.check_label_dtype(dtype, logits.shape[1])
+    height, width = checks.check_size(size)
+    check_device(logits)
+    result: Any = _ops.upsampled_argmax.default(
+        logits.detach(), height, width, align_corners, dtype == torch.int64, with_confidence
+    )
+    return result if with_confidence else result[0]

@@ -1,0 +1,111 @@
+"""Loss, gradient and argmax of the executed kernels, against the float64 reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ..harness.compare import assert_close
+from ..harness.device import DTYPES, Device
+from . import reference
+from .cases import REDUCTIONS, TARGETS, Case
+
+CASES = [
+    *(
+        Case(dtype, last, reduction=reduction, weighted=last, smoothing_percent=10 * last)
+        for dtype in DTYPES
+        for last in (False, True)
+        for reduction in REDUCTIONS
+    ),
+    *(Case(target_type=kind, high=(13, 21)) for kind in TARGETS),
+    *(Case(reduction=r, smoothing_percent=20, weighted=True) for r in REDUCTIONS),
+    # Other ratios, down, equal, one pixel; more nodes than a strip and a band have.
+    *(
+        Case(batch=1, classes=classes, low=low, high=high, reduction=reduction)
+        for classes, low, high, reduction in (
+            (1, (1, 1), (1, 1), "sum"),
+            (3, (1, 1), (7, 11), "mean"),
+            (2, (3, 3), (5, 5), "mean"),
+            (9, (5, 7), (5, 7), "none"),
+            (6, (9, 8), (4, 3), "mean"),
+            (4, (18, 3), (23, 40), "mean"),
+            (7, (2, 66), (3, 70), "none"),
+            (3, (33, 32), (34, 33), "sum"),
+        )
+    ),
+    *(Case(align_corners=True, high=high) for high in ((16, 24), (3, 5), (1, 1))),
+    Case(max_blocks=1, batch=3, reduction="none"),
+    Case(max_blocks=2, batch=3),
+    Case(spread=100.0, reduction="sum"),
+    Case("float64", spread=300.0),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_loss_and_gradient(device: Device, case: Case) -> None:
+    loss, gradient = case.loss(device)
+    want, want_gradient = case.expected()
+    if case.classes == 1:
+        assert np.abs(loss).max() <= 1e-6
+        assert gradient is not None
+        assert np.abs(gradient).max() <= 1e-6
+        return
+    assert_close(np.atleast_1d(loss), np.atleast_1d(want), case.sums, "loss")
+    assert gradient is not None
+    if case.dtype in ("float16", "bfloat16") and case.reduction != "none":
+        # Rounded twice: what is kept, and what is scaled.
+        bound = 1.5 * 2.0 ** (-10 if case.dtype == "float16" else -7)
+        assert np.abs(gradient - want_gradient).max() <= bound * np.abs(want_gradient).max()
+        return
+    assert_close(gradient, want_gradient, case.dtype, "gradient")
+
+
+@pytest.mark.parametrize("confident", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_argmax(device: Device, case: Case, confident: bool) -> None:
+    labels, confidence = case.argmax(device, confident)
+    z = reference.upsampled(case.inputs()["logits"], case.high, case.align_corners)
+    chosen = np.take_along_axis(z, labels[:, None].astype(np.int64), 1)[:, 0]
+    assert (z.max(1) - chosen).max() <= 1e-5 * np.abs(z).max()
+    if confidence is not None:
+        want = 1 / np.exp(z - z.max(1, keepdims=True)).sum(1)
+        assert np.abs(confidence - want).max() <= 1e-6 * max(1, case.spread)
+
+
+def test_nothing_valid(device: Device) -> None:
+    class Ignored(Case):
+        def inputs(self) -> dict[str, np.ndarray]:
+            values = super().inputs()
+            values["target"][...] = self.ignore_index
+            return values
+
+    loss, gradient = Ignored().loss(device)
+    assert np.isnan(loss)
+    assert gradient is not None
+    assert (gradient == 0).all()
+
+
+def test_labels_that_are_no_class_make_nan(device: Device) -> None:
+    class Wrong(Case):
+        def inputs(self) -> dict[str, np.ndarray]:
+            values = super().inputs()
+            values["target"][1, 5, 5] = self.classes
+            return values
+
+    for reduction in REDUCTIONS:
+        loss, gradient = Wrong(reduction=reduction).loss(device)
+        assert gradient is not None
+        assert np.isnan(gradient[1]).any()
+        assert np.isfinite(gradient[0]).all()
+        assert np.isnan(loss).sum() == 1
+
+
+@pytest.mark.parametrize("order", ["reverse", "random"])
+def test_the_order_of_threads_and_blocks_changes_nothing(device: Device, order: str) -> None:
+    for reduction in REDUCTIONS:
+        case = Case(reduction=reduction, batch=3, low=(9, 35), high=(20, 70))
+        device.set_order()
+        first = case.loss(device)
+        device.set_order(order, order, seed=3)
+        for a, b in zip(first, case.loss(device), strict=True):
+            assert np.array_equal(a, b)
