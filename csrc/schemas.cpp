@@ -19,4 +19,19 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
       "Tensor aggregated, bool mask_is_logits, bool align_corners, bool need_low, "
       "bool need_offset, bool need_mask, bool deterministic) "
       "-> (Tensor grad_low, Tensor grad_offset, Tensor grad_mask)");
+
+  m.def(
+      "multi_scale_depthwise(Tensor input, Tensor weights, int n0, int n1, int n2) -> Tensor");
+  m.def(
+      "multi_scale_depthwise_backward(Tensor grad, Tensor input, Tensor weights, int n0, int n1, "
+      "int n2, bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
+  m.def("large_kernel_depthwise(Tensor input, Tensor weights, int dilation) -> Tensor");
+  m.def(
+      "large_kernel_depthwise_backward(Tensor grad, Tensor input, Tensor weights, int dilation, "
+      "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
+  m.def("depthwise_gelu(Tensor input, Tensor weights, int size) -> Tensor");
+  m.def("depthwise_gelu_out(Tensor input, Tensor weights, int size, Tensor(a!) out) -> ()");
+  m.def(
+      "depthwise_gelu_backward(Tensor grad, Tensor input, Tensor weights, int size, "
+      "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
 }

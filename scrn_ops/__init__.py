@@ -25,6 +25,8 @@ from .attention import operators as _attention_operators  # noqa: F401, I001
 from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
 from .attention.functional import whitened_attention
 from .attention.module import DisentangledNonLocal
+from .depthwise import operators as _depthwise_operators  # noqa: F401
+from .depthwise.functional import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
 from .functional import aggregate_offsets, offset_sample, semantic_refine
 from .modules import SemanticRefinement
 
@@ -33,6 +35,9 @@ __all__ = [
     "SemanticRefinement",
     "__version__",
     "aggregate_offsets",
+    "depthwise_gelu",
+    "large_kernel_depthwise",
+    "multi_scale_depthwise",
     "offset_sample",
     "semantic_refine",
     "whitened_attention",

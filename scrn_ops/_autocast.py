@@ -19,6 +19,9 @@ from ._checks import AUTOCAST_DEVICES, autocast_features, without_autocast
 _FEATURES = {
     "offset_sample": (0,),
     "semantic_refine": (0, 3),
+    "multi_scale_depthwise": (0,),
+    "large_kernel_depthwise": (0,),
+    "depthwise_gelu": (0,),
     "whitened_attention": (3,),
     "whitened_attention_backward": (),
 }

@@ -1,0 +1,122 @@
+#pragma once
+
+// The inner loops. Rows of scratch memory hold a register of channels for every column: every
+// convolution, and every gradient of its weights, is a sum over taps of a weight's register times
+// the registers of neighbouring columns.
+
+#include "../../srm/cpu/vec.h"
+#include "plan.h"
+
+// Of a lambda that is called for every width of a block.
+#define SCRN_LAMBDA_INLINE __attribute__((always_inline))
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+using namespace ::scrn::cpu::SCRN_CPU_ISA;
+
+template <int kCount>
+struct Count {
+  static constexpr int value = kCount;
+};
+
+// acc[i] += sum over k < count of weights[k] * source[k * step + i * between], registers all of
+// them, but step and between in elements.
+template <int kOut, typename A>
+SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* source, int count,
+                          int64_t step, int64_t between = kLanes<A>) {
+  for (int k = 0; k < count; ++k) {
+    const Value<A> weight = load(weights);
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(source + i * between), acc[i]);
+    weights += kLanes<A>;
+    source += step;
+  }
+}
+
+// Calls body(Count<n>, first) for blocks of n columns that cover `count`, a multiple of 4.
+template <typename Body>
+SCRN_INLINE void for_blocks(int count, const Body& body) {
+  int first = 0;
+  const int rest = count % kBlockColumns;
+  // A block of 4 does not fill the multipliers' pipeline: two of 8 take the place of 12 and 4.
+  const int narrow = rest == 4 && count >= 16 ? 16 : rest;
+  for (; first + narrow < count; first += kBlockColumns) body(Count<kBlockColumns>{}, first);
+  for (; first + 8 <= count; first += 8) body(Count<8>{}, first);
+  for (; first < count; first += 4) body(Count<4>{}, first);
+}
+
+SCRN_INLINE int whole_blocks(int columns) { return (columns + 3) / 4 * 4; }
+
+// Rows of a map, the last `rows` of them kept. Column `first` of the tile is the first of a row.
+// A row has `subs` parts, one for each register of a group's channels.
+template <typename A>
+struct Ring {
+  A* data = nullptr;
+  int rows = 0, columns = 0, first = 0, subs = 1;
+
+  int64_t part() const { return static_cast<int64_t>(columns) * kLanes<A>; }
+  int64_t pitch() const {
+    // An odd number of cache lines: rows below each other lie in different sets of the cache.
+    const int64_t lines = (subs * part() * static_cast<int64_t>(sizeof(A)) + 63) / 64;
+    return (lines | 1) * 64 / static_cast<int64_t>(sizeof(A));
+  }
+  int slot(int64_t y) const {
+    const int64_t rest = y % rows;
+    return static_cast<int>(rest < 0 ? rest + rows : rest);
+  }
+  // The register of row y at a column of the tile.
+  A* at(int64_t y, int sub, int column) const {
+    return data + slot(y) * pitch() + sub * part() +
+           static_cast<int64_t>(column - first) * kLanes<A>;
+  }
+  int64_t elements() const { return rows * pitch(); }
+  void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }
+};
+
+// acc[i] += sum over k < count of weights[k] * the register at (y + k, column + i).
+template <int kOut, typename A>
+SCRN_INLINE void add_rows(Value<A> (&acc)[kOut], const A* weights, const Ring<A>& ring, int64_t y,
+                          int sub, int column, int count) {
+  const int slot = ring.slot(y);
+  const int until_wrap = ring.rows - slot < count ? ring.rows - slot : count;
+  const A* source = ring.at(y, sub, column);
+  add_taps<kOut, A>(acc, weights, source, until_wrap, ring.pitch());
+  add_taps<kOut, A>(acc, weights + until_wrap * kLanes<A>, source - slot * ring.pitch(),
+                    count - until_wrap, ring.pitch());
+}
+
+// acc[i] += a square convolution with its centre at (y, column + i).
+template <int kOut, typename A>
+SCRN_INLINE void add_square(Value<A> (&acc)[kOut], const A* weights, const Ring<A>& ring, int64_t y,
+                            int sub, int column, int edge, int dilation) {
+  const int radius = edge / 2 * dilation;
+  for (int i = 0; i < edge; ++i) {
+    add_taps<kOut, A>(acc, weights + i * edge * kLanes<A>,
+                      ring.at(y - radius + i * dilation, sub, column - radius), edge,
+                      dilation * kLanes<A>);
+  }
+}
+
+template <int kOut, typename A>
+SCRN_INLINE void fill(Value<A> (&acc)[kOut], Value<A> value) {
+  for (int i = 0; i < kOut; ++i) acc[i] = value;
+}
+template <int kOut, typename A>
+SCRN_INLINE void store_block(A* target, const Value<A> (&acc)[kOut]) {
+  for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, acc[i]);
+}
+
+// Makes columns [from, to) of the tile that lie outside the image zero.
+template <typename A>
+void clear_outside(const Ring<A>& ring, int64_t y, int from, int to, int64_t x0, int64_t width) {
+  for (int sub = 0; sub < ring.subs; ++sub) {
+    for (int x = from; x < to && x0 + x < 0; ++x) store(ring.at(y, sub, x), Value<A>{});
+    for (int x = to - 1; x >= from && x0 + x >= width; --x) {
+      store(ring.at(y, sub, x), Value<A>{});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA
