@@ -168,7 +168,7 @@ def binding_flags(plan: Plan, torch: Path, device: str) -> str:
 
 
 def bindings(device: str) -> list[Path]:
-    found = sorted((ROOT / "csrc").glob(f"*/*torch_{device}.cpp"))
+    found = sorted((ROOT / "csrc").glob(f"*/torch_{device}.cpp"))
     return found if device == "cuda" else [*found, ROOT / "csrc/schemas.cpp"]
 
 

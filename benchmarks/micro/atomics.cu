@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "common/atomics.cuh"
+#include "common/cuda/atomics.cuh"
 
 namespace {
 

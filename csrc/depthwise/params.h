@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../srm/srm_params.h"
+#include "../common/params.h"
 
 namespace scrn::depthwise {
 
@@ -35,7 +35,7 @@ struct UnitShape {
 };
 
 // Columns of `weights`: a channel's weights and biases, one convolution after the other.
-inline int32_t taps_of(const UnitShape& s) {
+static inline int32_t taps_of(const UnitShape& s) {
   if (s.unit == Unit::kGelu) return s.square * s.square + 1;
   if (s.unit == Unit::kLargeKernel) return kLocal * kLocal + 1 + kDilated * kDilated + 1;
   int32_t taps = kLocal * kLocal + 1;

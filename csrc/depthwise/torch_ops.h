@@ -4,10 +4,17 @@
 
 #include <tuple>
 
-#include "../srm/srm_torch.h"
+#include "../common/torch.h"
 #include "params.h"
 
 namespace scrn::depthwise {
+
+inline DType weight_dtype(const Tensor& weights, DType features) {
+  const DType type = dtype_of("weights", weights);
+  SCRN_CHECK(type == DType::kFloat || type == features,
+             "weights: expected dtype float32 or that of the features");
+  return type;
+}
 
 inline UnitShape unit_shape(const Tensor& input, const Tensor& weights) {
   check_map("input", input);
@@ -21,7 +28,7 @@ inline UnitShape unit_shape(const Tensor& input, const Tensor& weights) {
   s.dtype = dtype_of("input", input);
   SCRN_CHECK(weights.layout() == torch::headeronly::Layout::Strided,
              "weights: expected a dense tensor");
-  s.weight_dtype = coordinate_dtype("weights", weights, s.dtype);
+  s.weight_dtype = weight_dtype(weights, s.dtype);
   check_device("weights", weights, input);
   return s;
 }

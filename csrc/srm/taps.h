@@ -8,7 +8,7 @@
 
 #include "../common/macros.h"
 
-namespace scrn {
+namespace scrn::srm {
 
 // The coordinate (i * mul + add) / den of output index i on the input's grid, kept as integers:
 // its cell is then exact and its fraction is rounded once, at any map size.
@@ -136,4 +136,4 @@ SCRN_HOST_DEVICE Taps<T> sample_taps(bool upsample, int32_t index, T offset, int
                   : direct_taps(index, offset, in_size, ratio);
 }
 
-}  // namespace scrn
+}  // namespace scrn::srm

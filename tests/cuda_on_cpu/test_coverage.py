@@ -38,7 +38,7 @@ def kernel_symbols(device: Device) -> dict[int, str]:
         check=True,
     )
     found = re.findall(
-        r"^([0-9a-f]+) \w (?:void )?scrn::cuda::(\w+_kernel(?:<[^(]*?>)?)\((?!.*\[clone)",
+        r"^([0-9a-f]+) \w (?:void )?scrn::(?:\w+::)?cuda::(\w+_kernel(?:<[^(]*?>)?)\((?!.*\[clone)",
         run.stdout,
         re.MULTILINE,
     )

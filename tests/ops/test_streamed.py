@@ -14,7 +14,7 @@ import scrn_ops
 from .cases import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, Size, generator, leaf, normal
 
 STREAMED_BYTES = 8 * 1024 * 1024
-SOURCE = Path(__file__).parents[2] / "csrc/srm/cpu/srm_cpu.cpp"
+SOURCE = Path(__file__).parents[2] / "csrc/srm/cpu/launch.cpp"
 # Rows that are whole cache lines in both layouts, and wider than a tile; rows that are in neither.
 WHOLE = Size(5, 32, (24, 144), (48, 288))
 RAGGED = Size(5, 33, (24, 143), (48, 285))

@@ -35,6 +35,8 @@ PLACES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "forward_channels_last.cuh": ((FORWARD,), ("test_forward.py",)),
     "fill.cuh": ((BACKWARD, "sample_backward_float16"), ("test_backward.py",)),
     "pixel_lists.cuh": (("pixel_lists", BACKWARD), ("test_pixel_lists.py", "test_backward.py")),
+    "launch.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
+    "types.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
     "common.cuh": (("aggregate", BACKWARD), ("test_aggregate.py", "test_backward.py")),
     "vec.cuh": ((FORWARD, "sample_forward_float16"), ("test_forward.py",)),
 }
@@ -118,7 +120,7 @@ SUITE = Suite(
     name="cuda",
     title="CUDA kernels",
     sources=(
-        "csrc/common/*.cuh",
+        "csrc/common/cuda/*.cuh",
         "csrc/srm/cuda/*.cuh",
         "csrc/srm/taps.h",
     ),

@@ -6,7 +6,7 @@ from .cuda_chosen_backward import BACKWARD
 from .cuda_chosen_forward import FORWARD
 from .mutation import planted
 
-FOLDER = "csrc/srm/cuda"
+FOLDER, COMMON = "csrc/srm/cuda", "csrc/common/cuda"
 
 CHOSEN = (
     *planted(
@@ -57,11 +57,6 @@ CHOSEN = (
         ),
         ("row below the map read", "y + dy < height", "y + dy <= height"),
         (
-            "32-bit indices beyond 2^31 elements",
-            "return elements <= INT64_C(0x7fff0000);",
-            "return elements <= INT64_C(0x7ffffffff);",
-        ),
-        (
             "taps that have a slope but no weight left out",
             "if (taps.weight[r] != A(0) || taps.slope[r] != A(0)) active |= 1 << place;",
             "if (taps.weight[r] != A(0)) active |= 1 << place;",
@@ -83,7 +78,15 @@ CHOSEN = (
         ),
     ),
     *planted(
-        "csrc/common/vec.cuh",
+        f"{COMMON}/launch.cuh",
+        (
+            "32-bit indices beyond 2^31 elements",
+            "return elements <= INT64_C(0x7fff0000);",
+            "return elements <= INT64_C(0x7ffffffff);",
+        ),
+    ),
+    *planted(
+        f"{COMMON}/vec.cuh",
         (
             "halves of a pair swapped",
             "__floats2half2_rn(in[e], in[e + 1])",
@@ -103,7 +106,7 @@ CHOSEN = (
         ),
     ),
     *planted(
-        "csrc/common/atomics.cuh",
+        f"{COMMON}/atomics.cuh",
         (
             "fp32 sums without atomics",
             "for (int i = 0; i < N; ++i) atomicAdd(target + i, value[i]);\n#endif",

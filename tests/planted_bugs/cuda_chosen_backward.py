@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .mutation import planted
 
-FOLDER = "csrc/srm/cuda"
+FOLDER, COMMON = "csrc/srm/cuda", "csrc/common/cuda"
 
 BACKWARD = (
     *planted(
-        f"{FOLDER}/held_channels.cuh",
+        f"{COMMON}/held_channels.cuh",
         (
             "vectors behind the last channel read",
             "return held.first < held.end ? load_packed<V>(pixel + held.first) : "
@@ -357,7 +357,7 @@ BACKWARD = (
         ),
     ),
     *planted(
-        f"{FOLDER}/fill.cuh",
+        f"{COMMON}/fill.cuh",
         ("zeros stop before the tail", "i < bytes; i += threads * 2", "i < done; i += threads * 2"),
         ("cast stops before the tail", "i < count; i += threads)", "i < done; i += threads)"),
         ("zeros pass the end", "done = bytes / 16 * 16;", "done = (bytes + 15) / 16 * 16;"),

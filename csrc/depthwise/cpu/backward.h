@@ -53,7 +53,7 @@ class BackwardTile {
     }
     size_t bytes = 0;
     for (int pass = 0; pass < 2; ++pass) {
-      Scratch scratch(pass == 0 ? nullptr : ::scrn::cpu::thread_scratch(bytes));
+      Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
       weights_ = scratch.take<A>(taps_ * kLanes<A>);
       flipped_ = scratch.take<A>(taps_ * kLanes<A>);
       sums_ = scratch.take<A>(taps_ * kLanes<A>);
@@ -323,7 +323,7 @@ void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
   const int64_t taps = taps_of(s), piece = taps * kLanes<A>;
   const int64_t stride = plan.padded_channels / kLanes<A> * piece;
   for (int64_t group = begin; group < end; ++group) {
-    double* total = static_cast<double*>(::scrn::cpu::thread_scratch(sizeof(double) * piece));
+    double* total = static_cast<double*>(thread_scratch(sizeof(double) * piece));
     for (int64_t i = 0; i < piece; ++i) total[i] = 0;
     for (int64_t tile = 0; tile < s.batch * plan.tiles; ++tile) {
       const double* partial = plan.partial + tile * stride + group * piece;

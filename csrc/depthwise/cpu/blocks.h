@@ -4,7 +4,8 @@
 // convolution, and every gradient of its weights, is a sum over taps of a weight's register times
 // the registers of neighbouring columns.
 
-#include "../../srm/cpu/vec.h"
+#include "../../common/cpu/parallel.h"
+#include "../../common/cpu/vec.h"
 #include "plan.h"
 
 // Of a lambda that is called for every width of a block.
@@ -13,7 +14,8 @@
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
-using namespace ::scrn::cpu::SCRN_CPU_ISA;
+using namespace scrn::cpu::SCRN_CPU_ISA;
+using scrn::cpu::thread_scratch;
 
 template <int kCount>
 struct Count {

@@ -6,10 +6,6 @@
 #include "gelu.h"
 #include "rows.h"
 
-namespace scrn::cpu {
-void* thread_scratch(size_t bytes);
-}
-
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
@@ -133,7 +129,7 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : ::scrn::cpu::thread_scratch(bytes));
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
     weights = scratch.take<A>(kSubs * part);
     maps.place(scratch);
     scratch.take(total);
@@ -186,7 +182,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : ::scrn::cpu::thread_scratch(bytes));
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
     weights = scratch.take<A>(kSubs * part);
     scratch.take(source);
     scratch.take(local);
@@ -254,7 +250,7 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : ::scrn::cpu::thread_scratch(bytes));
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
     weights = scratch.take<A>(kSubs * part);
     scratch.take(source);
     scratch.take(total);

@@ -3,7 +3,7 @@
 // Between maps in memory and rows of scratch memory, which hold a register of channels for every
 // column.
 
-#include "../../srm/cpu/transpose.h"
+#include "../../common/cpu/transpose.h"
 #include "blocks.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {

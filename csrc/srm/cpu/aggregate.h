@@ -4,7 +4,7 @@
 
 #include "rows.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // A task is a row.
@@ -124,4 +124,4 @@ void aggregate_bands(const AggregateBackwardParams& p, int64_t begin, int64_t en
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

@@ -10,7 +10,7 @@
 #include "backward_pixel.h"
 #include "rows.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // Pixels whose grad_output is brought into scratch memory together: runs long enough for the
@@ -248,4 +248,4 @@ void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

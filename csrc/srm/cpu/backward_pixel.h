@@ -2,11 +2,11 @@
 
 // One output pixel of Eq. 4's backward over a slab of channels, whose width is a constant.
 
+#include "../../common/cpu/transpose.h"
 #include "chunk_taps.h"
 #include "patterns.h"
-#include "transpose.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // Adds this pixel's share to the gradient of the input: weight * grad at each tap.
@@ -87,4 +87,4 @@ SCRN_INLINE void sum_lanes(const float* lanes, int count, float* result) {
 #endif
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

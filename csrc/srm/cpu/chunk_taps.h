@@ -2,10 +2,10 @@
 
 // The taps of a chunk of output pixels, computed a register of pixels at a time.
 
+#include "isa.h"
 #include "plan.h"
-#include "vec.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 template <typename A>
@@ -171,4 +171,4 @@ void forward_taps(const AxisTable& table_y, const AxisTable& table_x, int64_t y,
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

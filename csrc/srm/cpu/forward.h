@@ -5,7 +5,7 @@
 #include "forward_pixel.h"
 #include "rows.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // Where pixels x0 .. x0 + count - 1 of row y sample, as taps; writes `aggregated` on the way.
@@ -86,4 +86,4 @@ void sample_rows_last(const ForwardPlan& plan, int64_t begin, int64_t end) {
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

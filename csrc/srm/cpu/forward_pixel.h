@@ -5,7 +5,7 @@
 #include "chunk_taps.h"
 #include "patterns.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // Where the taps of a pixel lie: the first one, and the distances between rows and columns.
@@ -73,4 +73,4 @@ void sample_narrow_pixel(int rows, int columns, Window<S> g, const A* weight, co
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

@@ -4,10 +4,10 @@
 // reads, its window, is transposed to [pixel][channel] scratch memory, a slab of channels at a
 // time; results are computed there and transposed back.
 
+#include "../../common/cpu/transpose.h"
 #include "forward.h"
-#include "transpose.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 constexpr int kForwardSlab = 32;
@@ -311,4 +311,4 @@ void sample_tiles_planes(const ForwardPlan& plan, int64_t begin, int64_t end) {
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

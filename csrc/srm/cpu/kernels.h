@@ -6,7 +6,7 @@
 #include "backward.h"
 #include "forward_planes.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 template <typename S, typename A>
@@ -82,4 +82,4 @@ constexpr Kernels kKernels = {
 };
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

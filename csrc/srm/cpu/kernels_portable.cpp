@@ -1,4 +1,6 @@
 #define SCRN_CPU_ISA portable
 #include "kernels.h"
 
-const scrn::cpu::Kernels& scrn::cpu::kernels_portable() { return scrn::cpu::portable::kKernels; }
+const scrn::srm::cpu::Kernels& scrn::srm::cpu::kernels_portable() {
+  return scrn::srm::cpu::portable::kKernels;
+}

@@ -2,10 +2,10 @@
 
 // Dispatch on a pixel's pattern: how many rows and columns of taps it has.
 
+#include "isa.h"
 #include "plan.h"
-#include "vec.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
 
 // Orders pixels by pattern: a branch that neighbours take differently costs more than the sums
@@ -67,4 +67,4 @@ SCRN_INLINE void for_each_pattern(const Body& body) {
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

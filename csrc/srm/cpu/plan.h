@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../srm_params.h"
+#include "../params.h"
 
-namespace scrn::cpu {
+namespace scrn::srm::cpu {
 
 // Pixels whose taps are tabulated together; the tables of one chunk stay in the L1 cache.
 constexpr int kChunk = 64;
@@ -18,11 +18,6 @@ constexpr int kPadding = 16;
 constexpr int kTablePadding = 2 * kPadding;
 // Rows of a task of aggregate_backward.
 constexpr int kAggregateRows = 16;
-
-// Not merely inline: see vec.h for why no function may be merged between translation units.
-static constexpr int64_t size_of(DType type) {
-  return type == DType::kDouble ? 8 : type == DType::kFloat ? 4 : 2;
-}
 
 // Eq. 4's geometry along one dimension, tabulated from taps.h. The real type of the tables is
 // the accumulate type.
@@ -93,8 +88,4 @@ const Kernels& kernels_portable();
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx512();
 
-// At least `bytes` bytes, aligned to 64, of memory that the calling thread keeps for its next
-// task.
-void* thread_scratch(size_t bytes);
-
-}  // namespace scrn::cpu
+}  // namespace scrn::srm::cpu

@@ -1,68 +1,14 @@
 #pragma once
 
-// Rows of offsets and masks: conversion to the accumulate type, Eq. 3 over a chunk of a row.
+// Rows of offsets, masks and results: Eq. 3 over a chunk of a row, the sum with the skip.
 
+#include "../../common/cpu/exp.h"
+#include "../../common/cpu/rows.h"
+#include "isa.h"
 #include "plan.h"
-#include "vec.h"
 
-namespace scrn::cpu::SCRN_CPU_ISA {
+namespace scrn::srm::cpu::SCRN_CPU_ISA {
 namespace {
-
-template <typename S, typename A>
-SCRN_INLINE void widen_row(const S* source, int count, A* target) {
-  for (int i = 0; i < count; ++i) target[i] = static_cast<A>(widen(source[i]));
-}
-template <typename S>
-SCRN_INLINE void widen_row(const S* source, int count, float* target) {
-  int i = 0;
-  for (; i + kLanes<float> <= count; i += kLanes<float>) store(target + i, load(source + i));
-  for (; i < count; ++i) target[i] = widen(source[i]);
-}
-SCRN_INLINE void widen_row(const double* source, int count, float* target) {
-  for (int i = 0; i < count; ++i) target[i] = static_cast<float>(source[i]);
-}
-
-template <typename A>
-void load_row(DType dtype, const void* base, int64_t index, int count, A* target) {
-  switch (dtype) {
-    case DType::kFloat:
-      return widen_row(static_cast<const float*>(base) + index, count, target);
-    case DType::kDouble:
-      return widen_row(static_cast<const double*>(base) + index, count, target);
-    case DType::kHalf:
-      return widen_row(static_cast<const Half*>(base) + index, count, target);
-    case DType::kBFloat16:
-      return widen_row(static_cast<const BFloat16*>(base) + index, count, target);
-  }
-}
-
-template <typename T, typename A>
-SCRN_INLINE void narrow_row(const A* source, int count, T* target) {
-  for (int i = 0; i < count; ++i) narrow(source[i], target[i]);
-}
-template <typename T>
-SCRN_INLINE void narrow_row(const float* source, int count, T* target) {
-  int i = 0;
-  for (; i + kLanes<float> <= count; i += kLanes<float>) store(target + i, load(source + i));
-  for (; i < count; ++i) narrow(source[i], target[i]);
-}
-SCRN_INLINE void narrow_row(const float* source, int count, double* target) {
-  for (int i = 0; i < count; ++i) target[i] = source[i];
-}
-
-template <typename A>
-void store_row(DType dtype, const A* source, int count, void* base, int64_t index) {
-  switch (dtype) {
-    case DType::kFloat:
-      return narrow_row(source, count, static_cast<float*>(base) + index);
-    case DType::kDouble:
-      return narrow_row(source, count, static_cast<double*>(base) + index);
-    case DType::kHalf:
-      return narrow_row(source, count, static_cast<Half*>(base) + index);
-    case DType::kBFloat16:
-      return narrow_row(source, count, static_cast<BFloat16*>(base) + index);
-  }
-}
 
 // target = source, or source + skip, rounded once. Meanwhile the cache lines that the same call
 // for the next plane will need, `next` elements further, are requested.
@@ -85,32 +31,6 @@ SCRN_INLINE void write_row(const A* source, const S* skip, int count, S* target,
     if constexpr (kSkip) sum += widen(skip[i]);
     narrow(sum, target[i]);
   }
-}
-
-// exp(x) for x <= 0; below the smallest normal result it is 0.
-SCRN_INLINE Value<float> exp_negative(Value<float> x) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const Value<float> shifted = fma(x, broadcast<float>(1.44269504f), broadcast<float>(kRound));
-  const Value<float> n = shifted - kRound;
-  Value<float> r = fma(n, broadcast<float>(-0.693359375f), x);
-  r = fma(n, broadcast<float>(2.12194440e-4f), r);
-  Value<float> p = broadcast<float>(1.9875691500e-4f);
-  p = fma(p, r, broadcast<float>(1.3981999507e-3f));
-  p = fma(p, r, broadcast<float>(8.3334519073e-3f));
-  p = fma(p, r, broadcast<float>(4.1665795894e-2f));
-  p = fma(p, r, broadcast<float>(1.6666665459e-1f));
-  p = fma(p, r, broadcast<float>(5.0000001201e-1f));
-  p = fma(p, r * r, r + 1.0f);
-  // n stands in the last bits of `shifted`, the others are shifted out. What comes of an n that
-  // the exponent cannot hold is replaced below.
-  const auto scale = (bits_of<float>(shifted) + 127) << 23;
-  const Value<float> result = p * reinterpret_cast<Value<float>>(scale);
-  return x < -87.0f ? Value<float>{} : result;
-}
-SCRN_INLINE Value<double> exp_negative(Value<double> x) {
-  Value<double> result;
-  for (int i = 0; i < kLanes<double>; ++i) result[i] = __builtin_exp(x[i]);
-  return result;
 }
 
 template <typename A>
@@ -193,4 +113,4 @@ void aggregate_chunk(const AggregateForwardParams& p, int64_t b, int64_t y, int6
 }
 
 }  // namespace
-}  // namespace scrn::cpu::SCRN_CPU_ISA
+}  // namespace scrn::srm::cpu::SCRN_CPU_ISA

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace scrn::cpu {
+namespace scrn::srm::cpu {
 
 AxisGeometry::AxisGeometry(bool upsample, int32_t in_size, int32_t out_size, const Ratio& ratio,
                            DType accumulate) {
@@ -54,4 +54,4 @@ void AxisGeometry::fill(const Ratio& ratio, std::vector<A>& left, std::vector<A>
   table_.right = table_.upsample ? right.data() + kTablePadding : nullptr;
 }
 
-}  // namespace scrn::cpu
+}  // namespace scrn::srm::cpu

@@ -4,7 +4,7 @@
 
 #include "plan.h"
 
-namespace scrn::cpu {
+namespace scrn::srm::cpu {
 
 // Eq. 4's geometry along one dimension, and the memory that its AxisTable points into.
 class AxisGeometry {
@@ -26,4 +26,4 @@ class AxisGeometry {
   std::vector<double> left_double_, right_double_;
 };
 
-}  // namespace scrn::cpu
+}  // namespace scrn::srm::cpu

@@ -1,6 +1,6 @@
 #include "aggregate.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 template int launch_aggregate_forward<float>(const AggregateForwardParams&, cudaStream_t,
                                              const LaunchOptions&);
@@ -11,4 +11,4 @@ template int launch_aggregate_backward<float>(const AggregateBackwardParams&, cu
 template int launch_aggregate_backward<double>(const AggregateBackwardParams&, cudaStream_t,
                                                const LaunchOptions&);
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

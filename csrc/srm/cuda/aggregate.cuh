@@ -4,7 +4,7 @@
 
 #include "common.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 template <typename A, typename Index>
 __global__ void __launch_bounds__(kThreads)
@@ -156,4 +156,4 @@ int launch_aggregate_backward(const AggregateBackwardParams& params, cudaStream_
   return cudaGetLastError();
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

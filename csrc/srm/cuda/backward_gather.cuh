@@ -4,10 +4,10 @@
 // it in a fixed order, hence the same bits whatever the order of threads and blocks, and in the
 // features' own type at once.
 
-#include "held_channels.cuh"
+#include "../../common/cuda/held_channels.cuh"
 #include "pixel_lists.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 struct GatherPlan {
   int64_t blocks = 0, blocks_per_image = 0, slabs = 0;
@@ -320,4 +320,4 @@ int launch_gather(const SampleBackwardParams& p, cudaStream_t stream,
   return cudaGetLastError();
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -4,7 +4,7 @@
 
 #include "common.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // Gradient of the offset: lane = pixel, and the warps of a block divide the channels.
 inline constexpr int kPlaneGroups = 8;
@@ -198,4 +198,4 @@ inline OffsetGradPlan plan_offset_grad(const SampleShape& s) {
   return plan;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

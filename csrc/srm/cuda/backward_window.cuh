@@ -9,7 +9,7 @@
 
 #include "window.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 inline constexpr int kWindowBlocks = 3;  // on a multiprocessor
 
@@ -229,4 +229,4 @@ WindowPlan plan_window(const SampleBackwardParams& p, const void* grad_input,
   return plan;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -1,49 +1,17 @@
 #pragma once
 
-// What the kernels of the Semantic Refinement ops share: launch grids, element types known only
-// at run time, Eq. 3, and the taps as they are handed on through memory.
+// What the kernels share: Eq. 3, and the taps as they are handed on through memory.
 
-#include <algorithm>
-#include <cstdint>
-
-#include "../../common/macros.h"
-#include "../../common/vec.cuh"
-#include "../srm_params.h"
+#include "../../common/cuda/launch.cuh"
+#include "../../common/cuda/types.cuh"
+#include "../params.h"
 #include "../taps.h"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
-// What tests force at sizes that would not call for it.
-struct LaunchOptions {
-  bool index64 = false;
-  int64_t max_blocks = INT32_MAX;
-};
+using namespace scrn::cuda;
 
-inline constexpr int kThreads = 128;
-inline constexpr unsigned kFullWarp = 0xffffffffu;
-
-// Below it a level is spread over more blocks, at the price of repeated set-up: about four
-// blocks for each of 132 multiprocessors.
-inline constexpr int64_t kEnoughBlocks = 512;
-
-inline int64_t ceil_div(int64_t n, int64_t den) { return (n + den - 1) / den; }
-
-// One dimension of at most 2^31 - 1 blocks: kernels stride over their work by the grid, or the rest
-// takes another launch.
-inline dim3 grid_of(int64_t blocks, const LaunchOptions& options) {
-  const int64_t limit = std::min<int64_t>(options.max_blocks, INT32_MAX);
-  return dim3(static_cast<unsigned>(std::min(blocks, limit)));
-}
-
-// More blocks than the grid may have are no use.
-inline int64_t enough(int64_t blocks, const LaunchOptions& options) {
-  return std::min(blocks, options.max_blocks);
-}
-
-// Indices run within one image; its first element is found in 64 bits always. The margin covers
-// what a tile or a channel slab may reach past the end before it is cut off.
-inline bool fits_index32(int64_t elements) { return elements <= INT64_C(0x7fff0000); }
-
+using scrn::cuda::fits_index32;
 inline bool fits_index32(const SampleShape& shape) {
   const int64_t out = static_cast<int64_t>(shape.out_h) * shape.out_w;
   const int64_t in = static_cast<int64_t>(shape.in_h) * shape.in_w;
@@ -51,59 +19,9 @@ inline bool fits_index32(const SampleShape& shape) {
          fits_index32(in * std::max<int64_t>(shape.channels, 1));
 }
 
-inline bool aligned16(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
-SCRN_DEVICE void split(int64_t n, int64_t den, int64_t& quotient, int64_t& remainder) {
-  if (((n | den) >> 32) == 0) {
-    const uint32_t q = static_cast<uint32_t>(n) / static_cast<uint32_t>(den);
-    quotient = q;
-    remainder = static_cast<uint32_t>(n) - q * static_cast<uint32_t>(den);
-  } else {
-    quotient = n / den;
-    remainder = n - quotient * den;
-  }
-}
-
-template <typename... T>
-struct Types {};
-
 // The types that offset and mask may have beside features of type T.
 template <typename T>
 using OffsetTypes = std::conditional_t<std::is_same_v<T, float>, Types<float>, Types<float, T>>;
-using AnyType = Types<float, double, __half, __nv_bfloat16>;
-
-template <typename T>
-inline constexpr DType kDType = std::is_same_v<T, float>    ? DType::kFloat
-                                : std::is_same_v<T, double> ? DType::kDouble
-                                : std::is_same_v<T, __half> ? DType::kHalf
-                                                            : DType::kBFloat16;
-
-// Calls f with a null pointer of the type that `dtype` names.
-template <typename... T, typename F>
-SCRN_DEVICE void with_type(Types<T...>, DType dtype, F&& f) {
-  ((dtype == kDType<T> ? f(static_cast<T*>(nullptr)) : void()), ...);
-}
-
-template <typename Allowed, typename A>
-SCRN_DEVICE A load_any(const void* base, DType dtype, int64_t index) {
-  A value = A(0);
-  with_type(Allowed{}, dtype, [&](auto* type) {
-    using S = std::remove_pointer_t<decltype(type)>;
-    value = static_cast<A>(widen(static_cast<const S*>(base)[index]));
-  });
-  return value;
-}
-
-template <typename Allowed, typename A>
-SCRN_DEVICE void store_any(void* base, DType dtype, int64_t index, A value) {
-  with_type(Allowed{}, dtype, [&](auto* type) {
-    using S = std::remove_pointer_t<decltype(type)>;
-    static_cast<S*>(base)[index] = narrow<S>(value);
-  });
-}
-
 // Eq. 3 for one channel: the sum of mask[k] * plane[y + dy][x + dx] over the neighbours
 // k = (dy + 1) * 3 + dx + 1, the plane being 0 outside. It starts at element `first`.
 template <typename Allowed, typename Index, typename A>
@@ -198,9 +116,6 @@ SCRN_DEVICE Taps<A> taps_of(const SampleShape& shape, int dim, int y, int x, A o
                      is_x ? shape.out_w : shape.out_h, ratio);
 }
 
-SCRN_DEVICE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-SCRN_DEVICE int at_most(int value, int limit) { return value < limit ? value : limit; }
-
 // A window of 3x3 cells that moves with the taps: cell (y, x) lives at [y % 3][x % 3], so that
 // nothing has to be shifted.
 inline constexpr int kEmptyWindow = -3;  // as y and x: shares no cell with any other position
@@ -211,4 +126,4 @@ SCRN_DEVICE int cell_at(int first, int place) {
   return first + (ahead < 0 ? ahead + 3 : ahead);
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

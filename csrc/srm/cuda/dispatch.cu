@@ -1,11 +1,11 @@
 // From the types that the parameters name to the templates, which other files instantiate.
 
-#include "../srm_cuda.h"
+#include "../cuda.h"
 #include "aggregate.cuh"
 #include "sample_backward.cuh"
 #include "sample_forward.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 extern template int launch_aggregate_forward<float>(const AggregateForwardParams&, cudaStream_t,
                                                     const LaunchOptions&);
@@ -33,24 +33,6 @@ extern template int launch_sample_backward<__half>(const SampleBackwardParams&, 
                                                    const LaunchOptions&);
 extern template int launch_sample_backward<__nv_bfloat16>(const SampleBackwardParams&, cudaStream_t,
                                                           const LaunchOptions&);
-
-namespace {
-
-template <typename F>
-auto with_features(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::kDouble:
-      return f(static_cast<double*>(nullptr));
-    case DType::kHalf:
-      return f(static_cast<__half*>(nullptr));
-    case DType::kBFloat16:
-      return f(static_cast<__nv_bfloat16*>(nullptr));
-    default:
-      return f(static_cast<float*>(nullptr));
-  }
-}
-
-}  // namespace
 
 int aggregate_forward(const AggregateForwardParams& params, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
@@ -85,4 +67,4 @@ int sample_backward(const SampleBackwardParams& params, void* stream) {
   });
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

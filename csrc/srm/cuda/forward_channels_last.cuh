@@ -6,7 +6,7 @@
 
 #include "forward_offsets.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // Blocks to a multiprocessor: 72 registers a thread, and more for double.
 template <typename T>
@@ -278,4 +278,4 @@ ForwardPlan plan_forward_channels_last(const SampleForwardParams& p) {
   return plan;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

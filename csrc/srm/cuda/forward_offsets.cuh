@@ -5,7 +5,7 @@
 
 #include "common.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // Blocks to a multiprocessor: 80 registers a thread, and more for double.
 template <typename T>
@@ -130,4 +130,4 @@ SCRN_DEVICE void keep_aggregated(const SampleForwardParams& p, int64_t image, in
   static_cast<Accumulate<T>*>(p.aggregated)[at] = offset;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

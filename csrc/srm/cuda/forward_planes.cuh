@@ -5,7 +5,7 @@
 
 #include "forward_offsets.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // Planes whose loads are under way at a time: one at a time would wait for the memory at each.
 // Values of double and addresses of 64 bits leave registers for fewer.
@@ -249,4 +249,4 @@ ForwardPlan plan_forward_planes(const SampleForwardParams& p) {
   return plan;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -5,10 +5,10 @@
 // cell's number, eight bits a pass, so that the work is linear in the pixels wherever they sample,
 // all of them in one cell included. Positions and cells are counted within an image.
 
+#include "../../common/cuda/fill.cuh"
 #include "common.cuh"
-#include "fill.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 inline constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
 inline constexpr int kListWarps = kThreads / 32;
@@ -316,4 +316,4 @@ int launch_pixel_lists(const SampleBackwardParams& p, const PixelLists<Accumulat
   return cudaGetLastError();
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -2,20 +2,16 @@
 
 // The gradients of Eq. 4: which kernels run, and the workspace that they need.
 
+#include "../../common/cuda/fill.cuh"
 #include "backward_gather.cuh"
 #include "backward_planes.cuh"
 #include "backward_window.cuh"
-#include "fill.cuh"
 #include "scatter_planes.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 inline bool empty(const SampleShape& s) {
   return s.batch == 0 || s.channels == 0 || s.in_h == 0 || s.in_w == 0;
-}
-
-inline int64_t size_of(DType dtype) {
-  return dtype == DType::kDouble ? 8 : dtype == DType::kFloat ? 4 : 2;
 }
 
 template <typename T>
@@ -106,4 +102,4 @@ int launch_sample_backward(const SampleBackwardParams& params, cudaStream_t stre
              : launch_sample_backward_as<T, int32_t>(params, stream, options);
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -5,7 +5,7 @@
 #include "forward_channels_last.cuh"
 #include "forward_planes.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 template <typename T>
 ForwardPlan plan_forward(const SampleForwardParams& p) {
@@ -40,4 +40,4 @@ int launch_sample_forward(const SampleForwardParams& params, cudaStream_t stream
   return cudaSuccess;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -1,8 +1,8 @@
 #include "sample_forward.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 template int launch_sample_forward<float>(const SampleForwardParams&, cudaStream_t,
                                           const LaunchOptions&);
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

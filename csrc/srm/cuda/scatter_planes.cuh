@@ -3,10 +3,10 @@
 // Gradient of Eq. 4's input for NCHW, where the channels of a cell lie planes apart: it is summed
 // in tiles in shared memory, from which neighbouring lanes reduce neighbouring cells.
 
-#include "../../common/atomics.cuh"
+#include "../../common/cuda/atomics.cuh"
 #include "common.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // A warp takes a tile of output pixels and 32 channels, lane = channel. It walks over the pixels,
 // two rows at a time, column by column, with a 3x3 window of sums in registers; what leaves the
@@ -340,4 +340,4 @@ inline ScatterPlan plan_scatter(const SampleShape& s, int warps, const LaunchOpt
   return plan;
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

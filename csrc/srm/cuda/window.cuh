@@ -3,9 +3,9 @@
 // The 3x3 window of cells that a thread of the channels_last backward takes along, and what one
 // pixel does to it.
 
-#include "held_channels.cuh"
+#include "../../common/cuda/held_channels.cuh"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 // Four channels to a thread: what a pixel costs besides its sums is shared by them, and the windows
 // still fit into registers three times on a multiprocessor. With two, half as many sums would stand
@@ -225,4 +225,4 @@ SCRN_DEVICE void gather(const Window<T, Index>& window, const PixelTaps<A>& taps
   }
 }
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

@@ -6,7 +6,7 @@
 
 #include "../runtime/entries.h"
 #include "srm/cuda/common.cuh"
-#include "srm/srm_params.h"
+#include "srm/params.h"
 
 namespace scrn_on_cpu {
 
@@ -22,15 +22,15 @@ inline int32_t small(const Arguments& a, const char* name) {
 }
 
 // The choices that the launchers leave to tests.
-inline scrn::cuda::LaunchOptions launch_options(const Arguments& a) {
-  scrn::cuda::LaunchOptions options;
+inline scrn::srm::cuda::LaunchOptions launch_options(const Arguments& a) {
+  scrn::srm::cuda::LaunchOptions options;
   options.index64 = a.integer("index64") != 0;
   if (a.integer("max_blocks") > 0) options.max_blocks = a.integer("max_blocks");
   return options;
 }
 
-inline scrn::SampleShape shape(const Arguments& a) {
-  scrn::SampleShape shape;
+inline scrn::srm::SampleShape shape(const Arguments& a) {
+  scrn::srm::SampleShape shape;
   shape.batch = a.integer("batch");
   shape.channels = a.integer("channels");
   shape.in_h = small(a, "in_h");
@@ -41,7 +41,8 @@ inline scrn::SampleShape shape(const Arguments& a) {
   const bool align_corners = a.integer("align_corners") != 0;
   const auto ratio = [&](int32_t in_size, int32_t out_size) {
     const bool resize = shape.upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w;
-    return resize ? scrn::resize_ratio(in_size, out_size, align_corners) : scrn::identity_ratio();
+    return resize ? scrn::srm::resize_ratio(in_size, out_size, align_corners)
+                  : scrn::srm::identity_ratio();
   };
   shape.ratio_y = ratio(shape.in_h, shape.out_h);
   shape.ratio_x = ratio(shape.in_w, shape.out_w);
@@ -65,22 +66,22 @@ Params aggregate_params(const Arguments& a) {
   return p;
 }
 
-inline scrn::AggregateForwardParams aggregate_forward_params(const Arguments& a) {
-  auto p = aggregate_params<scrn::AggregateForwardParams>(a);
+inline scrn::srm::AggregateForwardParams aggregate_forward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::srm::AggregateForwardParams>(a);
   p.aggregated = a.pointer<void>("aggregated");
   return p;
 }
 
-inline scrn::AggregateBackwardParams aggregate_backward_params(const Arguments& a) {
-  auto p = aggregate_params<scrn::AggregateBackwardParams>(a);
+inline scrn::srm::AggregateBackwardParams aggregate_backward_params(const Arguments& a) {
+  auto p = aggregate_params<scrn::srm::AggregateBackwardParams>(a);
   p.grad_aggregated = a.pointer<const void>("grad_aggregated");
   p.grad_offset = a.pointer<void>("grad_offset");
   p.grad_mask = a.pointer<void>("grad_mask");
   return p;
 }
 
-inline scrn::SampleForwardParams forward_params(const Arguments& a) {
-  scrn::SampleForwardParams p;
+inline scrn::srm::SampleForwardParams forward_params(const Arguments& a) {
+  scrn::srm::SampleForwardParams p;
   p.shape = shape(a);
   p.offset_dtype = dtype(a, "offset_dtype");
   p.mask_dtype = dtype(a, "mask_dtype");
@@ -94,8 +95,8 @@ inline scrn::SampleForwardParams forward_params(const Arguments& a) {
   return p;
 }
 
-inline scrn::SampleBackwardParams backward_params(const Arguments& a) {
-  scrn::SampleBackwardParams p;
+inline scrn::srm::SampleBackwardParams backward_params(const Arguments& a) {
+  scrn::srm::SampleBackwardParams p;
   p.shape = shape(a);
   p.offset_dtype = dtype(a, "offset_dtype");
   p.deterministic = a.integer("deterministic") != 0;

@@ -11,9 +11,9 @@ using namespace scrn_on_cpu;
 template <typename Index>
 int64_t scan(const Arguments& a) {
   const int64_t rows = a.integer("rows");
-  auto* kernel = scrn::cuda::list_scan_kernel<Index>;
-  SCRN_LAUNCH(kernel, scrn::cuda::grid_of(rows, launch_options(a)), scrn::cuda::kThreads, 0,
-              nullptr, a.pointer<Index>("histogram"), a.pointer<Index>("totals"), rows,
+  auto* kernel = scrn::srm::cuda::list_scan_kernel<Index>;
+  SCRN_LAUNCH(kernel, scrn::srm::cuda::grid_of(rows, launch_options(a)), scrn::srm::cuda::kThreads,
+              0, nullptr, a.pointer<Index>("histogram"), a.pointer<Index>("totals"), rows,
               a.integer("tiles"));
   return cudaGetLastError();
 }

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "macros.h"
+#include "../macros.h"
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #endif

@@ -6,9 +6,9 @@
 
 #include <cstddef>
 
-#include "srm_params.h"
+#include "params.h"
 
-namespace scrn::cuda {
+namespace scrn::srm::cuda {
 
 int aggregate_forward(const AggregateForwardParams& params, void* stream);
 int aggregate_backward(const AggregateBackwardParams& params, void* stream);
@@ -19,4 +19,4 @@ int sample_forward(const SampleForwardParams& params, void* stream);
 size_t sample_backward_workspace_bytes(const SampleBackwardParams& params);
 int sample_backward(const SampleBackwardParams& params, void* stream);
 
-}  // namespace scrn::cuda
+}  // namespace scrn::srm::cuda

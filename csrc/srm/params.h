@@ -5,16 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../common/params.h"
 #include "taps.h"
 
-namespace scrn {
-
-enum class DType : int32_t { kFloat = 0, kDouble = 1, kHalf = 2, kBFloat16 = 3 };
-
-// The type in which coordinates, weights and sums are held: double for double, else float.
-inline DType accumulate_type(DType feature) {
-  return feature == DType::kDouble ? DType::kDouble : DType::kFloat;
-}
+namespace scrn::srm {
 
 // Eq. 3. offset [B,2,H,W], mask [B,9,H,W], contiguous; types independent of each other.
 // `aggregated` has `aggregated_dtype`: kDouble if offset or mask (or the features of the op
@@ -78,4 +72,4 @@ struct SampleBackwardParams {
   void* workspace = nullptr;          // as many bytes as the backend's *_workspace_bytes says
 };
 
-}  // namespace scrn
+}  // namespace scrn::srm

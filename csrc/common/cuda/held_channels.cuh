@@ -2,8 +2,8 @@
 
 // Which channels of a channels_last pixel a thread holds, and how they come and go.
 
-#include "../../common/atomics.cuh"
-#include "common.cuh"
+#include "atomics.cuh"
+#include "launch.cuh"
 
 namespace scrn::cuda {
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "../srm_cpu.h"
+#include "isa.h"
 
 #define SCRN_EXPORT extern "C" __attribute__((visibility("default")))
 

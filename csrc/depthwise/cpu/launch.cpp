@@ -2,36 +2,13 @@
 
 #include "../cpu.h"
 
-#include <cstring>
-#include <string>
-
-#include "../../srm/cpu/dispatch.h"
+#include "../../common/cpu/isa.h"
 #include "plan.h"
 
 namespace scrn::depthwise::cpu {
 namespace {
 
-const Kernels& current_kernels() {
-  const std::string set = ::scrn::cpu::instruction_set();
-#if !defined(SCRN_NO_X86) && (defined(__x86_64__) || defined(__i386__))
-  if (set == "avx512") return kernels_avx512();
-  if (set == "avx2") return kernels_avx2();
-#endif
-  return kernels_portable();
-}
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <typename Body>
-void run(const ::scrn::cpu::Threads& threads, int64_t count, const Body& body) {
-  if (count <= 0) return;
-  threads.parallel_for(
-      threads.context, count,
-      [](void* state, int64_t begin, int64_t end) {
-        (*static_cast<const Body*>(state))(begin, end);
-      },
-      const_cast<Body*>(&body));
-}
+const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 
 // An output of this many bytes leaves the caches before anyone reads it: to fetch its lines first
 // would only cost.
@@ -40,13 +17,13 @@ constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
 constexpr int32_t kWholeRow = 1024;
 
 int32_t accumulate_bytes(const UnitShape& s) {
-  return static_cast<int32_t>(::scrn::cpu::size_of(accumulate_type(s.dtype)));
+  return static_cast<int32_t>(size_of(accumulate_type(s.dtype)));
 }
 
 // Only whole, aligned cache lines are streamed.
 bool writes_past_caches(const ForwardParams& params) {
   const UnitShape& s = params.shape;
-  const int64_t size = ::scrn::cpu::size_of(s.dtype);
+  const int64_t size = size_of(s.dtype);
   const int64_t bytes = size * s.batch * s.channels * s.height * s.width;
   return s.channels_last && size >= 4 && bytes >= kStreamedBytes && s.channels * size % 64 == 0 &&
          params.output != params.input && reinterpret_cast<uintptr_t>(params.output) % 64 == 0;
@@ -55,8 +32,8 @@ bool writes_past_caches(const ForwardParams& params) {
 // Depends on the shape alone, like all that decides the order of a sum. As wide as possible, and
 // all of an image as wide as each other but for the last, a whole number of blocks.
 int32_t tile_width(const UnitShape& s, int32_t widest) {
-  const int64_t tiles = divide_up(s.width, widest);
-  return static_cast<int32_t>(divide_up(divide_up(s.width, tiles), 4) * 4);
+  const int64_t tiles = ceil_div(s.width, widest);
+  return static_cast<int32_t>(ceil_div(ceil_div(s.width, tiles), 4) * 4);
 }
 
 // Everything but the kernels' instruction set.
@@ -65,8 +42,8 @@ BackwardPlan plan_backward(const BackwardParams& params, size_t* bytes) {
   BackwardPlan plan;
   plan.params = params;
   plan.tile_width = tile_width(s, kTileWidth);
-  plan.tiles = divide_up(s.width, plan.tile_width);
-  plan.padded_channels = divide_up(s.channels, 16) * 16;
+  plan.tiles = ceil_div(s.width, plan.tile_width);
+  plan.padded_channels = ceil_div(s.channels, 16) * 16;
   plan.partial = static_cast<double*>(params.workspace);
   *bytes = sizeof(double) * s.batch * plan.tiles * plan.padded_channels * taps_of(s);
   if (params.grad_weights == nullptr) *bytes = 0;
@@ -75,7 +52,7 @@ BackwardPlan plan_backward(const BackwardParams& params, size_t* bytes) {
 
 }  // namespace
 
-void forward(const ForwardParams& params, const ::scrn::cpu::Threads& threads) {
+void forward(const ForwardParams& params, const Threads& threads) {
   const Kernels& kernels = current_kernels();
   const UnitShape& s = params.shape;
   ForwardPlan plan;
@@ -84,10 +61,10 @@ void forward(const ForwardParams& params, const ::scrn::cpu::Threads& threads) {
   const bool small = s.unit == Unit::kGelu && (in_place || s.width <= kWholeRow);
   const int32_t widest = s.unit == Unit::kGelu ? kWholeRow : kTileWidth;
   plan.tile_width = small ? s.width : tile_width(s, widest);
-  plan.tiles = divide_up(s.width, plan.tile_width);
+  plan.tiles = ceil_div(s.width, plan.tile_width);
   plan.streams = writes_past_caches(params);
-  const int64_t groups = divide_up(s.channels, 64 / accumulate_bytes(s));
-  run(threads, s.batch * plan.tiles * groups,
+  const int64_t groups = ceil_div(s.channels, 64 / accumulate_bytes(s));
+  scrn::cpu::run(threads, s.batch * plan.tiles * groups,
       [&](int64_t begin, int64_t end) { kernels.forward(plan, begin, end); });
 }
 
@@ -97,17 +74,17 @@ size_t backward_workspace_bytes(const BackwardParams& params) {
   return bytes;
 }
 
-void backward(const BackwardParams& params, const ::scrn::cpu::Threads& threads) {
+void backward(const BackwardParams& params, const Threads& threads) {
   const Kernels& kernels = current_kernels();
   const UnitShape& s = params.shape;
   size_t bytes = 0;
   const BackwardPlan plan = plan_backward(params, &bytes);
   const int64_t lanes = kernels.register_bytes / accumulate_bytes(s);
-  const int64_t groups = divide_up(s.channels, lanes);
-  run(threads, s.batch * plan.tiles * groups,
+  const int64_t groups = ceil_div(s.channels, lanes);
+  scrn::cpu::run(threads, s.batch * plan.tiles * groups,
       [&](int64_t begin, int64_t end) { kernels.backward(plan, begin, end); });
   if (params.grad_weights == nullptr) return;
-  run(threads, groups, [&](int64_t begin, int64_t end) { kernels.reduce(plan, begin, end); });
+  scrn::cpu::run(threads, groups, [&](int64_t begin, int64_t end) { kernels.reduce(plan, begin, end); });
 }
 
 }  // namespace scrn::depthwise::cpu

@@ -1,26 +1,24 @@
 // Chooses the instruction set.
 
-#include "dispatch.h"
+#include "isa.h"
 
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
-#include "../srm_cpu.h"
-
 namespace scrn::cpu {
 namespace {
 
 constexpr const char* kVariable = "SCRN_OPS_CPU";
 
-struct InstructionSet {
+struct Known {
+  InstructionSet set;
   const char* name;
-  const Kernels& (*kernels)();
   bool (*supported)();
 };
 
-#if !defined(SCRN_NO_X86) && (defined(__x86_64__) || defined(__i386__))
+#if defined(SCRN_X86)
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
          __builtin_cpu_supports("f16c");
@@ -32,26 +30,26 @@ bool has_avx512() {
 #endif
 
 // Best first.
-constexpr InstructionSet kInstructionSets[] = {
-#if !defined(SCRN_NO_X86) && (defined(__x86_64__) || defined(__i386__))
-    {"avx512", kernels_avx512, has_avx512},
-    {"avx2", kernels_avx2, has_avx2},
+constexpr Known kInstructionSets[] = {
+#if defined(SCRN_X86)
+    {InstructionSet::kAvx512, "avx512", has_avx512},
+    {InstructionSet::kAvx2, "avx2", has_avx2},
 #endif
-    {"portable", kernels_portable, [] { return true; }},
+    {InstructionSet::kPortable, "portable", [] { return true; }},
 };
 
-const InstructionSet& current() {
+const Known& current() {
   const char* forced = std::getenv(kVariable);
   if (forced == nullptr || *forced == '\0') {
-    for (const InstructionSet& set : kInstructionSets) {
-      if (set.supported()) return set;
+    for (const Known& known : kInstructionSets) {
+      if (known.supported()) return known;
     }
   }
   std::string available;
-  for (const InstructionSet& set : kInstructionSets) {
-    if (!set.supported()) continue;
-    if (std::strcmp(set.name, forced) == 0) return set;
-    available += std::string(available.empty() ? "" : ", ") + set.name;
+  for (const Known& known : kInstructionSets) {
+    if (!known.supported()) continue;
+    if (std::strcmp(known.name, forced) == 0) return known;
+    available += std::string(available.empty() ? "" : ", ") + known.name;
   }
   throw std::runtime_error(std::string(kVariable) + "=" + forced +
                            " names no instruction set that this build and machine have; "
@@ -61,13 +59,13 @@ const InstructionSet& current() {
 
 }  // namespace
 
-const Kernels& current_kernels() { return current().kernels(); }
+InstructionSet instruction_set_in_use() { return current().set; }
 
 const char* instruction_set() { return current().name; }
 
 bool instruction_set_available(const char* name) {
-  for (const InstructionSet& set : kInstructionSets) {
-    if (std::strcmp(set.name, name) == 0) return set.supported();
+  for (const Known& known : kInstructionSets) {
+    if (std::strcmp(known.name, name) == 0) return known.supported();
   }
   return false;
 }

@@ -1,14 +1,15 @@
-// The operators on CUDA devices: the kernels of srm_cuda.h, on torch's current stream.
+#pragma once
+
+// What the CUDA backends of all families are made of: a device and torch's current stream on it.
+
 // The stable headers declare what belongs to CUDA only where this is defined.
 #ifndef USE_CUDA
 #define USE_CUDA
 #endif
 
-#include "srm_cuda.h"
-#include "srm_torch_ops.h"
+#include "torch.h"
 
 namespace scrn {
-namespace {
 
 // While it lives, the device of the tensor is the current one, where the kernels launch.
 class CudaBackend {
@@ -17,23 +18,8 @@ class CudaBackend {
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(like.get_device_index(), &stream_));
   }
 
-  size_t workspace_bytes(const SampleBackwardParams& params) const {
-    return cuda::sample_backward_workspace_bytes(params);
-  }
-  void run(const AggregateForwardParams& params) const {
-    report("aggregate_forward", cuda::aggregate_forward(params, stream_));
-  }
-  void run(const AggregateBackwardParams& params) const {
-    report("aggregate_backward", cuda::aggregate_backward(params, stream_));
-  }
-  void run(const SampleForwardParams& params) const {
-    report("sample_forward", cuda::sample_forward(params, stream_));
-  }
-  void run(const SampleBackwardParams& params) const {
-    report("sample_backward", cuda::sample_backward(params, stream_));
-  }
-
- private:
+ protected:
+  // Throws what torch says of the cudaError_t, unless it is 0.
   static void report(const char* kernel, int error) {
     if (error == 0) return;
     char* text = nullptr;
@@ -45,11 +31,11 @@ class CudaBackend {
     throw std::runtime_error(message);
   }
 
+  void* stream() const { return stream_; }
+
+ private:
   torch::stable::accelerator::DeviceGuard guard_;
   void* stream_ = nullptr;
 };
 
-}  // namespace
 }  // namespace scrn
-
-STABLE_TORCH_LIBRARY_IMPL(scrn_ops, CUDA, m) { scrn::register_kernels<scrn::CudaBackend>(m); }

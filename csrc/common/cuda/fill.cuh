@@ -2,7 +2,7 @@
 
 // The small kernels around a reduction: zeros before it, the cast of fp32 sums after it.
 
-#include "common.cuh"
+#include "launch.cuh"
 
 namespace scrn::cuda {
 

@@ -1,13 +1,62 @@
 #pragma once
 
 // The operators of schemas.cpp, for any backend: a class that is made for the device of a
-// tensor and launches the kernels of srm_cpu.h or srm_cuda.h there.
+// tensor and launches the kernels of cpu.h or cuda.h there.
 
 #include <tuple>
 
-#include "srm_torch.h"
+#include "../common/torch.h"
+#include "params.h"
 
-namespace scrn {
+namespace scrn::srm {
+
+// float32 or the type of the features.
+inline DType coordinate_dtype(std::string_view name, const Tensor& tensor, DType features) {
+  const DType type = dtype_of(name, tensor);
+  SCRN_CHECK(type == DType::kFloat || type == features, name,
+             ": expected dtype float32 or that of the features");
+  return type;
+}
+
+// The geometry of Eq. 4 from an input [B, C, h, w] to an output of the offset's size.
+inline SampleShape sample_shape(std::string_view name, const Tensor& input, const Tensor& offset,
+                                bool upsample, bool align_corners) {
+  check_map(name, input);
+  check_map("offset", offset);
+  const IntHeaderOnlyArrayRef in = input.sizes(), out = offset.sizes();
+  SCRN_CHECK(out[1] == 2, "offset: expected 2 channels, got ", shape_text(offset));
+  SCRN_CHECK(out[0] == in[0], "offset: expected the batch of ", name, ", ", in[0], ", got ",
+             shape_text(offset));
+  check_device("offset", offset, input);
+  SampleShape shape;
+  shape.batch = in[0];
+  shape.channels = in[1];
+  shape.in_h = static_cast<int32_t>(in[2]);
+  shape.in_w = static_cast<int32_t>(in[3]);
+  shape.out_h = static_cast<int32_t>(out[2]);
+  shape.out_w = static_cast<int32_t>(out[3]);
+  shape.upsample = upsample;
+  shape.channels_last = is_channels_last(input);
+  shape.dtype = dtype_of(name, input);
+  SCRN_CHECK(!upsample || (shape.in_h <= shape.out_h && shape.in_w <= shape.out_w), name,
+             ": expected a map no larger than offset's, got ", shape_text(input), " and ",
+             shape_text(offset));
+  if (upsample || shape.in_h != shape.out_h || shape.in_w != shape.out_w) {
+    shape.ratio_y = resize_ratio(shape.in_h, shape.out_h, align_corners);
+    shape.ratio_x = resize_ratio(shape.in_w, shape.out_w, align_corners);
+  }
+  return shape;
+}
+
+inline std::array<int64_t, 4> input_shape(const SampleShape& shape) {
+  return {shape.batch, shape.channels, shape.in_h, shape.in_w};
+}
+
+inline std::array<int64_t, 4> output_shape(const SampleShape& shape) {
+  return {shape.batch, shape.channels, shape.out_h, shape.out_w};
+}
+
+inline bool is_empty(const SampleShape& shape) { return shape.batch == 0 || shape.channels == 0; }
 
 struct AggregateInputs {
   Tensor offset, mask;
@@ -235,4 +284,4 @@ void register_kernels(torch::stable::detail::StableLibrary& m) {
   m.impl("semantic_refine_backward", TORCH_BOX(&semantic_refine_backward<Backend>));
 }
 
-}  // namespace scrn
+}  // namespace scrn::srm

@@ -13,8 +13,6 @@
 #include <immintrin.h>
 #endif
 
-#include "../srm_params.h"
-
 #define SCRN_INLINE static inline __attribute__((always_inline))
 
 namespace scrn::cpu::SCRN_CPU_ISA {
