@@ -171,14 +171,19 @@ class BackwardTile {
     for (int i = 0; i < kStrips; ++i) {
       const Ring<A>& u = between_[i];
       const A* w = flipped_ + layout_.column[i] * kLanes<A>;
+      Runs<A> runs[kStep];
+      A* targets[kStep];
+      for (int r = 0; r < rows; ++r) {
+        runs[r] = {grad_, y0 + r - layout_.radius[i], layout_.length[i]};
+        targets[r] = u.at(y0 + r, 0, u.first);
+      }
       for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
-        for (int64_t y = y0; y < y0 + rows; ++y) {
+        for (int r = 0; r < rows; ++r) {
           Value<A> acc[kOut];
           fill<kOut, A>(acc, Value<A>{});
-          add_rows<kOut, A>(acc, w, grad_, y - layout_.radius[i], 0, u.first + column,
-                            layout_.length[i]);
-          store_block<kOut, A>(u.at(y, 0, u.first + column), acc);
+          add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
+          store_block<kOut, A>(targets[r] + column * kLanes<A>, acc);
         }
       });
       for (int64_t y = y0; y < y0 + rows; ++y) {
@@ -186,18 +191,22 @@ class BackwardTile {
       }
     }
     for (int64_t y = y0; y < y0 + rows; ++y) {
+      const A* own = grad_.at(y, 0, local_grad_.first);
+      A* target = local_grad_.at(y, 0, local_grad_.first);
+      const A* lines[kStrips];
+      for (int i = 0; i < kStrips; ++i) {
+        lines[i] = between_[i].at(y, 0, local_grad_.first - layout_.radius[i]);
+      }
       for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
-        const int x = local_grad_.first + column;
+        const int64_t at = column * kLanes<A>;
         Value<A> acc[kOut];
-        const A* own = grad_.at(y, 0, x);
-        for (int i = 0; i < kOut; ++i) acc[i] = load(own + i * kLanes<A>);
+        for (int i = 0; i < kOut; ++i) acc[i] = load(own + at + i * kLanes<A>);
         for (int i = 0; i < kStrips; ++i) {
-          add_taps<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>,
-                            between_[i].at(y, 0, x - layout_.radius[i]), layout_.length[i],
-                            kLanes<A>);
+          add_taps<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
+                            layout_.length[i], kLanes<A>);
         }
-        store_block<kOut, A>(local_grad_.at(y, 0, x), acc);
+        store_block<kOut, A>(target + at, acc);
       });
       clear_local_grad(y);
     }
@@ -209,6 +218,7 @@ class BackwardTile {
       for (int i = 0; i < kDilated; ++i) {
         lines[i] = grad_.at(y - reach_ + i * s_.dilation, 0, grad_.first);
       }
+      A* target = local_grad_.at(y, 0, local_grad_.first);
       for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
         Value<A> acc[kOut];
@@ -217,7 +227,7 @@ class BackwardTile {
           add_taps<kOut, A>(acc, flipped_ + (layout_.dilated + i * kDilated) * kLanes<A>,
                             lines[i] + column * kLanes<A>, kDilated, s_.dilation * kLanes<A>);
         }
-        store_block<kOut, A>(local_grad_.at(y, 0, local_grad_.first + column), acc);
+        store_block<kOut, A>(target + column * kLanes<A>, acc);
       });
       clear_local_grad(y);
     }

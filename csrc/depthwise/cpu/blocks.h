@@ -10,6 +10,7 @@
 
 // Of a lambda that is called for every width of a block.
 #define SCRN_LAMBDA_INLINE __attribute__((always_inline))
+#define SCRN_INLINE_MEMBER inline __attribute__((always_inline))
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
@@ -28,6 +29,8 @@ template <int kOut, typename A>
 SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* source, int count,
                           int64_t step, int64_t between = kLanes<A>) {
   for (int k = 0; k < count; ++k) {
+    // Otherwise gcc keeps what two taps both read in registers, of which there are not enough.
+    source = pinned(source);
     const Value<A> weight = load(weights);
 #pragma GCC unroll 16
     for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(source + i * between), acc[i]);
@@ -76,28 +79,30 @@ struct Ring {
   void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }
 };
 
-// acc[i] += sum over k < count of weights[k] * the register at (y + k, column + i).
-template <int kOut, typename A>
-SCRN_INLINE void add_rows(Value<A> (&acc)[kOut], const A* weights, const Ring<A>& ring, int64_t y,
-                          int sub, int column, int count) {
-  const int slot = ring.slot(y);
-  const int until_wrap = ring.rows - slot < count ? ring.rows - slot : count;
-  const A* source = ring.at(y, sub, column);
-  add_taps<kOut, A>(acc, weights, source, until_wrap, ring.pitch());
-  add_taps<kOut, A>(acc, weights + until_wrap * kLanes<A>, source - slot * ring.pitch(),
-                    count - until_wrap, ring.pitch());
-}
+// Rows y .. y + count - 1 of a ring as what they are in memory: two runs of equally distant rows.
+template <typename A>
+struct Runs {
+  const A *first = nullptr, *second = nullptr;  // at the tile's column 0
+  int first_rows = 0, second_rows = 0;
+  int64_t pitch = 0;
 
-// acc[i] += a square convolution with its centre at (y, column + i).
-template <int kOut, typename A>
-SCRN_INLINE void add_square(Value<A> (&acc)[kOut], const A* weights, const Ring<A>& ring, int64_t y,
-                            int sub, int column, int edge, int dilation) {
-  const int radius = edge / 2 * dilation;
-  for (int i = 0; i < edge; ++i) {
-    add_taps<kOut, A>(acc, weights + i * edge * kLanes<A>,
-                      ring.at(y - radius + i * dilation, sub, column - radius), edge,
-                      dilation * kLanes<A>);
+  Runs() = default;
+  Runs(const Ring<A>& ring, int64_t y, int count) : pitch(ring.pitch()) {
+    const int left = ring.rows - ring.slot(y);
+    first_rows = left < count ? left : count;
+    second_rows = count - first_rows;
+    first = ring.at(y, 0, 0);
+    second = ring.at(y + first_rows, 0, 0);
   }
+};
+
+// acc[i] += sum over the rows of weights[k] * the register `offset` + i registers into row k.
+template <int kOut, typename A>
+SCRN_INLINE void add_rows(Value<A> (&acc)[kOut], const A* weights, const Runs<A>& rows,
+                          int64_t offset) {
+  add_taps<kOut, A>(acc, weights, rows.first + offset, rows.first_rows, rows.pitch);
+  add_taps<kOut, A>(acc, weights + rows.first_rows * kLanes<A>, rows.second + offset,
+                    rows.second_rows, rows.pitch);
 }
 
 template <int kOut, typename A>

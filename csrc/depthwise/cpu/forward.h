@@ -14,6 +14,8 @@ template <typename A>
 constexpr int kGroup = 64 / sizeof(A);
 template <typename A>
 constexpr int kGroupRegisters = kGroup<A> / kLanes<A>;
+// Cache lines requested beside each block of columns: a little more than are read.
+constexpr int kPrefetched = 4;
 
 SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int group,
                          int64_t task) {
@@ -36,6 +38,7 @@ void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64
   for (int i = 0; i < layout.edge; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
   for (int sub = 0; sub < target.subs; ++sub) {
     const A* w = weights + sub * weights_part;
+    A* to = target.at(y, sub, target.first);
     for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
@@ -45,26 +48,29 @@ void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64
         add_taps<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge,
                           kLanes<A>);
       }
-      store_block<kOut, A>(target.at(y, sub, target.first + column), acc);
+      store_block<kOut, A>(to + column * kLanes<A>, acc);
     });
   }
   clear_outside(target, y, target.first, target.first + target.columns, x0, s.width);
 }
 
 // Strip i's row of `local` at row y.
-template <typename A>
+template <typename S, typename A>
 void strip_row(const UnitShape& s, const Layout& layout, int i, const A* weights,
-               int64_t weights_part, const Ring<A>& local, const Ring<A>& target, int64_t y) {
+               int64_t weights_part, const Ring<A>& local, const Ring<A>& target, int64_t y,
+               Prefetch<S>& prefetch) {
   if (y < 0 || y >= s.height) return target.clear(y);
   for (int sub = 0; sub < target.subs; ++sub) {
     const A* w = weights + sub * weights_part + layout.row[i] * kLanes<A>;
+    const A* from = local.at(y, sub, -layout.radius[i]);
+    A* to = target.at(y, sub, 0);
     for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
+      prefetch.some(kPrefetched);
       fill<kOut, A>(acc, load(w + layout.length[i] * kLanes<A>));
-      add_taps<kOut, A>(acc, w, local.at(y, sub, column - layout.radius[i]), layout.length[i],
-                        kLanes<A>);
-      store_block<kOut, A>(target.at(y, sub, column), acc);
+      add_taps<kOut, A>(acc, w, from + column * kLanes<A>, layout.length[i], kLanes<A>);
+      store_block<kOut, A>(to + column * kLanes<A>, acc);
     });
   }
 }
@@ -108,9 +114,11 @@ struct StripRows {
       }
       local_row(s, layout, weights, weights_part, input, local, next_local, tile.x0);
     }
+    Prefetch<S> prefetch(s, map, tile, next_input, kStep, input.first,
+                         input.first + input.columns);
     for (int i = 0; i < kStrips; ++i) {
       for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i]) {
-        strip_row(s, layout, i, weights, weights_part, local, row[i], next_row[i]);
+        strip_row(s, layout, i, weights, weights_part, local, row[i], next_row[i], prefetch);
       }
     }
   }
@@ -145,26 +153,35 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
     maps.advance(input, y0, rows);
+    Runs<A> runs[kStep][kStrips];
+    const A* lines[kStep];
+    for (int r = 0; r < rows; ++r) {
+      lines[r] = maps.local.at(y0 + r, 0, 0);
+      for (int i = 0; i < kStrips; ++i) {
+        runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
+      }
+    }
     for (int sub = 0; sub < kSubs; ++sub) {
       const A* w = weights + sub * part;
       Value<A> bias = {};
       for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
       for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
-        for (int64_t y = y0; y < y0 + rows; ++y) {
+        const int64_t in_part = column * kLanes<A>;
+        const int64_t at = sub * maps.row[0].part() + in_part;
+        for (int r = 0; r < rows; ++r) {
           Value<A> acc[kOut];
-          const A* local = maps.local.at(y, sub, column);
+          const A* local = lines[r] + sub * maps.local.part() + in_part;
           for (int i = 0; i < kOut; ++i) acc[i] = bias + load(local + i * kLanes<A>);
           for (int i = 0; i < kStrips; ++i) {
-            add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, maps.row[i],
-                              y - layout.radius[i], sub, column, layout.length[i]);
+            add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, runs[r][i], at);
           }
-          store_block<kOut, A>(total.at(y, sub, column), acc);
+          store_block<kOut, A>(total.data + r * total.pitch() + at, acc);
         }
       });
     }
     for (int64_t y = y0; y < y0 + rows; ++y) {
-      write_row(s, total, y, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+      write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
     }
   }
 }
@@ -208,6 +225,8 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
       }
       local_row(s, layout, weights, part, source, local, next_local, tile.x0);
     }
+    Prefetch<S> prefetch(s, input, tile, next_input, kStep, source.first,
+                         source.first + source.columns);
     const A* lines[kStep][kDilated];
     for (int r = 0; r < rows; ++r) {
       for (int i = 0; i < kDilated; ++i) {
@@ -220,18 +239,19 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
         constexpr int kOut = decltype(size)::value;
         const int64_t at = sub * local.part() + column * kLanes<A>;
         for (int r = 0; r < rows; ++r) {
+          prefetch.some(kPrefetched + 2);
           Value<A> acc[kOut];
           fill<kOut, A>(acc, load(w + kDilated * kDilated * kLanes<A>));
           for (int i = 0; i < kDilated; ++i) {
             add_taps<kOut, A>(acc, w + i * kDilated * kLanes<A>, lines[r][i] + at, kDilated,
                               s.dilation * kLanes<A>);
           }
-          store_block<kOut, A>(total.at(y0 + r, sub, column), acc);
+          store_block<kOut, A>(total.at(r, sub, column), acc);
         }
       });
     }
     for (int64_t y = y0; y < y0 + rows; ++y) {
-      write_row(s, total, y, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+      write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
     }
   }
 }

@@ -80,6 +80,8 @@ SCRN_INLINE void add_two_lines(A* sums, A* next_sums, const A* grad, const A* li
                                int64_t between, int width) {
   Value<A> acc[kEdge] = {}, next_acc[kEdge] = {};
   for (int x = 0; x < width; ++x) {
+    line = pinned(line);
+    next = pinned(next);
     const Value<A> g = load(grad);
 #pragma GCC unroll 8
     for (int i = 0; i < kEdge; ++i) {
