@@ -20,8 +20,7 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
       "bool need_offset, bool need_mask, bool deterministic) "
       "-> (Tensor grad_low, Tensor grad_offset, Tensor grad_mask)");
 
-  m.def(
-      "multi_scale_depthwise(Tensor input, Tensor weights, int n0, int n1, int n2) -> Tensor");
+  m.def("multi_scale_depthwise(Tensor input, Tensor weights, int n0, int n1, int n2) -> Tensor");
   m.def(
       "multi_scale_depthwise_backward(Tensor grad, Tensor input, Tensor weights, int n0, int n1, "
       "int n2, bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");

@@ -77,7 +77,8 @@ inline bool is_empty(const UnitShape& s) { return s.batch == 0 || s.channels == 
 // As torch::stable::contiguous, of the weights [C, taps].
 inline Tensor dense_weights(const Tensor& weights) {
   const IntHeaderOnlyArrayRef sizes = weights.sizes(), strides = weights.strides();
-  const bool is_dense = (sizes[1] == 1 || strides[1] == 1) && (sizes[0] == 1 || strides[0] == sizes[1]);
+  const bool is_dense =
+      (sizes[1] == 1 || strides[1] == 1) && (sizes[0] == 1 || strides[0] == sizes[1]);
   if (is_dense) return weights;
   return allocated(weights, [&] { return torch::stable::contiguous(weights); });
 }
@@ -111,9 +112,8 @@ std::tuple<Tensor, Tensor> backward(const UnitShape& s, const Tensor& grad, cons
   SCRN_CHECK(dtype_of("grad", grad) == s.dtype, "grad: expected the dtype of input");
   const Backend backend(input);
   Tensor grad_input = gradient_of(input, shape_of(input), need_input, s.channels_last);
-  Tensor grad_weights = need_weights
-                            ? new_empty(weights, weights.sizes(), weights.scalar_type())
-                            : no_gradient(weights);
+  Tensor grad_weights = need_weights ? new_empty(weights, weights.sizes(), weights.scalar_type())
+                                     : no_gradient(weights);
   if (is_empty(s)) {
     if (need_weights) torch::stable::zero_(grad_weights);
   } else if (need_input || need_weights) {

@@ -168,6 +168,8 @@ class BackwardTile {
   }
 
   void through_strips(int64_t y0, int rows) {
+    Prefetch<S> prefetch(s_, static_cast<const S*>(plan_.params.grad), tile_, next_grad_, kStep,
+                         grad_.first, grad_.first + grad_.columns);
     for (int i = 0; i < kStrips; ++i) {
       const Ring<A>& u = between_[i];
       const A* w = flipped_ + layout_.column[i] * kLanes<A>;
@@ -180,6 +182,7 @@ class BackwardTile {
       for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
         for (int r = 0; r < rows; ++r) {
+          prefetch.some(kPrefetched + 2);
           Value<A> acc[kOut];
           fill<kOut, A>(acc, Value<A>{});
           add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
@@ -238,7 +241,7 @@ class BackwardTile {
       const A* grad = grad_.at(y, 0, local_grad_.first);
       const A* local = strips_.local.at(y, 0, local_grad_.first);
       A* target = local_grad_.at(y, 0, local_grad_.first);
-      for (int64_t i = 0; i < local_grad_.part(); i += kLanes<A>) {
+      for (int64_t i = 0; i < local_grad_.columns * kLanes<A>; i += kLanes<A>) {
         store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));
       }
       clear_local_grad(y);
@@ -266,8 +269,8 @@ class BackwardTile {
       add_row_gradient(sums_ + layout_.row[i] * kLanes<A>, u,
                        strips_.local.at(y, 0, -layout_.radius[i]), layout_.length[i], width);
       add_sum(sums_ + layout_.row_bias[i] * kLanes<A>, u, width);
-      add_column_gradient(sums_ + layout_.column[i] * kLanes<A>, grad_.at(y, 0, 0),
-                          strips_.row[i], y - layout_.radius[i], layout_.length[i], width);
+      add_column_gradient(sums_ + layout_.column[i] * kLanes<A>, grad_.at(y, 0, 0), strips_.row[i],
+                          y - layout_.radius[i], layout_.length[i], width);
       add_sum(sums_ + layout_.column_bias[i] * kLanes<A>, grad_.at(y, 0, 0), width);
     }
   }
@@ -316,7 +319,7 @@ void backward_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
   const int64_t groups = (s.channels + kLanes<A> - 1) / kLanes<A>;
   const int64_t all_groups = plan.padded_channels / kLanes<A>;
   for (int64_t task = begin; task < end; ++task) {
-    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, kLanes<A>, task);
+    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, kLanes<A>, kLanes<A>, task);
     double* partial = nullptr;
     if (plan.params.grad_weights != nullptr) {
       const int64_t index = task / groups * all_groups + task % groups;

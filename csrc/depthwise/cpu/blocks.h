@@ -60,12 +60,13 @@ struct Ring {
   A* data = nullptr;
   int rows = 0, columns = 0, first = 0, subs = 1;
 
-  int64_t part() const { return static_cast<int64_t>(columns) * kLanes<A>; }
-  int64_t pitch() const {
-    // An odd number of cache lines: rows below each other lie in different sets of the cache.
-    const int64_t lines = (subs * part() * static_cast<int64_t>(sizeof(A)) + 63) / 64;
-    return (lines | 1) * 64 / static_cast<int64_t>(sizeof(A));
+  // An odd number of cache lines: what lies below each other is in different sets of the cache.
+  static int64_t odd_lines(int64_t elements) {
+    constexpr int64_t kLine = 64 / sizeof(A);
+    return ((elements + kLine - 1) / kLine | 1) * kLine;
   }
+  int64_t part() const { return odd_lines(static_cast<int64_t>(columns) * kLanes<A>); }
+  int64_t pitch() const { return odd_lines(subs * part()); }
   int slot(int64_t y) const {
     const int64_t rest = y % rows;
     return static_cast<int>(rest < 0 ? rest + rows : rest);

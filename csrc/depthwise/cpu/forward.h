@@ -9,15 +9,10 @@
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
-// Channels of a task: 64 bytes of the accumulate type, in as many registers as that takes.
-template <typename A>
-constexpr int kGroup = 64 / sizeof(A);
-template <typename A>
-constexpr int kGroupRegisters = kGroup<A> / kLanes<A>;
 // Cache lines requested beside each block of columns: a little more than are read.
 constexpr int kPrefetched = 4;
 
-SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int group,
+SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int group, int lanes,
                          int64_t task) {
   const int64_t groups = (s.channels + group - 1) / group;
   Tile tile;
@@ -26,6 +21,7 @@ SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int 
   tile.b = task / groups / tiles;
   tile.width = s.width - tile.x0 < tile_width ? static_cast<int>(s.width - tile.x0) : tile_width;
   tile.channels = s.channels - tile.c0 < group ? static_cast<int>(s.channels - tile.c0) : group;
+  tile.registers = (tile.channels + lanes - 1) / lanes;
   return tile;
 }
 
@@ -114,8 +110,7 @@ struct StripRows {
       }
       local_row(s, layout, weights, weights_part, input, local, next_local, tile.x0);
     }
-    Prefetch<S> prefetch(s, map, tile, next_input, kStep, input.first,
-                         input.first + input.columns);
+    Prefetch<S> prefetch(s, map, tile, next_input, kStep, input.first, input.first + input.columns);
     for (int i = 0; i < kStrips; ++i) {
       for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i]) {
         strip_row(s, layout, i, weights, weights_part, local, row[i], next_row[i], prefetch);
@@ -128,23 +123,23 @@ template <typename S, typename A>
 void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const UnitShape& s = plan.params.shape;
   const Layout layout(s);
-  constexpr int kSubs = kGroupRegisters<A>;
+  const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width);
   StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
-  maps.shape(kSubs, columns, /*kept=*/0);
-  Ring<A> total{nullptr, kStep, columns, 0, kSubs};
+  maps.shape(subs, columns, /*kept=*/0);
+  Ring<A> total{nullptr, kStep, columns, 0, subs};
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
     Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
-    weights = scratch.take<A>(kSubs * part);
+    weights = scratch.take<A>(subs * part);
     maps.place(scratch);
     scratch.take(total);
     bytes = scratch.used();
   }
   maps.weights = weights;
-  for (int sub = 0; sub < kSubs; ++sub) {
+  for (int sub = 0; sub < subs; ++sub) {
     const int first = sub * kLanes<A>;
     read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
                  weights + sub * part);
@@ -161,7 +156,7 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
         runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
       }
     }
-    for (int sub = 0; sub < kSubs; ++sub) {
+    for (int sub = 0; sub < subs; ++sub) {
       const A* w = weights + sub * part;
       Value<A> bias = {};
       for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
@@ -190,23 +185,23 @@ template <typename S, typename A>
 void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const UnitShape& s = plan.params.shape;
   const Layout layout(s);
-  constexpr int kSubs = kGroupRegisters<A>;
+  const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), reach = layout.reach;
-  Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, kSubs};
-  Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, kSubs};
-  Ring<A> total{nullptr, kStep, columns, 0, kSubs};
+  Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
+  Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
+  Ring<A> total{nullptr, kStep, columns, 0, subs};
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
     Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
-    weights = scratch.take<A>(kSubs * part);
+    weights = scratch.take<A>(subs * part);
     scratch.take(source);
     scratch.take(local);
     scratch.take(total);
     bytes = scratch.used();
   }
-  for (int sub = 0; sub < kSubs; ++sub) {
+  for (int sub = 0; sub < subs; ++sub) {
     const int first = sub * kLanes<A>;
     read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
                  weights + sub * part);
@@ -233,7 +228,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
         lines[r][i] = local.at(y0 + r - reach + i * s.dilation, 0, -reach);
       }
     }
-    for (int sub = 0; sub < kSubs; ++sub) {
+    for (int sub = 0; sub < subs; ++sub) {
       const A* w = weights + sub * part + layout.dilated * kLanes<A>;
       for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
@@ -262,21 +257,21 @@ template <typename S, typename A>
 void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   const UnitShape& s = plan.params.shape;
   const Layout layout(s);
-  constexpr int kSubs = kGroupRegisters<A>;
+  const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), radius = s.square / 2;
-  Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, kSubs};
-  Ring<A> total{nullptr, 1, columns, 0, kSubs};
+  Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
+  Ring<A> total{nullptr, 1, columns, 0, subs};
   A* weights = nullptr;
   size_t bytes = 0;
   for (int pass = 0; pass < 2; ++pass) {
     Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
-    weights = scratch.take<A>(kSubs * part);
+    weights = scratch.take<A>(subs * part);
     scratch.take(source);
     scratch.take(total);
     bytes = scratch.used();
   }
-  for (int sub = 0; sub < kSubs; ++sub) {
+  for (int sub = 0; sub < subs; ++sub) {
     const int first = sub * kLanes<A>;
     read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
                  weights + sub * part);
@@ -288,18 +283,21 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
     }
     const A* lines[kMaxSquare];
     for (int i = 0; i < s.square; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
-    for (int sub = 0; sub < kSubs; ++sub) {
+    Prefetch<S> prefetch(s, static_cast<const S*>(plan.params.input), tile, next_input, 1,
+                         source.first, source.first + source.columns);
+    for (int sub = 0; sub < subs; ++sub) {
       const A* w = weights + sub * part;
       for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
         constexpr int kOut = decltype(size)::value;
         const int64_t at = sub * source.part() + column * kLanes<A>;
+        prefetch.some(kPrefetched + 2);
         Value<A> acc[kOut];
         fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
         for (int i = 0; i < s.square; ++i) {
           add_taps<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square, kLanes<A>);
         }
         A* target = total.at(y, sub, column);
-        for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, gelu<A>(acc[i]));
+        for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, gelu(acc[i]));
       });
     }
     write_row(s, total, y, static_cast<S*>(plan.params.output), tile, y, plan.streams);
@@ -310,7 +308,7 @@ template <typename S, typename A>
 void forward_tasks(const ForwardPlan& plan, int64_t begin, int64_t end) {
   const UnitShape& s = plan.params.shape;
   for (int64_t task = begin; task < end; ++task) {
-    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, kGroup<A>, task);
+    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, plan.group, kLanes<A>, task);
     switch (s.unit) {
       case Unit::kMultiScale:
         multi_scale_tile<S, A>(plan, tile);

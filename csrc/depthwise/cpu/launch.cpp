@@ -1,8 +1,7 @@
 // Cuts the operators into tasks.
 
-#include "../cpu.h"
-
 #include "../../common/cpu/isa.h"
+#include "../cpu.h"
 #include "plan.h"
 
 namespace scrn::depthwise::cpu {
@@ -13,8 +12,11 @@ const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 // An output of this many bytes leaves the caches before anyone reads it: to fetch its lines first
 // would only cost.
 constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
-// Widest image whose rows of a group stay in the L2 cache.
-constexpr int32_t kWholeRow = 1024;
+// The GELU's tiles. Where channels are neighbours in memory, many of them are read together: what
+// is taken line by line from far apart costs twice as much.
+constexpr int32_t kGeluWidth = 32, kGeluWidthOfPlanes = 512, kGeluGroupBytes = 2048;
+// Bytes of a task's rows that stay in the L2 cache.
+constexpr int64_t kGeluRows = 384 * 1024;
 
 int32_t accumulate_bytes(const UnitShape& s) {
   return static_cast<int32_t>(size_of(accumulate_type(s.dtype)));
@@ -57,15 +59,24 @@ void forward(const ForwardParams& params, const Threads& threads) {
   const UnitShape& s = params.shape;
   ForwardPlan plan;
   plan.params = params;
-  const bool in_place = params.output == params.input;
-  const bool small = s.unit == Unit::kGelu && (in_place || s.width <= kWholeRow);
-  const int32_t widest = s.unit == Unit::kGelu ? kWholeRow : kTileWidth;
-  plan.tile_width = small ? s.width : tile_width(s, widest);
+  plan.group = 64 / accumulate_bytes(s);
+  plan.tile_width = tile_width(s, kTileWidth);
+  if (s.unit == Unit::kGelu) {
+    int64_t group_bytes = s.channels_last ? kGeluGroupBytes : 64;
+    plan.tile_width = tile_width(s, s.channels_last ? kGeluWidth : kGeluWidthOfPlanes);
+    if (params.output == params.input) {
+      // A tile's neighbours would find their part of the input overwritten.
+      plan.tile_width = s.width;
+      const int64_t fitting = kGeluRows / ((s.square + 1) * static_cast<int64_t>(s.width));
+      group_bytes = fitting / 64 * 64 < group_bytes ? fitting / 64 * 64 : group_bytes;
+      group_bytes = group_bytes < 64 ? 64 : group_bytes;
+    }
+    plan.group = static_cast<int32_t>(group_bytes / accumulate_bytes(s));
+  }
   plan.tiles = ceil_div(s.width, plan.tile_width);
   plan.streams = writes_past_caches(params);
-  const int64_t groups = ceil_div(s.channels, 64 / accumulate_bytes(s));
-  scrn::cpu::run(threads, s.batch * plan.tiles * groups,
-      [&](int64_t begin, int64_t end) { kernels.forward(plan, begin, end); });
+  scrn::cpu::run(threads, s.batch * plan.tiles * ceil_div(s.channels, plan.group),
+                 [&](int64_t begin, int64_t end) { kernels.forward(plan, begin, end); });
 }
 
 size_t backward_workspace_bytes(const BackwardParams& params) {
@@ -82,9 +93,10 @@ void backward(const BackwardParams& params, const Threads& threads) {
   const int64_t lanes = kernels.register_bytes / accumulate_bytes(s);
   const int64_t groups = ceil_div(s.channels, lanes);
   scrn::cpu::run(threads, s.batch * plan.tiles * groups,
-      [&](int64_t begin, int64_t end) { kernels.backward(plan, begin, end); });
+                 [&](int64_t begin, int64_t end) { kernels.backward(plan, begin, end); });
   if (params.grad_weights == nullptr) return;
-  scrn::cpu::run(threads, groups, [&](int64_t begin, int64_t end) { kernels.reduce(plan, begin, end); });
+  scrn::cpu::run(threads, groups,
+                 [&](int64_t begin, int64_t end) { kernels.reduce(plan, begin, end); });
 }
 
 }  // namespace scrn::depthwise::cpu

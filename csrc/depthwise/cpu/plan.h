@@ -20,6 +20,7 @@ struct ForwardPlan {
   ForwardParams params;
   int32_t tile_width = 0;  // but perhaps of the last one
   int64_t tiles = 0;       // side by side in an image
+  int32_t group = 0;       // channels of a task, but perhaps of the last one
   bool streams = false;    // the output is written past the caches
 };
 
@@ -33,9 +34,8 @@ struct BackwardPlan {
   double* partial = nullptr;
 };
 
-// Each function runs tasks [begin, end). A task of `forward` is a tile's group of 64 bytes of
-// channels in the accumulate type, of `backward` a tile's group of a register of channels, of
-// `reduce` a group of a register of channels.
+// Each function runs tasks [begin, end). A task of `forward` is a tile's group of channels, of
+// `backward` a tile's register of channels, of `reduce` a register of channels.
 struct Kernels {
   void (*forward)(const ForwardPlan&, int64_t begin, int64_t end);
   void (*backward)(const BackwardPlan&, int64_t begin, int64_t end);

@@ -13,6 +13,7 @@ namespace {
 struct Tile {
   int64_t b = 0, x0 = 0, c0 = 0;
   int width = 0, channels = 0;
+  int registers = 0;  // that hold the channels
 };
 
 template <typename S>
@@ -138,6 +139,8 @@ class Prefetch {
     row_ = size * s.width * (s.channels_last ? s.channels : 1);
     planes_ = s.channels_last ? 1 : tile.channels;
     next_plane_ = plane - rows * row_;
+    run_ = s.channels_last ? static_cast<int>((tile.channels * size + 63) / 64) : 1;
+    run_left_ = run_;
     rows_ = rows_left_ = rows > 0 ? rows : 0;
     if (rows_ == 0) planes_ = 0;
     next_ = line_;
@@ -147,7 +150,10 @@ class Prefetch {
   SCRN_INLINE_MEMBER void some(int count) {
     for (; count > 0 && planes_ > 0; --count) {
       __builtin_prefetch(next_, 0, 2);
-      next_ += stride_;
+      next_ += 64;
+      if (--run_left_ > 0) continue;
+      run_left_ = run_;
+      next_ += stride_ - run_ * 64;
       if (--left_ > 0) continue;
       left_ = lines_;
       line_ += row_;
@@ -164,6 +170,7 @@ class Prefetch {
   const char *line_ = nullptr, *next_ = nullptr;
   int64_t stride_ = 0, row_ = 0, next_plane_ = 0, rows_ = 0, rows_left_ = 0;
   int lines_ = 0, left_ = 0, planes_ = 0;
+  int run_ = 1, run_left_ = 1;  // lines that lie side by side
 };
 
 // Columns 0 .. width - 1 of the tile of the ring's row `from` to row y of a map.
