@@ -24,9 +24,10 @@ CPP_FILES := find . -regextype posix-extended \
 
 # Of every kind of test the files that notice most for their time.
 CHECK_TESTS := \
-  $(addprefix tests/ops/test_,accuracy.py errors.py gradcheck.py meta.py registration.py) \
-  $(addprefix tests/attention/,test_cpu.py dry_driver/test_driver.py dry_driver/test_launches.py) \
-  tests/cuda_on_cpu/test_aggregate.py tests/models/test_network.py tests/packaging/test_imports.py
+  tests/ops/common/test_meta.py \
+  $(addprefix tests/ops/srm/test_,accuracy.py errors.py gradcheck.py registration.py) \
+  $(addprefix tests/ops/attention/,test_cpu.py dry_driver/test_driver.py dry_driver/test_launches.py) \
+  tests/cuda_on_cpu/srm/test_aggregate.py tests/models/test_network.py tests/packaging/test_imports.py
 
 .PHONY: help build test check lint format bench bench-full kernel-report planted-bugs compat wheel clean
 
@@ -82,7 +83,7 @@ UNLESS_DISTURBED := test $$? -eq 2
 
 bench: build ## Measures on this machine, in minutes, and draws the demonstration
 	$(PYTHON) -m benchmarks --quick --out $(BENCH_OUT) $(BENCH_ARGS) || $(UNLESS_DISTURBED)
-	$(PYTHON) -m benchmarks.demo --out $(BENCH_OUT)/demo.png
+	$(PYTHON) -m examples.demo --out $(BENCH_OUT)/demo.png
 	$(PYTHON) -m benchmarks.network --quick --json $(BENCH_OUT)/network.json
 	$(PYTHON) -m benchmarks.summary --out $(BENCH_OUT) || $(UNLESS_DISTURBED)
 

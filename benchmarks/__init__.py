@@ -1,2 +1,2 @@
-"""Benchmarks: ``python -m benchmarks`` for the ops, ``python -m benchmarks.demo`` for a picture,
-``python -m benchmarks.network`` for the whole network."""
+"""Benchmarks: ``python -m benchmarks`` for the ops, ``python -m benchmarks.network`` for the whole
+network. The modules of this folder are commands; the rooms below hold what they are made of."""

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
-from . import bars, base, cases, document, environment, report, summary, yardstick
-from .results import Results
-from .runner import Options, Runner
+from . import summary
+from .common import environment, yardstick
+from .ops import bars, base, cases
+from .ops.report import page
+from .ops.results import Document
+from .ops.run import Options, Runner
 
 QUICK_COMPILE_BUDGET = 20.0
 QUICK_TIME_LIMIT = 110.0
@@ -86,10 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(case.name for case in chosen))
         return 0
-    # Tables are not to be cut where nobody sees them fold.
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     facts = environment.describe(options.device)
-    console.print(environment.headline(facts))
+    print(environment.headline(facts))
     compile_budget = options.compile_budget
     if compile_budget is None:
         compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
@@ -105,33 +105,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     start = time.perf_counter()
     first = yardstick.measure(options.device, max(threads))
-    rows = runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True))
+    results = runner.run(chosen, lambda text: print(text, file=sys.stderr, flush=True))
     last = yardstick.measure(options.device, max(threads))
-    results = Results(rows, runner.flops_per_second)
     facts["left_out"] = [case.name for case in runner.left_out]
     facts["yardstick"] = {"first": yardstick.to_json(first), "last": yardstick.to_json(last)}
-    report.print_results(console, results)
-    console.print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
-    other = None
+    print("", *page.measured(results), sep="\n")
+    print(f"\n{len(chosen)} cases in {time.perf_counter() - start:.0f} s\n")
+    read = Document(facts, results)
     if options.base:
-        console.print(f"the same with {options.base}")
-        other = base.measure(options.base, _without_base(argv), device)
+        print(f"the same with {options.base}")
+        read.base = base.measure(options.base, _without_base(argv), device)
     disturbed = yardstick.disturbance(first, last)
-    if disturbed is None and other is not None:
-        disturbed = other.environment.get("disturbed")
+    if disturbed is None and read.base is not None:
+        disturbed = read.base.environment.get("disturbed")
     facts["disturbed"] = disturbed
-    judgements = bars.judge(results) if device == "cpu" and not disturbed else []
-    if judgements:
-        report.print_bars(console, judgements)
-        console.print()
-    document.write(options.out / summary.RESULTS, facts, results, judgements, other)
+    if device == "cpu" and not disturbed:
+        read.bars = [each.to_json() for each in bars.judge(results)]
+    if read.bars:
+        print(*page.bars(read.bars), "", sep="\n")
+    read.write(options.out / summary.RESULTS)
     if runner.left_out:
-        console.print(f"{len(runner.left_out)} cases left out: the time was up", style="red")
-    console.print(f"written: {options.out / summary.RESULTS}")
+        print(f"{len(runner.left_out)} cases left out: the time was up")
+    print(f"written: {options.out / summary.RESULTS}")
     if disturbed:
-        console.print(yardstick.sentence(disturbed), style="bold red")
+        print(yardstick.sentence(disturbed))
     if results.failures:
-        console.print(f"[bold red]{len(results.failures)} rows refused or failed[/]")
+        print(f"{len(results.failures)} rows refused or failed")
         return 1
     return yardstick.CANNOT_JUDGE if disturbed else 0
 

@@ -10,9 +10,11 @@ The exit status is 1 where a path is worse than the whitened scaled_dot_product_
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,8 @@ if not torch.cuda.is_available():
 
 from scrn_ops import reference, whitened_attention
 from scrn_ops.attention.table import PATHS
+
+from .common.tables import table
 
 BATCH, N, WIDTH, CHANNELS = 2, 256, 64, 64
 SEEDS = 8 if torch.cuda.is_available() else 2  # the interpreter is slow
@@ -46,15 +50,8 @@ def sdpa(whiten_key: bool) -> Attention:
     return attention
 
 
-def fused(path: str) -> Attention:
-    def attention(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> Tensor:
-        return whitened_attention(query, key, unary, value, scale=SCALE, path=path)
-
-    return attention
-
-
 METHODS: dict[str, Attention] = {
-    **{path: fused(path) for path in PATHS},
+    **{path: partial(whitened_attention, scale=SCALE, path=path) for path in PATHS},
     WHITENED: sdpa(whiten_key=True),
     "SDPA, key as it is": sdpa(whiten_key=False),
 }
@@ -65,20 +62,15 @@ def errors(
 ) -> dict[str, list[float]]:
     """Relative L2 errors of the output and of the gradients of query, key and value, over all
     seeds: of one alone, how its numbers happen to be rounded moves an error by 3 %."""
-    squares = [_squares(dtype, embeddings, mean, device, seed) for seed in range(SEEDS)]
-    return {
-        name: [
-            (sum(error for error, _ in each) / sum(size for _, size in each)) ** 0.5
-            for each in zip(*(found[name] for found in squares), strict=True)
-        ]
-        for name in METHODS
-    }
+    squares = torch.stack([_squares(dtype, embeddings, mean, device, n) for n in range(SEEDS)])
+    error, size = squares.sum(0).unbind(-1)
+    return dict(zip(METHODS, (error / size).sqrt().tolist(), strict=True))
 
 
 def _squares(
     dtype: torch.dtype, embeddings: torch.dtype, mean: float, device: str, seed: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Of the errors and of what they are errors of."""
+) -> Tensor:
+    """Of the errors and of what they are errors of, by method and name: [M, 4, 2]."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -95,36 +87,34 @@ def _squares(
         output = call(*inputs)
         wanted = [inputs[0], inputs[1], inputs[3]]
         gradients = torch.autograd.grad(output, wanted, grad.to(output.dtype))
-        return [output.detach(), *gradients]
+        return [output.detach().double(), *(each.double() for each in gradients)]
 
-    expected = results(lambda *a: reference.whitened_attention(*a, scale=SCALE), doubles)
-    return {
-        name: [
-            (float((got.double() - want).square().sum()), float(want.square().sum()))
+    expected = results(partial(reference.whitened_attention, scale=SCALE), doubles)
+    rows = [
+        [
+            (float((got - want).square().sum()), float(want.square().sum()))
             for got, want in zip(results(call, leaves), expected, strict=True)
         ]
-        for name, call in METHODS.items()
-    }
+        for call in METHODS.values()
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(f"B = {BATCH}, N = M = {N}, Dk = {WIDTH}, Dv = {CHANNELS}; relative L2 errors")
-    print(
-        f"{'values':<9} {'q and k':<9} {'mean':>4}  {'':<18} " + " ".join(f"{n:>8}" for n in NAMES)
-    )
-    worse = False
-    for dtype in (torch.float16, torch.bfloat16):
-        for embeddings in (torch.float32, dtype):
-            for mean in (0.0, 3.0):
-                found = errors(dtype, embeddings, mean, device)
-                bar = found[WHITENED]
-                for name, each in found.items():
-                    if name in PATHS:
-                        worse |= any(a > b for a, b in zip(each, bar, strict=True))
-                    cells = " ".join(f"{error:8.1e}" for error in each)
-                    types = " ".join(f"{str(t)[6:]:<9}" for t in (dtype, embeddings))
-                    print(f"{types} {mean:>4.0f}  {name:<18} {cells}")
+    print(f"B = {BATCH}, N = M = {N}, Dk = {WIDTH}, Dv = {CHANNELS}; relative L2 errors\n")
+    rows, worse = [], False
+    for dtype, half, mean in itertools.product(
+        (torch.float16, torch.bfloat16), (False, True), (0.0, 3.0)
+    ):
+        embeddings = dtype if half else torch.float32
+        found = errors(dtype, embeddings, mean, device)
+        for name, each in found.items():
+            if name in PATHS:
+                worse |= any(a > b for a, b in zip(each, found[WHITENED], strict=True))
+            types = (str(t).removeprefix("torch.") for t in (dtype, embeddings))
+            rows.append((*types, f"{mean:g}", name, *(f"{error:.1e}" for error in each)))
+    print(table(("values", "q and k", "mean", "", *NAMES), rows, 4))
     return int(worse)
 
 

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.readme``: writes the README's performance sections, the CPU's and the
-GPU's, from the results kept in benchmarks/results. It measures nothing; ``--check`` only says
-whether they are up to date.
+"""``python -m benchmarks.readme``: writes the README's lines on speed and the tables of
+docs/performance.md from the results kept in benchmarks/results. It measures nothing; ``--check``
+only says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from . import document, environment, markdown, pages, summary, yardstick
-from .environment import ROOT
+from . import summary
+from .common import environment, pages, yardstick
+from .common.environment import ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
+from .ops.report import page as ops
+from .ops.results import Document
 
 RESULTS = ROOT / "benchmarks" / "results" / "cpu"
-SECTION = "performance"
 GPU_RESULTS = ROOT / "benchmarks" / "results"
-GPU_SECTION = "gpu"  # of a page that has it
+# What a page may have between its marks.
+SPEED, SECTION, GPU_SECTION = "speed", "performance", "gpu"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -40,7 +45,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="with what benchmarks.gpu.collect wrote",
     )
-    parser.add_argument("--page", type=Path, default=ROOT / "README.md", metavar="PATH")
+    parser.add_argument("--page", type=Path, nargs="+", default=PAGES, metavar="PATH", dest="pages")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="first copy a run's JSON from there, to be kept"
     )
@@ -65,20 +70,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in found:
             shutil.copy2(path, options.results / path.name)
     path = options.results / summary.RESULTS
-    read = document.load(path)
+    read = Document.load(path)
     if yardstick.refused(path, read.environment):
         return yardstick.CANNOT_JUDGE
-    section = markdown.readme(read, summary.network(options.results))
-    page = options.page.read_text()
-    made = pages.filled(page, SECTION, section)
-    if pages.marks(GPU_SECTION)[0] in page:
-        made = pages.filled(made, GPU_SECTION, gpu_section(options.gpu_results, options.page))
-    if options.check:
-        if page != made:
-            print(f"{options.page}: old; python -m benchmarks.readme renews it", file=sys.stderr)
-        return int(page != made)
-    options.page.write_text(made)
-    return 0
+    network = summary.network(options.results)
+    old = False
+    for path in options.pages:
+        page = path.read_text()
+        sections = {
+            SPEED: lambda: speed(read, network, options.gpu_results),
+            SECTION: lambda: ops.readme(read, network),
+            GPU_SECTION: lambda here=path: gpu_section(options.gpu_results, here),
+        }
+        made, found = page, [name for name in sections if pages.marks(name)[0] in page]
+        if not found:
+            raise ValueError(
+                f"{path}: expected {' or '.join(pages.marks(name)[0] for name in sections)}"
+            )
+        for name in found:
+            made = pages.filled(made, name, sections[name]())
+        old |= page != made
+        if not options.check:
+            path.write_text(made)
+        elif page != made:
+            print(f"{path}: old; python -m benchmarks.readme renews it", file=sys.stderr)
+    return int(old and options.check)
+
+
+def speed(read: Document, network: dict[str, Any] | None, gpu_results: Path) -> str:
+    """A line for the CPU, one for every GPU, one for the whole network."""
+    facts, threads = read.environment, read.results.threads
+    leads = ", ".join(ops.leads(read.results))
+    lines = [f"- **CPU** ({facts['cpu']}, {threads} threads), over the chain of PyTorch: {leads}."]
+    predictions = record.read(gpu_results / PREDICTIONS)
+    for merged in gpu_measured(gpu_results):
+        lines.append(f"- **GPU**, {report.speed(merged, predictions)}")
+    if network is not None:
+        lines.append(f"- **Whole network**, {ops.network_lead(network)}.")
+    return "\n".join(lines)
+
+
+def gpu_measured(results: Path) -> list[Any]:
+    paths = (path for path in sorted(results.glob("*.json")) if path.name != PREDICTIONS)
+    return [record.read(path) for path in paths]
 
 
 def gpu_section(results: Path, page: Path) -> str:

@@ -25,14 +25,15 @@ from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation, parameter_groups
 from scrn.losses import cross_entropy
 from scrn.models import with_ops
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
-from . import environment
-from .camvid import camvid_root
-from .network import measure, memory
+from .common import environment, memory
+from .common.camvid import camvid_root
+from .common.tables import number, table
+from .common.timing import in_turns
 from .network.variants import displace
 
-RECIPE = Path(__file__).resolve().parent.parent / "scrn/configs/camvid.yaml"
+RECIPE = environment.ROOT / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")
 ALLOWED_LOSS, ALLOWED_GRADIENT = 1e-5, 1e-3  # relative; in float32, over the whole network
 
@@ -69,16 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"WRONG: allowed are {ALLOWED_LOSS:.0e} and {ALLOWED_GRADIENT:.0e}")
             return 1
     steps = {ops: step(each, image, labels) for ops, each in tasks.items()}
-    seconds = measure.in_turns(steps, "cpu", options.rounds)
+    seconds = in_turns(steps, "cpu", options.rounds)
     peaks = {ops: _peak_in_own_process(ops, options.threads) for ops in OPS}
-    print(f"\n{'ops':12}{'best s':>8}{'median':>8}{'x':>7}{'peak MB':>9}{'x':>7}")
+    rows = []
     for ops in OPS:
-        best = min(seconds[ops])
-        print(
-            f"{ops:12}{best:>8.2f}{statistics.median(seconds[ops]):>8.2f}"
-            f"{min(seconds['reference']) / best:>7.2f}"
-            f"{peaks[ops] / 1e6:>9.0f}{peaks['reference'] / peaks[ops]:>7.2f}"
-        )
+        best, median, slowest = min(seconds[ops]), statistics.median(seconds[ops]), OPS[-1]
+        times = (best, median, min(seconds[slowest]) / best)
+        memories = (number(peaks[ops], 0, 1e-6), number(peaks[slowest] / peaks[ops], 2))
+        rows.append((ops, *(number(each, 2) for each in times), *memories))
+    print("", table(("ops", "best s", "median", "x", "peak MB", "x"), rows), sep="\n")
     if options.json:
         content = {"facts": facts, "errors": errors, "seconds": seconds, "peak_bytes": peaks}
         options.json.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention.
+"""Fused ops for semantic segmentation: refinement by offsets, whitened attention, depthwise units.
 
 All maps are batched; offset channel 0 is x, channel 1 is y, in pixels of the output. The same
 ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager` (the chain as
@@ -7,7 +7,7 @@ it is written in PyTorch today).
 
 import sys as _sys
 
-from ._load import load_libraries
+from ._core.load import load_libraries
 from ._version import __version__
 
 try:
@@ -21,14 +21,17 @@ except ImportError as _error:
 
     _sys.exit(_doctor.main(failure=_error))
 
-from .attention import operators as _attention_operators  # noqa: F401, I001
-from . import _autocast, _meta, _vmap, autograd, eager, reference  # noqa: F401
-from .attention.functional import whitened_attention
-from .attention.module import DisentangledNonLocal
-from .depthwise import operators as _depthwise_operators  # noqa: F401
-from .depthwise.functional import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
-from .functional import aggregate_offsets, offset_sample, semantic_refine
-from .modules import SemanticRefinement
+from . import autograd, eager, reference  # noqa: F401
+from .functional import (
+    aggregate_offsets,
+    depthwise_gelu,
+    large_kernel_depthwise,
+    multi_scale_depthwise,
+    offset_sample,
+    semantic_refine,
+    whitened_attention,
+)
+from .modules import DisentangledNonLocal, SemanticRefinement
 
 __all__ = [
     "DisentangledNonLocal",

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
-from . import _load
+from ._core import load
 from ._version import __version__
 
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
@@ -35,7 +35,7 @@ class Report:
 def main(failure: ImportError | None = None) -> int:
     """Prints the report; ``failure`` is what stopped the package from being imported."""
     report = Report()
-    report.say("scrn_ops", f"{__version__} in {_load.PACKAGE}")
+    report.say("scrn_ops", f"{__version__} in {load.PACKAGE}")
     report.say("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
     cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
     report.say("torch", f"{torch.__version__}, {cuda}")
@@ -50,7 +50,7 @@ def main(failure: ImportError | None = None) -> int:
 
 
 def describe_build() -> str:
-    info = _load.build_info()
+    info = load.build_info()
     if not info:
         return "nothing built"
     cuda = info["cuda"]
@@ -63,13 +63,13 @@ def describe_build() -> str:
 
 def describe_cpu(report: Report) -> None:
     try:
-        used = _load.cpu_instruction_set()
+        used = load.cpu_instruction_set()
         error = largest_error("cpu")
     except Exception as problem:
         report.fail("cpu", f"{type(problem).__name__}: {problem}")
         return
     others = [name for name in INSTRUCTION_SETS if name != used]
-    there = [name for name in others if _load.cpu_has_instruction_set(name)]
+    there = [name for name in others if load.cpu_has_instruction_set(name)]
     absent = [name for name in others if name not in there]
     text = f"{used} kernels, {torch.get_num_threads()} threads"
     text += f"; also here: {', '.join(there)}" if there else ""
@@ -78,7 +78,7 @@ def describe_cpu(report: Report) -> None:
 
 
 def describe_cuda(report: Report) -> None:
-    absence = _load.cuda_absence()
+    absence = load.cuda_absence()
     if torch.version.cuda is None:
         report.say("cuda", f"kernels not loaded: {absence}")
         return
@@ -89,7 +89,7 @@ def describe_cuda(report: Report) -> None:
     if absence is not None:
         report.fail("cuda", f"{torch.cuda.get_device_name()} is visible, but {absence}")
         return
-    architectures = _load.build_info()["cuda"]["architectures"]
+    architectures = load.build_info()["cuda"]["architectures"]
     for index in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(index)
         name = f"{torch.cuda.get_device_name(index)} ({major}.{minor})"

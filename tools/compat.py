@@ -17,16 +17,8 @@ PAIRS = (
 )
 TEST_PACKAGES = ("expecttest", "hypothesis", "numpy", "pillow", "pytest", "pytest-xdist")
 
-# What tests/ holds beside a folder for every family of operators, and why it stays out.
-OTHER_TESTS = {
-    "benchmarks": "programs of the checkout, which the wheel does not hold",
-    "cuda_on_cpu": "kernels that know no torch",
-    "examples": "other people's packages",
-    "models": "the network: the operators' users",
-    "packaging": "the checkout's build",
-    "planted_bugs": "the checkout's sources",
-    "training": "the network's training",
-}
+# A folder for every family of operators, so that those of a new family are not forgotten.
+TESTS = "tests/ops"
 
 # Run in each venv.
 SESSION = """
@@ -48,21 +40,13 @@ native_build.check_bindings()
 """
 
 
-def families(tests: Path = ROOT / "tests") -> list[str]:
-    """The folders with the tests of a family of operators: all but the others, so that those of
-    a new family are not forgotten."""
-    folders = {path.parent.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")}
-    return sorted(folders - OTHER_TESTS.keys())
-
-
 def session(interpreter: Path, arguments: list[str]) -> tuple[list[str | Path], dict[str, str]]:
     """The command that runs the tests, to be called in the checkout, and its environment."""
     options = ["-q", "-p", "no:cacheprovider", *arguments]
-    folders = [f"tests/{family}" for family in families()]
     # Python, and every other that a test starts, would else import the checkout, not the wheel.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     environment.pop("PYTHONPATH", None)
-    return [interpreter, "-c", SESSION, *options, *folders], environment
+    return [interpreter, "-c", SESSION, *options, TESTS], environment
 
 
 def find_python(version: str) -> str | None:

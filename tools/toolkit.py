@@ -136,6 +136,10 @@ def find_toolkit(
     return None, f"no CUDA toolkit with headers and nvcc ({looked})"
 
 
+# From these on the CUDA sources (``__CUDA_ARCH__``) have code of their own.
+TOLD_APART = (80, 90)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One compilation target, such as ``9.0`` or ``9.0a``, with or without its PTX."""
@@ -152,11 +156,18 @@ class Architecture:
         text = f"{self.number // 10}.{self.number % 10}{self.suffix}"
         return text + ("+PTX" if self.ptx else "")
 
+    @property
+    def virtual(self) -> str:
+        """Whose PTX the machine code is made of. Architectures that the sources do not tell apart
+        share one, which the compiler then writes once: most of its time goes there."""
+        shared = [number for number in TOLD_APART if number <= self.number]
+        return str(max(shared)) if shared and not self.suffix else self.code
+
     def flags(self) -> list[str]:
-        code = self.code
-        flags = [f"-gencode=arch=compute_{code},code=sm_{code}"]
+        source = f"-gencode=arch=compute_{self.virtual}"
+        flags = [f"{source},code=sm_{self.code}"]
         if self.ptx:
-            flags.append(f"-gencode=arch=compute_{code},code=compute_{code}")
+            flags.append(f"{source},code=compute_{self.virtual}")
         return flags
 
 

@@ -1,1 +1,1 @@
-"""The parts of gpu_check.sh that are Python."""
+"""What gpu_check.sh runs, and the pages that are made of it."""

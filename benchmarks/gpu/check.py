@@ -22,6 +22,7 @@ from . import record
 from .record import OK, Record
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 90  # seconds, for the first answer of a device
 TAIL = 4000  # characters of a stage's log that check.json repeats
 NO_DEVICE = "no CUDA device"
 RUNNING = "running"  # stays behind where the whole script was killed
@@ -78,12 +79,17 @@ def _suites(device: str, file: Path) -> list[Command]:
         return Command([*argv, "-m", marks, *places], environment, most)
 
     if device == "cpu":
-        return [suite("ops", ["tests/ops/test_conventions.py"], "not slow", 1.0)]
+        return [suite("ops", ["tests/ops/srm/test_conventions.py"], "not slow", 1.0)]
+    tested = {path.parent.name for path in ROOT.glob("tests/ops/*/test_*.py")}
+    # Each may leave the others more than an equal share.
+    shares = [1 / left + 0.2 for left in range(len(tested) + 2, 2, -1)]
     return [
-        suite("ops", ["tests/ops"], "cuda and not slow", 0.5),
-        suite("attention", ["tests/attention"], "cuda and not slow", 0.6),
+        *(
+            suite(family, [f"tests/ops/{family}"], "cuda and not slow", most)
+            for family, most in zip(sorted(tested), shares, strict=True)
+        ),
         suite("models", ["tests/models"], "cuda and not slow", 0.7),
-        suite("large", ["tests/ops", "tests/attention"], "cuda and slow", 1.0),
+        suite("large", ["tests/ops"], "cuda and slow", 1.0),
     ]
 
 
@@ -94,8 +100,16 @@ def find_device() -> dict[str, str] | None:
         "import torch; p = torch.cuda.get_device_properties(0); "
         "print(p.name, f'{p.major}.{p.minor}', torch.__version__, sep='\\n')"
     )
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if asked.returncode:
+    try:
+        # A driver that hangs is to cost seconds, not the whole visit.
+        asked = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
     name, capability, version = asked.stdout.splitlines()[-3:]
     facts = {"name": name, "capability": capability, "torch": version}
@@ -103,9 +117,9 @@ def find_device() -> dict[str, str] | None:
     try:
         told = subprocess.run(
             ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return facts
     values = (each.strip() for each in told.stdout.splitlines()[0].split(","))
     return facts | dict(zip(query.split(","), values, strict=False))
@@ -113,16 +127,8 @@ def find_device() -> dict[str, str] | None:
 
 def commit() -> str | None:
     """None where this is no checkout, as after a copy of the files alone."""
-    asked = [
-        "git",
-        "-C",
-        str(ROOT),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-        "--exclude=*",
-    ]
+    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    asked += ["--exclude=*"]
     try:
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -4,20 +4,21 @@ the floor that a copy or a matrix product of this device sets. One row a case an
 
 from __future__ import annotations
 
-import argparse
+import functools
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch._functorch import config as functorch_config
 
-from .. import peers, timing
-from ..cases import DEFAULT, DETERMINISTIC, FAMILIES, AnyCase
-from ..cost import cost
-from ..gate import Definition, evaluate
-from ..ops import BASELINE, OPS, OURS, Arguments, Function, arguments
-from ..runner import prepare
+from ..common import timing
+from ..ops.case import DEFAULT, DETERMINISTIC, OURS, Arguments, Case, Function, arguments, prepare
+from ..ops.cases import FAMILIES
+from ..ops.cost import cost
+from ..ops.gate import Definition, evaluate
+from ..ops.results import WRONG
 from .measure import (
     call_seconds,
     copy_rate,
@@ -25,17 +26,24 @@ from .measure import (
     graph_seconds,
     kernel_seconds,
     on_cuda,
+    parser,
+    work,
 )
 from .record import OK, Record
 
-WRONG = "wrong"
 RATES = "rates"
 
 
-def rows(device: str) -> dict[str, tuple[AnyCase, str, bool]]:
-    """Case, mode, and whether its kernels are looked at, by name. Every family's headlines come
-    first. A rehearsal takes the same ways with few numbers."""
-    chosen: dict[str, tuple[AnyCase, str, bool]] = {}
+class Chosen(NamedTuple):
+    case: Case
+    mode: str
+    profiled: bool  # whether its kernels are looked at
+
+
+def rows(device: str) -> dict[str, Chosen]:
+    """By name. Every family's headlines come first. A rehearsal takes the same ways with few
+    numbers."""
+    chosen: dict[str, Chosen] = {}
     for headlines in (True, False):
         for family in FAMILIES.values():
             problems: dict[object, None] = {}
@@ -46,30 +54,31 @@ def rows(device: str) -> dict[str, tuple[AnyCase, str, bool]]:
                 taken = case if on_cuda(device) else case.small
                 for mode in case.modes:
                     profiled = len(problems) <= family.profiled
-                    chosen[row_name(taken, mode)] = taken, mode, profiled
+                    chosen[row_name(taken, mode)] = Chosen(taken, mode, profiled)
     return chosen
 
 
-def row_name(case: AnyCase, mode: str) -> str:
+def row_name(case: Case, mode: str) -> str:
     return case.name if mode == DEFAULT else f"{case.name} {mode}"
 
 
-def implementations(case: AnyCase, mode: str) -> dict[str, Function]:
-    """What is compared; FlexAttention would be compiled first, for longer than all else takes."""
-    op = OPS[case.op]
+def implementations(case: Case, mode: str) -> dict[str, Function]:
+    """What is compared; a compiled peer would be compiled first, for longer than all else takes."""
+    op = case.operation
     if mode == DETERMINISTIC:
         return {OURS: op.implementations[OURS]}
-    others = {name: each for name, each in op.peers(case).items() if name != peers.FLEX}
-    return {**op.implementations, **others}
+    peers = {name: each.function for name, each in op.peers(case).items() if not each.compiled}
+    return {**op.implementations, **peers}
 
 
 def measured(
-    case: AnyCase, mode: str, profiled: bool, device: str, drawn: Arguments, definition: Definition
-) -> dict[str, dict[str, object]]:
+    chosen: Chosen, device: str, drawn: Arguments, definition: Definition
+) -> dict[str, dict[str, Any]]:
     """By implementation. What is wrong is timed as well, since a device is met for minutes; it is
     marked, and nothing is compared with it."""
-    found: dict[str, dict[str, object]] = {}
-    for name, function in implementations(case, mode).items():
+    case = chosen.case
+    found: dict[str, dict[str, Any]] = {}
+    for name, function in implementations(case, chosen.mode).items():
         facts = found.setdefault(name, {"status": OK})
         try:
             results = evaluate(function, drawn, case.direction != "forward")
@@ -79,12 +88,11 @@ def measured(
                 facts |= {"status": WRONG, "note": str(verdict)}
             call = prepare(function, drawn, case.direction)
             facts["call"] = call_seconds(call, device)
-            if profiled:
-                kernels = kernel_seconds(call, device)
-                if kernels is not None:
-                    facts["kernels"] = sum(each["seconds"] for each in kernels.values())
-                    facts["launches"] = sum(each["launches"] for each in kernels.values())
-                    facts["by_kernel"] = kernels
+            kernels = kernel_seconds(call, device) if chosen.profiled else None
+            if kernels is not None:
+                facts["kernels"] = sum(each["seconds"] for each in kernels.values())
+                facts["launches"] = sum(each["launches"] for each in kernels.values())
+                facts["by_kernel"] = kernels
             # A backward runs on its forward's stream, which a capture elsewhere refuses.
             if case.direction == "forward":
                 facts["graph"] = graph_seconds(call, device)
@@ -93,47 +101,45 @@ def measured(
     return found
 
 
+def rates(device: str) -> dict[str, Any]:
+    """What the device itself shows to be possible: of which a floor is made."""
+    dtypes = (torch.float32, torch.bfloat16) if on_cuda(device) else (torch.float32,)
+    products = {
+        str(dtype).removeprefix("torch."): timing.matrix_product_rate(dtype, device, 1)
+        for dtype in dtypes
+    }
+    return {"copy_bytes": copy_rate(device), "products_flops": products}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.key", description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, required=True, metavar="PATH")
-    options = parser.parse_args(argv)
+    options = parser("key", __doc__).parse_args(argv)
     device = options.device
-    chosen = rows(device)
-    record = Record(options.json, "key", [RATES, *chosen])
-    # What the device itself shows to be possible: of which a floor is made.
-    if not record.ended_well(RATES):
-        products = {
-            str(dtype).removeprefix("torch."): timing.matrix_product_rate(dtype, device, 1)
-            for dtype in ((torch.float32, torch.bfloat16) if on_cuda(device) else (torch.float32,))
-        }
-        record.add(RATES, OK, copy_bytes=copy_rate(device), products_flops=products)
-    rates = record.row(RATES)
-    assert rates is not None
-    drawn_for: object = None
-    defined_for: object = None
-    for name, (case, mode, profiled) in chosen.items():
-        if record.ended_well(name):
-            continue
+    chosen: dict[str, Chosen | None] = {RATES: None, **rows(device)}
+    record = Record(options.json, "key", chosen)
+    # Cases of the same numbers follow each other.
+    drawn_for = functools.lru_cache(1)(lambda case: arguments(case, device))
+    definition_of = functools.lru_cache(1)(lambda case: Definition(case, arguments(case, device)))
+
+    def measure(each: Chosen | None) -> dict[str, Any]:
+        if each is None:
+            return rates(device)
+        case, mode, _ = each
         torch.use_deterministic_algorithms(mode == DETERMINISTIC, warn_only=True)
-        if drawn_for != (case.data, case.layout):
-            drawn, drawn_for = arguments(case, device), (case.data, case.layout)
-        if defined_for != case.data:
-            definition, defined_for = Definition(case, drawn), case.data
+        drawn = drawn_for(replace(case, direction="forward"))
         with functorch_config.patch(donated_buffer=False):
-            found = measured(case, mode, profiled, device, drawn, definition)
-        least, products = cost(case), rates["products_flops"]
-        rate = products.get(str(case.dtype).removeprefix("torch."))
-        floor = least.bytes / rates["copy_bytes"]
+            found = measured(each, device, drawn, definition_of(case.data))
+        least, known = cost(case), record.row(RATES) or {}
+        floor = least.bytes / known["copy_bytes"]
+        if rate := known["products_flops"].get(case.dtype_name):
+            floor = max(floor, least.flops / rate)
         # Peers say in their own rows what became of them.
-        record.add(
-            name, found[OURS]["status"], op=case.op, problem=case.title, layout=case.layout,
-            direction=case.direction, mode=mode, bytes=least.bytes, flops=least.flops,
-            floor=max(floor, least.flops / rate) if rate else floor, rows=found,
-        )  # fmt: skip
-        ours, eager = (found.get(each, {}).get("call") for each in (OURS, BASELINE))
-        print(f"{found[OURS]['status']}: {name}: {ours} s, {BASELINE} {eager} s", flush=True)
-    return int(not record.all_ended_well)
+        return {
+            "status": found[OURS]["status"], "op": case.op, "problem": case.title,
+            "layout": case.layout, "direction": case.direction, "mode": mode,
+            "bytes": least.bytes, "flops": least.flops, "floor": floor, "rows": found,
+        }  # fmt: skip
+
+    return work(record, chosen, measure)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,52 @@
-"""Seconds of a call on the device: as it is called, replayed from a CUDA graph, and of its kernels
-alone. On a CPU, where it is rehearsed, there is only the first."""
+"""What the stages have in common: their rows, one after the other, and the seconds of a call on the
+device: as it is called, replayed from a CUDA graph, and of its kernels alone. On a CPU, where it
+is rehearsed, there is only the first."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from ..common import timing
+from .record import OK, Record
+
 CALLS = 10  # that the profiler watches
 Call = Callable[[], object]
+Item = TypeVar("Item")
+
+
+def parser(stage: str, about: str | None, required: bool = True) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog=f"python -m benchmarks.gpu.{stage}", description=about)
+    made.add_argument("--device", default="cuda")
+    made.add_argument("--json", type=Path, required=required, metavar="PATH")
+    return made
+
+
+def work(
+    record: Record, planned: Mapping[str, Item], measure: Callable[[Item], Mapping[str, Any]]
+) -> int:
+    """The exit status. Every row is kept at once, and those that ended well before are not
+    measured again."""
+    for name, item in planned.items():
+        if record.ended_well(name):
+            continue
+        try:
+            facts = {"status": OK, **measure(item)}
+        except Exception as problem:
+            facts = {"status": f"failed: {first_line(problem)}"}
+        record.add(name, **facts)
+        print(f"{facts['status']}: {name} {facts.get('note', '')}".rstrip(), flush=True)
+    return int(not record.all_ended_well)
+
+
+def first_line(problem: BaseException) -> str:
+    lines = str(problem).strip().splitlines() or [""]
+    return f"{type(problem).__name__}: {lines[0]}"
 
 
 def on_cuda(device: str) -> bool:
@@ -21,13 +56,8 @@ def on_cuda(device: str) -> bool:
 def call_seconds(call: Call, device: str, seconds: float = 0.05) -> float:
     """The median; the L2 cache is flushed before every call."""
     if not on_cuda(device):
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-    from triton.testing import do_bench
-
-    times = do_bench(call, warmup=10, rep=max(1, int(1000 * seconds)), return_mode="all")
-    return statistics.median(times) / 1000
+        return timing.once(call, device)
+    return timing.time_cuda(call, seconds, warmup=10, least=1).median
 
 
 def graph_seconds(call: Call, device: str) -> float | None:
@@ -71,8 +101,3 @@ def copy_rate(device: str) -> float:
     source = torch.ones(1 << (30 if on_cuda(device) else 20), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / call_seconds(lambda: target.copy_(source), device)
-
-
-def first_line(problem: BaseException) -> str:
-    lines = str(problem).strip().splitlines() or [""]
-    return f"{type(problem).__name__}: {lines[0]}"

@@ -1,9 +1,8 @@
-"""``python -m benchmarks.gpu.micro``: compiles and runs micro/atomics.cu, which measures the
-rates of reductions into global memory that the backward kernels' design rests on."""
+"""``python -m benchmarks.gpu.micro``: compiles and runs atomics.cu, which measures the rates of
+reductions into global memory that the backward kernels' design rests on."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -11,12 +10,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from .record import OK, Record
+from ..common.environment import ROOT
+from .measure import on_cuda, parser, work
+from .record import Record
 
 ROW = "reductions"
-SOURCE = Path(__file__).resolve().parents[1] / "micro" / "atomics.cu"
-CSRC = SOURCE.parents[2] / "csrc"  # the very reduction that the kernels use
+SOURCE = Path(__file__).with_name("atomics.cu")
+CSRC = ROOT / "csrc"  # the very reduction that the kernels use
 
 
 def compile_to(program: Path, architecture: str) -> None:
@@ -27,40 +29,29 @@ def compile_to(program: Path, architecture: str) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise FileNotFoundError("nvcc: not on PATH")
-    command = [
-        nvcc,
-        "-O3",
-        "-std=c++20",
-        "-I",
-        str(CSRC),
-        f"-arch={architecture}",
-        "-Werror",
-        "all-warnings",
-    ]
-    subprocess.run([*command, "-o", str(program), str(SOURCE)], check=True)
+    command = [nvcc, "-O3", "-std=c++20", f"-I{CSRC}", f"-arch={architecture}"]
+    command += ["-Werror", "all-warnings", "-o", str(program), str(SOURCE)]
+    subprocess.run(command, check=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.micro", description=__doc__)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--json", type=Path, required=True, metavar="PATH")
-    options = parser.parse_args(argv)
+def measure(device: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "atomics"
         # Without a device there is none to ask for its architecture.
-        compile_to(program, "native" if options.device == "cuda" else "sm_90")
+        compile_to(program, "native" if on_cuda(device) else "sm_90")
         print("compiled")
-        record = Record(options.json, "micro", [ROW])
-        if options.device == "cpu":
-            record.add(ROW, OK)
-            return 0
+        if not on_cuda(device):
+            return {}
         done = subprocess.run([str(program)], capture_output=True, text=True)
     print(done.stdout, done.stderr, sep="\n")
-    if done.returncode == 0:
-        record.add(ROW, OK, **json.loads(done.stdout))
-    else:
-        record.add(ROW, f"failed: exit status {done.returncode}")
-    return done.returncode
+    done.check_returncode()
+    return json.loads(done.stdout)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parser("micro", __doc__).parse_args(argv)
+    planned = {ROW: options.device}
+    return work(Record(options.json, "micro", planned), planned, measure)
 
 
 if __name__ == "__main__":

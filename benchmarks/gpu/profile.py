@@ -3,24 +3,21 @@ occupancy, reductions. With ``--target`` it is the program that Nsight Compute w
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..cases import DEFAULT, AnyCase
-from ..ops import OPS, OURS, arguments
-from ..runner import prepare
+from ..ops.case import DEFAULT, OURS, Case, arguments, prepare
 from .check import die_with_parent
 from .key import rows
-from .measure import on_cuda
-from .record import OK, Record
+from .measure import on_cuda, parser, work
+from .record import Record
 
 METRICS = {
     "gpu__time_duration.sum": "nanoseconds",
@@ -34,20 +31,20 @@ METRICS = {
 MARKER = "cos_kernel"  # of torch: launched before each case, and by none of them
 
 
-def groups(device: str) -> dict[str, list[AnyCase]]:
+def groups(device: str) -> dict[str, list[Case]]:
     """The cases whose kernels are looked at, by what one run of Nsight Compute watches: a run
     takes seconds to start, and what it found is lost where it is cut off."""
-    found: dict[str, list[AnyCase]] = {}
+    found: dict[str, list[Case]] = {}
     for case, mode, profiled in rows(device).values():
         if profiled and mode == DEFAULT:
-            found.setdefault(f"{case.op} {str(case.dtype).removeprefix('torch.')}", []).append(case)
+            found.setdefault(f"{case.op} {case.dtype_name}", []).append(case)
     return found
 
 
 def target(group: str, device: str) -> None:
     """Every case once, to be watched, after another time that compiles."""
     for case in groups(device)[group]:
-        function = OPS[case.op].implementations[OURS]
+        function = case.operation.implementations[OURS]
         call = prepare(function, arguments(case, device), case.direction)
         call()
         if not on_cuda(device):
@@ -127,36 +124,30 @@ def watched(group: str, cases: Sequence[str]) -> tuple[list[dict[str, object]], 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.profile", description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, metavar="PATH")
-    parser.add_argument("--target", metavar="GROUP", help="run its kernels and nothing else")
-    options = parser.parse_args(argv)
+    made = parser("profile", __doc__, required=False)
+    made.add_argument("--target", metavar="GROUP", help="run its kernels and nothing else")
+    options = made.parse_args(argv)
+    device = options.device
     if options.target is not None:
-        target(options.target, options.device)
+        target(options.target, device)
         return 0
     if options.json is None:
-        parser.error("expected --json or --target")
-    planned = groups(options.device)
+        made.error("expected --json or --target")
+    planned = {group: (group, cases) for group, cases in groups(device).items()}
     record = Record(options.json, "profile", planned)
-    if on_cuda(options.device) and shutil.which("ncu") is None:
+    if on_cuda(device) and shutil.which("ncu") is None:
         print("ncu: not on PATH")
         return 1
-    for group, cases in planned.items():
-        if record.ended_well(group):
-            continue
-        if not on_cuda(options.device):
-            target(group, options.device)
-            record.add(group, OK, kernels=[], refused=[])
-            continue
-        try:
-            kernels, refused = watched(group, [case.name for case in cases])
-            record.add(group, OK, kernels=kernels, refused=refused)
-            print(f"ok: {group}: {len(kernels)} kernels; unknown counters: {refused}", flush=True)
-        except RuntimeError as problem:
-            record.add(group, f"failed: {problem}")
-            print(f"failed: {group}: {problem}", flush=True)
-    return int(not record.all_ended_well)
+
+    def measure(item: tuple[str, list[Case]]) -> dict[str, Any]:
+        group, cases = item
+        if not on_cuda(device):
+            target(group, device)
+            return {"kernels": [], "refused": []}
+        kernels, refused = watched(group, [case.name for case in cases])
+        return {"kernels": kernels, "refused": refused}
+
+    return work(record, planned, measure)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..bars import speedup_text
-from ..cases import FAMILIES
-from ..markdown import table
-from ..ops import BASELINE, OURS
+from ..common.tables import number, table
+from ..ops.bars import MISSED, speedup_text
+from ..ops.case import BASELINE, OURS
+from ..ops.cases import FAMILIES
+from ..ops.report.page import span
 from .record import OK
 
 Merged = dict[str, Any]
@@ -17,28 +18,41 @@ COLUMNS = ("call", "graph", "kernels")
 
 
 def report(merged: Merged, predictions: dict[str, Any] | None) -> str:
-    lines = [f"# {merged['device']}", "", measured_at(merged, predictions), ""]
-    lines += table(("stage", "status", "seconds", "its share"), list(_stages(merged)), 2)
-    for section in (_tests, _smoke, _key, _kernels, _network, _reductions, _counters, _sanitizer):
-        made = list(section(merged))
-        lines += ["", *made] if made else []
+    stages = table(("stage", "status", "seconds", "its share"), _stages(merged), 2)
+    lines = [f"# {merged['device']}", "", measured_at(merged, predictions), "", stages]
+    sections: dict[str, Iterable[str]] = {
+        "Tests marked `cuda`": _tests(_rows(merged, "test")),
+        "Every op, way, type, layout and direction, against float64": _smoke(
+            _rows(merged, "smoke")
+        ),
+        "Times in microseconds": _key(_rows(merged, "key")),
+        "What others' operators need, where there is no fused op yet, in microseconds": _others(
+            _rows(merged, "key")
+        ),
+        "Kernel by kernel": _kernels(_rows(merged, "key")),
+        "The whole network, fuse(), random weights": _network(_rows(merged, "network")),
+        "Reductions into global memory": _reductions(_rows(merged, "micro")),
+        "Nsight Compute": _counters(_rows(merged, "profile")),
+        "compute-sanitizer": (
+            f"- {row['name']}: {row['status']}, {row['errors']} errors"
+            for row in _rows(merged, "sanitize")
+        ),
+    }
     if predictions is not None:
-        lines += ["", *_predicted(merged, predictions)]
+        before = is_before(merged, predictions)
+        title = "Predicted for the next visit" if before else "Predicted, and measured"
+        sections[title] = _predicted(merged, predictions)
+    for title, section in sections.items():
+        made = list(section)
+        lines += ["", f"## {title}", "", *made] if made else []
     return "\n".join(lines).rstrip() + "\n"
 
 
 def measured_at(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
     facts = merged["facts"]
-    versions = ", ".join(
-        f"{name} {value}"
-        for name, value in (
-            ("driver", facts.get("driver_version")),
-            ("torch", facts.get("torch")),
-            ("triton", facts.get("triton")),
-            ("Python", merged["python"]),
-        )
-        if value
-    )
+    known = {"driver": facts.get("driver_version"), "torch": facts.get("torch"),
+             "triton": facts.get("triton"), "Python": merged["python"]}  # fmt: skip
+    versions = ", ".join(f"{name} {value}" for name, value in known.items() if value)
     text = f"{merged['device']}, {versions}, {merged['date'][:10]}. Measured at {merged['commit']}."
     if predictions is not None and is_before(merged, predictions):
         text += f" {predictions['since']}"
@@ -59,23 +73,14 @@ def _stages(merged: Merged) -> Iterator[tuple[str, ...]]:
         if status != OK and planned:
             ended = sum(row["status"] == OK for row in rows)
             status += f"; {ended} of {planned} cases ended well"
-        share = stage.get("share_seconds")
-        seconds = stage["seconds"]
-        yield (
-            name, status, "" if seconds is None else f"{seconds:.0f}",
-            "" if share is None else f"{share:.0f}",
-        )  # fmt: skip
+        yield name, status, number(stage["seconds"], 0), number(stage.get("share_seconds"), 0)
 
 
 def _rows(merged: Merged, stage: str) -> list[Row]:
     return list(merged["stages"].get(stage, {}).get("rows", []))
 
 
-def _tests(merged: Merged) -> Iterator[str]:
-    rows = _rows(merged, "test")
-    if rows:
-        yield "## Tests marked `cuda`"
-        yield ""
+def _tests(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         cut = "" if row["status"] != "running" else " before the time was up"
         skipped = sum(row["skipped"].values())
@@ -87,21 +92,15 @@ def _tests(merged: Merged) -> Iterator[str]:
         yield from (f"  - skipped {n}: {why}" for why, n in row["skipped"].items())
 
 
-def _smoke(merged: Merged) -> Iterator[str]:
-    rows = _rows(merged, "smoke")
-    if not rows:
-        return
+def _smoke(rows: Sequence[Row]) -> Iterator[str]:
     bad = [row for row in rows if row["status"] != OK]
-    yield "## Every op, way, type, layout and direction, against float64"
-    yield ""
-    yield f"{len(rows) - len(bad)} of {len(rows)} cases agree."
+    if rows:
+        yield f"{len(rows) - len(bad)} of {len(rows)} cases agree."
     yield from (f"- {row['status']}: {row['name']} {row.get('note', '')}".rstrip() for row in bad)
 
 
 def microseconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    return f"{1e6 * seconds:.1f}" if seconds < 1e-3 else f"{1e6 * seconds:.0f}"
+    return number(seconds, 1 if seconds is not None and seconds < 1e-3 else 0, 1e6)
 
 
 def fastest(row: Row, column: str) -> tuple[str, float] | None:
@@ -121,12 +120,9 @@ def lead(row: Row, column: str) -> float | None:
     return other[1] / float(ours[column])
 
 
-def _key(merged: Merged) -> Iterator[str]:
-    rows = [row for row in _rows(merged, "key") if "rows" in row]
-    ours = [row for row in rows if OURS in row["rows"]]
-    if ours:
-        yield "## Times in microseconds"
-        yield ""
+def _key(rows: Sequence[Row]) -> Iterator[str]:
+    cells = [_key_cells(row) for row in rows if OURS in row.get("rows", {})]
+    if cells:
         yield (
             "call: as it is called; graph: replayed from a CUDA graph; kernels: theirs alone, by "
             "torch's profiler. x: how many times as long the fastest other takes, in the same "
@@ -136,23 +132,7 @@ def _key(merged: Merged) -> Iterator[str]:
         yield ""
         head = ("case", *(f"fused: {each}" for each in COLUMNS), "floor", "fastest other: call",
                 "x", "fastest other: graph", "x", "")  # fmt: skip
-        yield from table(head, [_key_cells(row) for row in ours])
-    others = [row for row in rows if OURS not in row["rows"]]
-    if others:
-        yield ""
-        yield "## What others' operators need, where there is no fused op yet, in microseconds"
-        yield ""
-        cells = [
-            (
-                row["name"],
-                name,
-                *(microseconds(each.get(column)) for column in ("call", "graph")),
-                f"{each['peak_bytes'] / 2**30:.1f}" if "peak_bytes" in each else "",
-            )
-            for row in others
-            for name, each in row["rows"].items()
-        ]
-        yield from table(("case", "row", "call", "graph", "peak GiB"), cells, 2)
+        yield table(head, cells)
 
 
 def _key_cells(row: Row) -> tuple[str, ...]:
@@ -167,17 +147,30 @@ def _key_cells(row: Row) -> tuple[str, ...]:
     return (*cells, note)
 
 
-def _kernels(merged: Merged) -> Iterator[str]:
-    rows = [row for row in _rows(merged, "key") if row.get("rows", {}).get(OURS, {}).get("kernels")]
+def _others(rows: Sequence[Row]) -> Iterator[str]:
+    cells = [
+        (
+            row["name"],
+            name,
+            *(microseconds(each.get(column)) for column in ("call", "graph")),
+            number(each.get("peak_bytes"), 1, 2**-30),
+        )
+        for row in rows
+        if "rows" in row and OURS not in row["rows"]
+        for name, each in row["rows"].items()
+    ]
+    if cells:
+        yield table(("case", "row", "call", "graph", "peak GiB"), cells, 2)
+
+
+def _kernels(rows: Sequence[Row]) -> Iterator[str]:
     cells = [
         (row["name"], short_kernel(name), f"{each['launches']:g}", microseconds(each["seconds"]))
         for row in rows
-        for name, each in row["rows"][OURS]["by_kernel"].items()
+        for name, each in row.get("rows", {}).get(OURS, {}).get("by_kernel", {}).items()
     ]
     if cells:
-        yield "## Kernel by kernel"
-        yield ""
-        yield from table(("case", "kernel", "launches", "us"), cells, 2)
+        yield table(("case", "kernel", "launches", "us"), cells, 2)
 
 
 def short_kernel(name: str) -> str:
@@ -186,86 +179,61 @@ def short_kernel(name: str) -> str:
     return plain.split("(")[0].split("<")[0]
 
 
-def _network(merged: Merged) -> Iterator[str]:
-    rows = _rows(merged, "network")
+def _network(rows: Sequence[Row]) -> Iterator[str]:
     if not rows:
         return
-    yield "## The whole network, fuse(), random weights"
-    yield ""
     cells = [
         (
             row["name"],
-            *(
-                "" if row.get(each) is None else f"{1e3 * row[each]:.2f}"
-                for each in ("call", "graph", "backbone")
-            ),
-            "" if row.get("peak_bytes") is None else f"{row['peak_bytes'] / 2**30:.2f}",
+            *(number(row.get(each), 2, 1e3) for each in ("call", "graph", "backbone")),
+            number(row.get("peak_bytes"), 2, 2**-30),
         )
         for row in rows
         if row["status"] == OK
     ]
     head = ("variant", "call, ms", "graph, ms", "backbone alone, ms", "peak GiB")
-    yield from table(head, cells)
-    yield from (f"- {row['name']}: {row['status']}" for row in rows if row["status"] != OK)
+    yield table(head, cells)
+    failed = [f"- {row['name']}: {row['status']}" for row in rows if row["status"] != OK]
+    yield from ["", *failed] if failed else []
 
 
-def _reductions(merged: Merged) -> Iterator[str]:
-    for row in _rows(merged, "micro"):
-        if "rows" in row:
-            yield "## Reductions into global memory"
-            yield ""
-            cells = [
-                (each["kind"], each["addresses"], f"{each['floats_per_second'] / 1e9:.1f}")
-                for each in row["rows"]
-            ]
-            yield from table(("kind", "addresses", "10^9 floats/s"), cells, 2)
-
-
-def _counters(merged: Merged) -> Iterator[str]:
-    rows = [row for row in _rows(merged, "profile") if row.get("kernels")]
-    if not rows:
-        return
-    yield "## Nsight Compute"
-    yield ""
-    kernels = [each for row in rows for each in row["kernels"]]
-    head = list(dict.fromkeys(name for each in kernels for name in each))
+def _reductions(rows: Sequence[Row]) -> Iterator[str]:
     cells = [
-        tuple("" if each.get(n) is None else _plain(each[n]) for n in head) for each in kernels
+        (each["kind"], each["addresses"], number(each["floats_per_second"], 1, 1e-9))
+        for row in rows
+        for each in row.get("rows", [])
     ]
-    yield from table(head, cells, 2)
+    if cells:
+        yield table(("kind", "addresses", "10^9 floats/s"), cells, 2)
+
+
+def _counters(rows: Sequence[Row]) -> Iterator[str]:
+    kernels = [each for row in rows for each in row.get("kernels", [])]
+    if not kernels:
+        return
+    head = list(dict.fromkeys(name for each in kernels for name in each))
+    yield table(head, [[_plain(each.get(name)) for name in head] for each in kernels], 2)
     refused = sorted({name for row in rows for name in row.get("refused", [])})
     if refused:
         yield ""
         yield f"Counters that it does not know: {', '.join(refused)}."
 
 
-def _plain(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _sanitizer(merged: Merged) -> Iterator[str]:
-    rows = _rows(merged, "sanitize")
-    if rows:
-        yield "## compute-sanitizer"
-        yield ""
-        yield from (f"- {row['name']}: {row['status']}, {row['errors']} errors" for row in rows)
+def _plain(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def predicted_and_measured(
     merged: Merged, predictions: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], float | None]]:
     """Each prediction with the microseconds that were measured, if they were."""
-    rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
+    rows = {row["name"]: row["rows"] for row in _rows(merged, "key") if "rows" in row}
     for each in predictions["rows"]:
-        row = rows.get(each["case"])
-        seconds = None if row is None else row["rows"].get(OURS, {}).get(each["column"])
+        seconds = rows.get(each["case"], {}).get(OURS, {}).get(each["column"])
         yield each, None if seconds is None else 1e6 * seconds
 
 
 def _predicted(merged: Merged, predictions: Mapping[str, Any]) -> Iterator[str]:
-    before = is_before(merged, predictions)
-    yield "## Predicted for the next visit" if before else "## Predicted, and measured"
-    yield ""
     yield (
         f"Written down after the measurement at {predictions['made_at']}, before the next: "
         "microseconds at most."
@@ -274,14 +242,13 @@ def _predicted(merged: Merged, predictions: Mapping[str, Any]) -> Iterator[str]:
     cells = []
     for each, measured in predicted_and_measured(merged, predictions):
         verdict = ""
-        if not before:
+        if not is_before(merged, predictions):
             verdict = "not measured"
             if measured is not None:
-                verdict = "met" if measured <= each["at_most"] else "MISSED"
-        found = "" if measured is None else f"{measured:.1f}"
-        cells.append((each["case"], each["column"], found, f"{each['at_most']:g}", verdict))
-    head = ("case", "column", f"at {merged['commit']}", "predicted", "")
-    yield from table(head, cells, 2)
+                verdict = "met" if measured <= each["at_most"] else MISSED
+        limit = f"{each['at_most']:g}"
+        cells.append((each["case"], each["column"], number(measured, 1), limit, verdict))
+    yield table(("case", "column", f"at {merged['commit']}", "predicted", ""), cells, 2)
 
 
 def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None) -> str:
@@ -295,7 +262,7 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
             continue
         head = ("microseconds", "fused: call / graph / kernels", "fastest other: call / graph", "x",
                 "x, graph", "backward, fused: call / kernels", "fastest other", "x")  # fmt: skip
-        lines += [measured_at(merged, predictions), "", *table(head, cells), ""]
+        lines += [measured_at(merged, predictions), "", table(head, cells), ""]
         lines += [
             "call: as it is called; graph: replayed from a CUDA graph; kernels: theirs alone. x: "
             "how many times as long the fastest other takes; below 1 it is faster than fused. "
@@ -303,6 +270,22 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
             "",
         ]
     return "\n".join(lines).rstrip()
+
+
+def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
+    """One line: of every family and direction the leads over the fastest other, as called."""
+    rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
+    found: dict[str, list[float]] = {}
+    for pair in _headlines(rows):
+        for direction, row in zip(("forward", "backward"), pair, strict=True):
+            ratio = None if row is None else lead(row, "call")
+            if row is not None and ratio is not None:
+                found.setdefault(f"`{row['name'].split()[0]}` {direction}", []).append(ratio)
+    leads = ", ".join(f"{name} {span(ratios)}" for name, ratios in found.items())
+    text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
+    if predictions is not None and is_before(merged, predictions):
+        text += f" {predictions['since']}"
+    return text
 
 
 def _networks(merged: Merged) -> str:
@@ -333,30 +316,31 @@ def _headlines(rows: Mapping[str, Row]) -> Iterator[tuple[Row, Row | None]]:
 
 
 def _readme_cells(forward: Row, backward: Row | None) -> tuple[str, ...]:
-    ours = forward["rows"][OURS]
     others = [fastest(forward, column) for column in ("call", "graph")]
-    name = forward["name"].replace(" forward", "").replace(" smooth", "").replace("_", r"\_")
-    cells = [
-        name,
-        _own(ours, COLUMNS),
-        _slashed(None if other is None else other[1] for other in others)
-        + ("" if others[0] is None or others[0][0] == BASELINE else f" ({others[0][0]})"),
-        speedup_text(lead(forward, "call")),
-        speedup_text(lead(forward, "graph")),
-    ]
+    named = "" if others[0] is None or others[0][0] == BASELINE else f" ({others[0][0]})"
+    cells = (
+        forward["name"].replace(" forward", "").replace(" smooth", "").replace("_", r"\_"),
+        _own(forward, COLUMNS),
+        _slashed(other and other[1] for other in others) + named,
+        *(speedup_text(lead(forward, column)) for column in ("call", "graph")),
+    )
     if backward is None:
         return (*cells, "", "", "")
-    ours, other = backward["rows"][OURS], fastest(backward, "call")
-    cells.append(_own(ours, ("call", "kernels")))
-    cells.append("" if other is None else microseconds(other[1]))
-    return (*cells, speedup_text(lead(backward, "call")))
+    other = fastest(backward, "call")
+    return (
+        *cells,
+        _own(backward, ("call", "kernels")),
+        microseconds(other and other[1]),
+        speedup_text(lead(backward, "call")),
+    )
 
 
-def _own(ours: Mapping[str, Any], columns: Iterable[str]) -> str:
+def _own(row: Row, columns: Iterable[str]) -> str:
+    ours = row["rows"][OURS]
     if ours["status"] != OK:
         return str(ours["status"])
     return _slashed(ours.get(column) for column in columns)
 
 
-def _slashed(values: Any) -> str:
+def _slashed(values: Iterable[float | None]) -> str:
     return " / ".join(microseconds(value) or "-" for value in values)

@@ -3,17 +3,16 @@ cases, op by op."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 from .check import die_with_parent
-from .measure import on_cuda
+from .measure import on_cuda, parser, work
 from .record import OK, Record
 from .smoke import ops
 
@@ -36,30 +35,28 @@ def errors_of(output: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+def measure(command: list[str]) -> dict[str, Any]:
+    # Otherwise a block of torch's allocator hides what is written beside a tensor.
+    environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    done = subprocess.run(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=die_with_parent,
+    )  # fmt: skip
+    failed = done.returncode != 0
+    status = f"failed: exit status {done.returncode}" if failed else OK
+    tail = done.stdout[-TAIL:] if failed else ""
+    print(tail, end="")
+    return {"status": status, "errors": errors_of(done.stdout), "tail": tail}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.sanitize", description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, required=True, metavar="PATH")
-    options = parser.parse_args(argv)
+    options = parser("sanitize", __doc__).parse_args(argv)
     planned = dict(commands(options.device))
     record = Record(options.json, "sanitize", planned)
     if on_cuda(options.device) and shutil.which("compute-sanitizer") is None:
         print("compute-sanitizer: not on PATH")
         return 1
-    # Otherwise a block of torch's allocator hides what is written beside a tensor.
-    environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    for name, command in planned.items():
-        if record.ended_well(name):
-            continue
-        done = subprocess.run(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )  # fmt: skip
-        status = OK if done.returncode == 0 else f"failed: exit status {done.returncode}"
-        tail = "" if status == OK else done.stdout[-TAIL:]
-        record.add(name, status, errors=errors_of(done.stdout), tail=tail)
-        print(f"{status}: {name}\n{tail}", flush=True)
-    return int(not record.all_ended_well)
+    return work(record, planned, measure)
 
 
 if __name__ == "__main__":

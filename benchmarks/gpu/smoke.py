@@ -7,7 +7,6 @@ and a kernel that breaks the process's device takes no other group with it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -15,21 +14,19 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 
-from ..cases import DETERMINISTIC, FAMILIES, AnyCase
-from ..gate import Definition, evaluate
-from ..ops import OPS, OURS, Function, arguments
+from ..ops.case import DETERMINISTIC, OURS, Case, Function, arguments
+from ..ops.cases import FAMILIES
+from ..ops.gate import Definition, evaluate
+from ..ops.results import WRONG
 from .check import die_with_parent
-from .measure import first_line, on_cuda
+from .measure import first_line, on_cuda, parser
 from .record import OK, Record
 
-WRONG = "wrong"
 
-
-def every_case() -> Iterator[AnyCase]:
+def every_case() -> Iterator[Case]:
     for family in FAMILIES.values():
         yield from family.smoke()
 
@@ -38,17 +35,17 @@ def ops() -> list[str]:
     return list(dict.fromkeys(case.op for case in every_case()))
 
 
-def _group(case: AnyCase, device: str) -> str:
+def _group(case: Case, device: str) -> str:
     """What one process does: where kernels are compiled first, an op's types are apart."""
-    return f"{case.op} {str(case.dtype).removeprefix('torch.')}" if on_cuda(device) else case.op
+    return f"{case.op} {case.dtype_name}" if on_cuda(device) else case.op
 
 
-def ways(case: AnyCase, device: str) -> dict[str, Function]:
-    op = OPS[case.op]
+def ways(case: Case, device: str) -> dict[str, Function]:
+    op = case.operation
     return {OURS: op.implementations[OURS], **(op.paths if on_cuda(device) else {})}
 
 
-def names(device: str) -> Iterator[tuple[str, AnyCase, str, str]]:
+def names(device: str) -> Iterator[tuple[str, Case, str, str]]:
     """The name, case, way and mode of every line."""
     for case in every_case():
         for way in ways(case, device):
@@ -56,7 +53,7 @@ def names(device: str) -> Iterator[tuple[str, AnyCase, str, str]]:
                 yield f"{case.name} | {way} | {mode}", case, way, mode
 
 
-def judge(case: AnyCase, way: str, device: str) -> dict[str, object]:
+def judge(case: Case, way: str, device: str) -> dict[str, object]:
     drawn = arguments(case, device)
     results = evaluate(ways(case, device)[way], drawn, case.direction != "forward")
     verdict = Definition(case, drawn).judge(results, ours=True)
@@ -125,18 +122,16 @@ def run_all(device: str, record: Record) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.smoke", description=__doc__)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, metavar="PATH")
-    parser.add_argument("--group", metavar="GROUP", help="only this op's, here")
-    parser.add_argument("--leave-out", nargs="*", default=[], metavar="NAME")
-    parser.add_argument("--bare", action="store_true", help="compare nothing")
-    options = parser.parse_args(argv)
+    made = parser("smoke", __doc__, required=False)
+    made.add_argument("--group", metavar="GROUP", help="only this op's, here")
+    made.add_argument("--leave-out", nargs="*", default=[], metavar="NAME")
+    made.add_argument("--bare", action="store_true", help="compare nothing")
+    options = made.parse_args(argv)
     if options.group is not None:
         die_with_parent()
         return run_group(options.group, options.device, options.leave_out, options.bare)
     if options.json is None:
-        parser.error("expected --json or --group")
+        made.error("expected --json or --group")
     planned = [name for name, *_ in names(options.device)]
     record = Record(options.json, "smoke", planned)
     run_all(options.device, record)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
-from .. import environment
-from . import images, measure, report, variants
+from ..common import environment, timing
+from . import images, report, variants
 from .run import LARGE, run
 
 CAMVID_SIZE = (360, 480)
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts["tf32"] = torch.backends.cudnn.allow_tf32
     facts["allocator"] = "keeps freed memory" if options.keep_memory else "default"
     print(environment.headline(facts))
-    speed = measure.matrix_product_speed(options.device)
+    speed = timing.matrix_product_rate(torch.float32, options.device, options.threads)
     outcomes = []
     for size in options.size[:1] if options.quick else options.size:
         print(f"\n{options.backbone}, {source} at {size[0]}x{size[1]}, {options.threads} threads")

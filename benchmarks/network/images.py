@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..camvid import camvid_root
-from ..environment import ROOT
+from ..common.camvid import camvid_root
+from ..common.environment import ROOT
 
 BUNDLED = "motorcycle_left.png"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ..common.tables import number, table
 from .measure import DNL, PARTS, SRM
 from .run import ALLOWED, Outcome
 from .variants import OURS, PLAIN, VARIANTS
@@ -26,25 +27,29 @@ def _lines(outcome: Outcome, speed: float) -> Iterator[str]:
             yield f"WRONG: {variant.name} is off by {error:.1e} (allowed {ALLOWED:.0e})"
         yield "nothing was timed"
         return
-    yield f"{'':38}{'best ms':>9}{'median':>9}{'x':>7}{'images/s':>10}{'peak MB':>9}{'error':>9}"
+    rows = []
     for variant in VARIANTS:
-        best = outcome.best(variant)
-        yield (
-            f"{variant.name:38}{1e3 * best:>9.1f}{1e3 * outcome.median(variant):>9.1f}"
-            f"{outcome.best(PLAIN) / best:>7.2f}{1 / best:>10.2f}"
-            f"{outcome.peak_bytes[variant] / 1e6:>9.0f}{outcome.errors[variant]:>9.1e}"
+        best, median = outcome.best(variant), outcome.median(variant)
+        cells = (
+            number(best, 1, 1e3),
+            number(median, 1, 1e3),
+            number(outcome.best(PLAIN) / best, 2),
         )
+        peak = number(outcome.peak_bytes[variant], 0, 1e-6)
+        rows.append((variant.name, *cells, number(1 / best, 2), peak,
+                     f"{outcome.errors[variant]:.1e}"))  # fmt: skip
+    yield table(("", "best ms", "median", "x", "images/s", "peak MB", "error"), rows)
     for judgement, met in outcome.judgements:
         yield f"{OURS.name}: {judgement}: {'met' if met else 'MISSED'}"
     yield ""
-    yield f"{'':12}" + "".join(f"{variant.name:>40}" for variant in outcome.parts)
     totals = {variant: sum(shares.values()) for variant, shares in outcome.parts.items()}
-    for part in (part for part in PARTS if any(part in s for s in outcome.parts.values())):
-        cells = ""
-        for variant, shares in outcome.parts.items():
-            seconds = shares.get(part, 0.0)
-            cells += f"{1e3 * seconds:>29.1f} ms{100 * seconds / totals[variant]:>6.1f} %"
-        yield f"{part:12}{cells}"
+    yield table(
+        ("", *(variant.name for variant in outcome.parts)),
+        [
+            (part, *(_share(shares[part], totals[v]) for v, shares in outcome.parts.items()))
+            for part in PARTS
+        ],
+    )
     together = [
         f"{100 * (shares[SRM] + shares[DNL]) / totals[variant]:.1f} % with {variant.name}"
         for variant, shares in outcome.parts.items()
@@ -53,19 +58,18 @@ def _lines(outcome: Outcome, speed: float) -> Iterator[str]:
     yield ""
     yield f"operators of {OURS.name} (a matrix product reaches {speed / 1e9:.0f} GFLOP/s)"
     total = sum(seconds for seconds, _ in outcome.operators.values())
-    rest = 0.0
-    for kind, (seconds, operations) in sorted(
-        outcome.operators.items(), key=lambda item: item[1], reverse=True
-    ):
-        if seconds < SMALLEST * total:
-            rest += seconds
-            continue
-        yield f"{kind:38}{_share(seconds, total)}{operations / seconds / 1e9:>10.0f} GFLOP/s"
-    yield f"{'other':38}{_share(rest, total)}"
+    ordered = sorted(outcome.operators.items(), key=lambda item: item[1], reverse=True)
+    shown = [each for each in ordered if each[1][0] >= SMALLEST * total]
+    rest = total - sum(seconds for _, (seconds, _) in shown)
+    rows = [
+        (kind, _share(seconds, total), number(operations / seconds, 0, 1e-9))
+        for kind, (seconds, operations) in shown
+    ]
+    yield table(("", "", "GFLOP/s"), [*rows, ("other", _share(rest, total), "")])
 
 
 def _share(seconds: float, total: float) -> str:
-    return f"{1e3 * seconds:>9.1f} ms{100 * seconds / total:>7.1f} %"
+    return f"{1e3 * seconds:.1f} ms {100 * seconds / total:5.1f} %"
 
 
 def write_json(path: Path, facts: Mapping[str, object], outcomes: Sequence[Outcome]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from scrn import SCRN
 from scrn.models import with_ops
 
+from ..common.timing import in_turns
 from . import measure, memory
 from .variants import EAGER_FUSED, OURS, PLAIN, VARIANTS, Variant, calibrated
 
@@ -102,7 +103,7 @@ def _time(
     seconds: float,
 ) -> None:
     calls = {variant.name: partial(model, images[variant]) for variant, model in models.items()}
-    times = measure.in_turns(calls, images[OURS].device.type, rounds, seconds)
+    times = in_turns(calls, images[OURS].device.type, rounds, seconds)
     outcome.seconds = {variant: times[variant.name] for variant in VARIANTS}
     runs = max(2, len(times[OURS.name]) // 3)
     for variant in (PLAIN, OURS):

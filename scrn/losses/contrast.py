@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scrn_ops._checks import without_autocast
+from scrn_ops._core.checks import without_autocast
 
 # Stands for "no such term" inside a log-sum-exp: unlike -inf it keeps a row without any
 # negative free of NaN gradients.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from .._vmap import fold_batch_dims, register_vmap
-from ..autograd import (
+from .._core.derivatives import (
+    OperatorFunction,
     apply_operator,
-    refuse_forward_mode,
-    refuse_second_derivative,
+    backward_function,
+    in_type_of,
     register_autograd,
     wanted,
 )
-from . import cpu
+from .._core.vmap import fold_batch_dims, register_vmap
+from . import cpu, operators  # noqa: F401 (defines the operators)
 
 __all__ = ["WhitenedAttention"]
 
@@ -60,32 +60,12 @@ def _fold_backward(
     return fold_batch_dims(call, size, in_dims, args)
 
 
-class WhitenedAttentionBackward(Function):
-    """(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities, scale,
-    need_query, need_key, need_unary, need_value) -> the four gradients."""
-
-    @staticmethod
-    def forward(*args: Any) -> tuple[Tensor, ...]:
-        return _ops.whitened_attention_backward.default(*args)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> NoReturn:
-        refuse_second_derivative(_NAME)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        refuse_forward_mode(_NAME)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return _fold_backward(WhitenedAttentionBackward.apply, info.batch_size, in_dims, args)
+# (grad, query, key, unary, value, output, log_sum_exp, shared, probabilities, scale, need_query,
+# need_key, need_unary, need_value) -> the four gradients.
+WhitenedAttentionBackward = backward_function(f"{_NAME}_backward", _fold_backward)
 
 
-class WhitenedAttention(Function):
+class WhitenedAttention(OperatorFunction):
     """``apply(query, key, unary, value, scale, keep_probabilities, path)``: see
     :func:`scrn_ops.whitened_attention`.
 
@@ -95,19 +75,8 @@ class WhitenedAttention(Function):
     [B, N, Dv].
     """
 
-    @staticmethod
-    def forward(
-        query: Tensor,
-        key: Tensor,
-        unary: Tensor,
-        value: Tensor,
-        scale: float,
-        keep_probabilities: bool,
-        path: str | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _ops.whitened_attention.default(
-            query, key, unary, value, scale, keep_probabilities, path
-        )
+    operator = _NAME
+    fold = staticmethod(_fold_forward)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -128,8 +97,7 @@ class WhitenedAttention(Function):
             return (None,) * 7
         query, key, unary, value, *saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[:4]
-        # Of another type only where autocast acted below this function.
-        value = value.to(grad.dtype)
+        value = in_type_of(grad, value)
         gradients = apply_operator(
             WhitenedAttentionBackward,
             _ops.whitened_attention_backward.default,
@@ -137,15 +105,7 @@ class WhitenedAttention(Function):
         )
         return (*wanted(gradients, needs), None, None, None)
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
-        refuse_forward_mode(_NAME)
 
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return _fold_forward(WhitenedAttention.apply, info.batch_size, in_dims, args)
-
-
-register_autograd({_NAME: WhitenedAttention, f"{_NAME}_backward": WhitenedAttentionBackward})
+register_autograd(WhitenedAttention, WhitenedAttentionBackward)
 register_vmap(_NAME, _fold_forward)
 register_vmap(f"{_NAME}_backward", _fold_backward)

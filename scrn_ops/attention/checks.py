@@ -7,7 +7,7 @@ import os
 import torch
 from torch import Tensor
 
-from .._checks import check_companion, check_coordinate_dtype, check_dense
+from .._core.checks import check_companion, check_coordinate_dtype, check_dense
 from .table import PATHS
 
 _AXES = {"query": "[B, N, Dk]", "key": "[B, M, Dk]", "unary": "[B, M]", "value": "[B, M, Dv]"}
@@ -61,8 +61,3 @@ def _check_axes(name: str, tensor: Tensor) -> None:
         raise ValueError(
             f"{name}: expected {axes} with sizes of at least 1 after B, got {list(shape)}"
         )
-
-
-def compute_dtype(value: Tensor) -> torch.dtype:
-    """The type of sums, scores and statistics."""
-    return torch.float64 if value.dtype == torch.float64 else torch.float32

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .checks import compute_dtype
+from .._core.checks import compute_dtype
 from .chunks import Part, parts
 from .layout import empty_gradient, empty_output
 from .products import has_onednn, product, takes_onednn

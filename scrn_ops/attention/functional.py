@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .. import _checks, eager, reference
-from ..autograd import apply_operator
-from ..functional import check_device
-from . import autograd, cpu
+from .._core import checks
+from .._core.derivatives import apply_operator
+from .._core.load import check_device
+from . import autograd, cpu, reference
 from .checks import check_path, check_whitened_attention
 
 _ops = torch.ops.scrn_ops
@@ -57,16 +57,15 @@ def whitened_attention(
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
-    backend = _checks.check_backend(backend)
-    _checks.check_number("scale", scale)
+    backend = checks.check_backend(backend)
+    checks.check_number("scale", scale)
     if backend != "fused":
         if path is not None:
             raise ValueError(f"path: expected None for backend={backend!r}, got {path!r}")
-        formula = reference if backend == "reference" else eager
-        return formula.whitened_attention(query, key, unary, value, scale=scale)
+        return reference.whitened_attention(query, key, unary, value, scale=scale)
     check_whitened_attention(query, key, unary, value)
     check_device(value, compiled=False)
-    value = _checks.autocast_features(value)
+    value = checks.autocast_features(value)
     check_path(path, value)
     keep = _differentiated(query, key, unary, value) and (
         # The output's shared term would cost half types digits of the pairwise one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .. import _checks
+from .._core import checks
 from .functional import whitened_attention
 
 
@@ -51,12 +51,12 @@ class DisentangledNonLocal(nn.Module):
             "key_channels": key_channels,
             "value_channels": value_channels,
         }
-        _checks.check_widths(widths)
-        _checks.check_flag("use_scale", use_scale)
-        _checks.check_number("temperature", temperature)
+        checks.check_widths(widths)
+        checks.check_flag("use_scale", use_scale)
+        checks.check_number("temperature", temperature)
         if not temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {temperature}")
-        _checks.check_backend(backend)
+        checks.check_backend(backend)
         self.in_channels = in_channels
         self.scale = (key_channels**-0.5 if use_scale else 1.0) / temperature
         self.backend = backend
@@ -66,7 +66,7 @@ class DisentangledNonLocal(nn.Module):
         self.value = nn.Conv2d(in_channels, value_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        _checks.check_map_channels("x", x, self.in_channels, self.query)
+        checks.check_map_channels("x", x, self.in_channels, self.query)
         query, key, value = (
             conv(x).flatten(2).transpose(1, 2) for conv in (self.query, self.key, self.value)
         )

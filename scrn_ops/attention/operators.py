@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
-from .._flops import register_flop_formula
+from .._core.autocast import register_autocast
+from .._core.checks import check_gradient, compute_dtype
+from .._core.flops import register_flop_formula
 from . import cpu
-from .checks import check_path, check_whitened_attention, compute_dtype
+from .checks import check_path, check_whitened_attention
 from .layout import empty_gradient, empty_output
 
 # Exported programs store these.
@@ -168,17 +169,17 @@ def _check_backward(
     check_whitened_attention(query, key, unary, value)
     (batch, n, _), channels = query.shape, value.shape[2]
     device, dtype = value.device, compute_dtype(value)
-    _checks.check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
-    _checks.check_gradient("shared", shared, (batch, channels), dtype, device)
+    check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
+    check_gradient("shared", shared, (batch, channels), dtype, device)
     by_triton = log_sum_exp.dim() == 2 or value.is_cuda
     # Of one dimension and empty where they are not kept.
     last = channels if by_triton else value.shape[1]
     kept = (0,) if probabilities.dim() == 1 else (batch, n, last)
     kept_dtype = value.dtype if by_triton else dtype
-    _checks.check_gradient("probabilities", probabilities, kept, kept_dtype, device)
+    check_gradient("probabilities", probabilities, kept, kept_dtype, device)
     if by_triton:
-        _checks.check_gradient("output", output, (batch, n, channels), value.dtype, device)
-        _checks.check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)
+        check_gradient("output", output, (batch, n, channels), value.dtype, device)
+        check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)
 
 
 # As torch counts: the multiplications and additions of matrix products, two each.
@@ -215,3 +216,9 @@ def _(
     per_key = n * (embedding * embeddings + channels * values)
     per_key += channels * (need_unary + need_value)
     return int(2 * batch * m * per_key)
+
+
+# Queries and keys in float32 are cast by the kernels, after their means were taken off. The
+# backward consists of products, which must not be cast.
+register_autocast("whitened_attention", features=(3,))
+register_autocast("whitened_attention_backward", features=())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from .. import _checks
+from .._core import checks
 
 STRIPS = 3
 LOCAL = 5
@@ -26,7 +25,7 @@ def check_multi_scale(
     columns: Sequence[Tensor],
     column_biases: Sequence[Tensor | None],
 ) -> None:
-    check_input(input)
+    checks.check_map("input", input)
     _check_weight("local", local, input, (LOCAL, LOCAL))
     _check_bias("local_bias", local_bias, input)
     groups = {
@@ -58,7 +57,7 @@ def check_large_kernel(
     dilated_bias: Tensor | None,
     dilation: int,
 ) -> None:
-    check_input(input)
+    checks.check_map("input", input)
     _check_weight("local", local, input, (LOCAL, LOCAL))
     _check_bias("local_bias", local_bias, input)
     _check_weight("dilated", dilated, input, (DILATED, DILATED))
@@ -67,8 +66,8 @@ def check_large_kernel(
 
 
 def check_depthwise_gelu(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    check_input(input)
-    _checks.check_dense("weight", weight)
+    checks.check_map("input", input)
+    checks.check_dense("weight", weight)
     size = weight.shape[-1] if weight.dim() == 4 and weight.shape[-1] in SQUARES else SQUARES[0]
     _check_weight("weight", weight, input, (size, size))
     _check_bias("bias", bias, input)
@@ -76,32 +75,17 @@ def check_depthwise_gelu(input: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 def check_out(out: Tensor, input: Tensor) -> None:
     """Of :func:`scrn_ops.depthwise_gelu`: what it overwrites, which may be its input."""
-    _checks.check_gradient("out", out, tuple(input.shape), input.dtype, input.device)
-
-
-def check_input(input: Tensor) -> None:
-    _checks.check_dense("input", input)
-    shape = input.shape
-    if len(shape) != 4:
-        raise ValueError(
-            f"input: expected 4 dimensions [B, C, H, W], got {len(shape)}: {list(shape)}"
-        )
-    if shape[2] < 1 or shape[3] < 1:
-        raise ValueError(
-            f"input: expected a height and a width of at least 1, got {list(shape)}"
-        )
+    checks.check_gradient("out", out, tuple(input.shape), input.dtype, input.device)
 
 
 def check_packed(input: Tensor, weights: Tensor, taps: int) -> None:
     """Of an operator: ``weights`` [C, taps] holds every weight and bias of a channel."""
-    check_input(input)
-    _checks.check_dense("weights", weights)
+    checks.check_map("input", input)
+    checks.check_dense("weights", weights)
     if tuple(weights.shape) != (input.shape[1], taps):
-        raise ValueError(
-            f"weights: expected [{input.shape[1]}, {taps}], got {list(weights.shape)}"
-        )
+        raise ValueError(f"weights: expected [{input.shape[1]}, {taps}], got {list(weights.shape)}")
     _check_device("weights", weights, input)
-    _checks.check_coordinate_dtype("weights", weights, "input", input)
+    checks.check_coordinate_dtype("weights", weights, "input", input)
 
 
 def check_strip(name: str, n: int) -> None:
@@ -122,7 +106,7 @@ def check_square(name: str, size: int) -> None:
 
 
 def _strip_length(name: str, row: Tensor) -> int:
-    _checks.check_dense(name, row)
+    checks.check_dense(name, row)
     if row.dim() != 4:
         raise ValueError(f"{name}: expected [C, 1, 1, n], got {list(row.shape)}")
     n = row.shape[3]
@@ -131,7 +115,7 @@ def _strip_length(name: str, row: Tensor) -> int:
 
 
 def _check_weight(name: str, weight: Tensor, input: Tensor, size: tuple[int, int]) -> None:
-    _checks.check_dense(name, weight)
+    checks.check_dense(name, weight)
     expected = (input.shape[1], 1, *size)
     if tuple(weight.shape) != expected:
         raise ValueError(f"{name}: expected {list(expected)}, got {list(weight.shape)}")
@@ -141,7 +125,7 @@ def _check_weight(name: str, weight: Tensor, input: Tensor, size: tuple[int, int
 def _check_bias(name: str, bias: Tensor | None, input: Tensor) -> None:
     if bias is None:
         return
-    _checks.check_dense(name, bias)
+    checks.check_dense(name, bias)
     if tuple(bias.shape) != (input.shape[1],):
         raise ValueError(f"{name}: expected [{input.shape[1]}], got {list(bias.shape)}")
     _check_companion(name, bias, input)
@@ -149,13 +133,9 @@ def _check_bias(name: str, bias: Tensor | None, input: Tensor) -> None:
 
 def _check_companion(name: str, tensor: Tensor, input: Tensor) -> None:
     _check_device(name, tensor, input)
-    _checks.check_coordinate_dtype(name, tensor, "input", input)
+    checks.check_coordinate_dtype(name, tensor, "input", input)
 
 
 def _check_device(name: str, tensor: Tensor, input: Tensor) -> None:
     if tensor.device != input.device:
         raise ValueError(f"{name}: expected input's device {input.device}, got {tensor.device}")
-
-
-def compute_dtype(input: Tensor) -> torch.dtype:
-    return torch.float64 if input.dtype == torch.float64 else torch.float32

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks
+from .._core.checks import autocast_dtype
 from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale
 
 __all__ = ["depthwise_gelu", "large_kernel_depthwise", "multi_scale_depthwise"]
@@ -57,7 +57,7 @@ def depthwise_gelu(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
 
 def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int = 1) -> Tensor:
     """Under autocast torch casts all three; without, they have to be of one type."""
-    dtype = _checks.autocast_dtype(x)
+    dtype = autocast_dtype(x)
     x, weight = x.to(dtype), weight.to(dtype)
     bias = None if bias is None else bias.to(dtype)
     padding = tuple(size // 2 * dilation for size in weight.shape[2:])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import _checks
-from ..functional import check_device
+from .._core.checks import autocast_features, check_backend
+from .._core.derivatives import apply_operator
+from .._core.load import check_device
 from . import autograd, eager, reference
 from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale, check_out
 
@@ -30,7 +31,7 @@ def multi_scale_depthwise(
 ) -> Tensor:
     r"""A 5x5 depthwise convolution plus three pairs of strips of it: MSCA of SegNeXt.
 
-    .. math:: l = k * x + b, \qquad y = l + \sum_{i=1}^{3} \left( c_i * (r_i * l + p_i) + q_i \right)
+    .. math:: l = k * x + b, \qquad y = l + \sum_{i=1}^{3} (c_i * (r_i * l + p_i) + q_i)
 
     with depthwise convolutions ``*`` and zero padding: ``l`` and every :math:`r_i * l + p_i` are
     zero outside the image, so that no bias leaks in. One kernel: no intermediate map is formed,
@@ -60,7 +61,7 @@ def multi_scale_depthwise(
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
-    backend = _checks.check_backend(backend)
+    backend = check_backend(backend)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.multi_scale_depthwise(
@@ -71,10 +72,10 @@ def multi_scale_depthwise(
     parts: list[tuple[Tensor, Tensor | None]] = [(local, local_bias)]
     for i in range(len(rows)):
         parts += [(rows[i], row_biases[i]), (columns[i], column_biases[i])]
-    result: Tensor = autograd.apply_operator(
+    result: Tensor = apply_operator(
         autograd.MultiScaleDepthwise,
         _ops.multi_scale_depthwise.default,
-        _checks.autocast_features(input),
+        autocast_features(input),
         pack(parts),
         *(row.shape[3] for row in rows),
     )
@@ -121,7 +122,7 @@ def large_kernel_depthwise(
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
-    backend = _checks.check_backend(backend)
+    backend = check_backend(backend)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.large_kernel_depthwise(
@@ -129,10 +130,10 @@ def large_kernel_depthwise(
         )
     check_large_kernel(input, local, local_bias, dilated, dilated_bias, dilation)
     check_device(input)
-    result: Tensor = autograd.apply_operator(
+    result: Tensor = apply_operator(
         autograd.LargeKernelDepthwise,
         _ops.large_kernel_depthwise.default,
-        _checks.autocast_features(input),
+        autocast_features(input),
         pack([(local, local_bias), (dilated, dilated_bias)]),
         dilation,
     )
@@ -175,7 +176,7 @@ def depthwise_gelu(
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """
-    backend = _checks.check_backend(backend)
+    backend = check_backend(backend)
     if out is not None:
         _check_nothing_differentiated(out, input, weight, bias)
     if backend != "fused":
@@ -187,13 +188,13 @@ def depthwise_gelu(
         return out.copy_(result)
     check_depthwise_gelu(input, weight, bias)
     check_device(input)
-    input = _checks.autocast_features(input)
+    input = autocast_features(input)
     weights = pack([(weight, bias)])
     if out is not None:
         check_out(out, input)
         _ops.depthwise_gelu_out.default(input, weights, weight.shape[3], out)
         return out
-    made: Tensor = autograd.apply_operator(
+    made: Tensor = apply_operator(
         autograd.DepthwiseGelu,
         _ops.depthwise_gelu.default,
         input,

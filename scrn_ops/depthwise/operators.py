@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _checks
-from .._flops import register_flop_formula
-from .._meta import memory_format
-from .._vmap import register_vmap
-from .autograd import fold_mapped_dims
+from .._core.autocast import register_autocast
+from .._core.checks import check_gradient
+from .._core.flops import register_flop_formula
+from .._core.layout import empty, empty_gradient, memory_format, shape_of
+from .._core.vmap import register_vmap
 from .checks import (
     DILATED,
     LOCAL,
@@ -26,6 +26,7 @@ from .checks import (
     check_square,
     check_strip,
 )
+from .mapping import fold_mapped_dims
 
 _ops = torch.ops.scrn_ops
 
@@ -47,19 +48,15 @@ def _check_gelu(input: Tensor, weights: Tensor, size: int) -> None:
 
 
 def _empty_like(map: Tensor) -> Tensor:
-    return torch.empty(
-        tuple(map.shape), dtype=map.dtype, device=map.device, memory_format=memory_format(map)
-    )
+    return empty(map, shape_of(map), map.dtype, memory_format(map))
 
 
 def _gradients(
     grad: Tensor, input: Tensor, weights: Tensor, need_input: bool, need_weights: bool
 ) -> tuple[Tensor, Tensor]:
-    _checks.check_gradient("grad", grad, tuple(input.shape), input.dtype, input.device)
-    return (
-        _empty_like(input) if need_input else input.new_empty(0),
-        weights.new_empty(tuple(weights.shape)) if need_weights else weights.new_empty(0),
-    )
+    check_gradient("grad", grad, shape_of(input), input.dtype, input.device)
+    grad_input = empty_gradient(input, need_input, memory_format(input))
+    return grad_input, empty_gradient(weights, need_weights)
 
 
 @torch.library.register_fake("scrn_ops::multi_scale_depthwise")
@@ -192,3 +189,4 @@ def _(
 for _name in ("multi_scale_depthwise", "large_kernel_depthwise", "depthwise_gelu"):
     register_vmap(_name, fold_mapped_dims)
     register_vmap(f"{_name}_backward", fold_mapped_dims)
+    register_autocast(_name, (0,))

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _checks
-from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale, compute_dtype
+from .._core.checks import autocast_features, compute_dtype
+from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale
 
 __all__ = ["depthwise_gelu", "large_kernel_depthwise", "multi_scale_depthwise"]
 
@@ -29,7 +29,7 @@ def multi_scale_depthwise(
 ) -> Tensor:
     """See :func:`scrn_ops.multi_scale_depthwise`."""
     check_multi_scale(input, local, local_bias, rows, row_biases, columns, column_biases)
-    input = _checks.autocast_features(input)
+    input = autocast_features(input)
     centre = _convolution(input.to(compute_dtype(input)), local, local_bias)
     total = centre
     for i in range(len(rows)):
@@ -49,7 +49,7 @@ def large_kernel_depthwise(
 ) -> Tensor:
     """See :func:`scrn_ops.large_kernel_depthwise`."""
     check_large_kernel(input, local, local_bias, dilated, dilated_bias, dilation)
-    input = _checks.autocast_features(input)
+    input = autocast_features(input)
     centre = _convolution(input.to(compute_dtype(input)), local, local_bias)
     return _convolution(centre, dilated, dilated_bias, dilation).to(input.dtype)
 
@@ -57,7 +57,7 @@ def large_kernel_depthwise(
 def depthwise_gelu(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """See :func:`scrn_ops.depthwise_gelu`."""
     check_depthwise_gelu(input, weight, bias)
-    input = _checks.autocast_features(input)
+    input = autocast_features(input)
     return F.gelu(_convolution(input.to(compute_dtype(input)), weight, bias)).to(input.dtype)
 
 

@@ -1,8 +1,8 @@
 """The registry is sound, the figures are formed as they are said to be."""
 
-import io
 import itertools
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -10,14 +10,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import bars, cases, document, environment, markdown, report, timing
-from benchmarks.cases import LAYOUTS, Case
-from benchmarks.ops import BASELINE, COMPILED, COPY, FLOOR, OPS, OURS, arguments
-from benchmarks.results import Results
-from benchmarks.runner import LEFT_OUT, OK, PAST_BUDGET, WRONG, Row, floor
+from benchmarks.common import environment, timing
+from benchmarks.common.yardstick import COPY, FLOOR
+from benchmarks.ops import bars, cases
+from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
+from benchmarks.ops.cases import srm
+from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
+from benchmarks.ops.report import page
+from benchmarks.ops.results import LEFT_OUT, OK, WRONG, Document, Results, Row
+from benchmarks.ops.run import PAST_BUDGET, floor
 
 EVERY_CASE = list({case: None for device in ("cpu", "cuda") for case in cases.full(device)})
 
@@ -30,7 +33,7 @@ def test_cases_are_named_once():
 
 
 def test_every_op_occurs_with_everything_asked_for():
-    by_op = {op: [case for case in EVERY_CASE if case.op == op] for op in OPS}
+    by_op = {op: [case for case in EVERY_CASE if case.op == op] for op in cases.operations()}
     assert sum(map(len, by_op.values())) == len(EVERY_CASE)
     assert all(by_op.values())
     refine = by_op["semantic_refine"]
@@ -45,7 +48,11 @@ def test_every_op_occurs_with_everything_asked_for():
     assert batches == {16, 32}
 
 
-SMALL = [case for case in EVERY_CASE if isinstance(case, Case) and case.pixels < 40_000]
+SMALL = [
+    case
+    for case in EVERY_CASE
+    if isinstance(case, SampledCase) and case.batch * math.prod(case.size) < 40_000
+]
 
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
@@ -60,13 +67,13 @@ def test_arguments_have_the_shapes_types_and_layout_of_the_case(case):
         assert features[0].shape == (case.batch, case.channels, *case.low)
     assert drawn["offset"].shape == (case.batch, 2, *case.size)
     assert drawn["offset"].dtype == torch.float32
-    out = floor(case, drawn)()
+    out = floor(drawn)()
     assert out.shape == (case.batch, case.channels or 2, *case.size)
     assert out.stride() == drawn["grad"].stride()
 
 
 def test_numbers_do_not_depend_on_the_layout():
-    case = next(cases.quick())
+    case = next(srm.quick())
     first = arguments(case, "cpu")
     second = arguments(replace(case, layout="channels_last", direction="backward"), "cpu")
     for name, tensor in first.items():
@@ -74,7 +81,7 @@ def test_numbers_do_not_depend_on_the_layout():
 
 
 def test_fields_are_as_described():
-    case = next(cases.quick())
+    case = next(srm.quick())
     lengths = {
         field: arguments(replace(case, field=field), "cpu")["offset"].norm(dim=1)
         for field in ("smooth", "zero", "random")
@@ -126,9 +133,9 @@ TIMES = {
 
 def test_bars_by_hand():
     verdicts = {
-        (each.bar.direction, each.bar.layout, len(each.bar.layouts)): each
+        (each.bar.case.direction, each.bar.case.layout, len(each.bar.layouts)): each
         for each in bars.judge(measured(TIMES))
-        if each.case.low == (64, 128)
+        if each.bar.case.low == (64, 128)
     }
     expected = {
         ("forward", "nchw", 1): (10.0, "met", 2.5),
@@ -154,8 +161,12 @@ def test_a_bar_that_was_missed_by_a_hair_reads_as_missed(speedup, text):
 
 def test_bars_are_those_asked_for():
     asked = {
-        (bar.direction, bar.layout, len(bar.layouts)): (bar.required, bar.moonshot, bar.aim)
-        for bar in bars.BARS
+        (bar.case.direction, bar.case.layout, len(bar.layouts)): (
+            bar.required,
+            bar.moonshot,
+            bar.aim,
+        )
+        for bar in srm.FAMILY.bars
     }
     assert asked == {
         ("forward", "nchw", 1): (9, 16, 2),
@@ -172,58 +183,62 @@ def test_bars_are_those_asked_for():
 def test_refused_row_meets_no_bar():
     refused = (((OURS, "nchw", "forward"), WRONG),)
     for each in bars.judge(measured(TIMES, statuses=refused)):
-        ours = (each.bar.direction, each.bar.layout) == ("forward", "nchw")
+        ours = (each.bar.case.direction, each.bar.case.layout) == ("forward", "nchw")
         assert (each.speedup is None) == ours
         assert (each.verdict == "not measured") == ours
 
 
 def printed(results):
-    console = Console(file=io.StringIO(), width=120, soft_wrap=True)
-    report.print_results(console, results)
-    return console.file.getvalue()
+    return "\n".join(page.measured(results))
 
 
-def test_bars_are_given_in_units_of_the_yardsticks(tmp_path):
-    console = Console(file=io.StringIO(), width=140)
-    results = measured(TIMES)
-    judgements = bars.judge(results)
-    report.print_bars(console, judgements)
-    cells = [line.replace("│", " ").split() for line in console.file.getvalue().splitlines()]
-    shown = [each[-3:] for each in cells if each[:2] == ["forward", "nchw"]]
-    assert shown == [["2.5", "(2)", "2.0"]] * 2 + [["MISSED", "2.5", "2.0"]] * 2
-    document.write(tmp_path / "new.json", environment.describe("cpu"), results, judgements)
-    assert "| met | 2.5 (2) | 2.0 |" in markdown.report(
-        document.load(tmp_path / "new.json"), [], [], None
-    )
+def document_of(results):
+    facts = environment.describe("cpu")
+    return Document(facts, results, [each.to_json() for each in bars.judge(results)])
+
+
+def test_bars_are_given_in_units_of_the_yardsticks(tmp_path, compact):
+    document = document_of(measured(TIMES))
+    lines = compact("\n".join(page.bars(document.bars))).splitlines()
+    shown = [line for line in lines if "forward nchw |" in line]
+    assert [line.split(" | ")[1:] for line in shown] == [
+        ["the same layout", "x9", "x16", "x10.0", "met", "2.5 (2)", "2.0 |"],
+        ["the same layout", "x9", "x16", "x10.0", "met", "2.5 (2)", "2.0 |"],
+        ["its faster layout", "x6", "", "x5.0", "MISSED", "2.5", "2.0 |"],
+        ["its faster layout", "x6", "", "x5.0", "MISSED", "2.5", "2.0 |"],
+    ]
+    document.write(tmp_path / "new.json")
+    report = page.report(Document.load(tmp_path / "new.json"), [], [], None)
+    assert "| met | 2.5 (2) | 2.0 |" in compact(report)
 
 
 def test_losing_shapes_come_first():
     slow = {**TIMES, (BASELINE, "nchw", "backward"): 1.0}
     lines = printed(measured(slow)).splitlines()
-    first = next(n for n, line in enumerate(lines) if "Slower than a baseline" in line)
-    second = next(n for n, line in enumerate(lines) if "Faster than every baseline" in line)
+    first = next(n for n, line in enumerate(lines) if "slower than something else" in line)
+    second = next(n for n, line in enumerate(lines) if "faster than everything else" in line)
     assert first < second
-    assert all("backward" in line for line in lines[first:second] if "semantic_refine" in line)
-    assert all("forward" in line for line in lines[second:] if "semantic_refine" in line)
-    assert "Slower" not in printed(measured(TIMES))
+    losing, leading = lines[first:second], lines[second:]
+    assert any("semantic_refine" in line for line in losing)
+    assert all("backward" in line for line in losing if "semantic_refine" in line)
+    assert all("forward" in line for line in leading if "semantic_refine" in line)
+    assert f"None: {OURS} is the fastest in each of 4 cases." in printed(measured(TIMES))
 
 
 def test_slower_than_the_compiled_chain_is_losing():
     compiled = {**TIMES, (COMPILED, "channels_last", "forward"): 0.4}
     results = measured(compiled)
-    case = replace(next(cases.quick()), direction="forward")
+    case = replace(next(srm.quick()), direction="forward")
     assert results.lead(case, 2) == pytest.approx(0.8)
     assert results.groups()[0][0].direction == "forward"
 
 
-def test_table_shows_times_leads_and_the_floor():
-    text = printed(measured(TIMES))
-    (line, _) = (
-        each for each in text.splitlines() if each.startswith("  eager") and "10000" in each
-    )
-    assert line.split() == [
-        BASELINE, "10000.000", "15000.000", "10.0", "25.0", "5000.000", "7500.000", "10.0", "12.5",
-    ]  # fmt: skip
+def test_table_shows_times_leads_and_the_floor(compact):
+    text = compact(printed(measured(TIMES)))
+    name = "semantic_refine B=1 C=128 64x128 -> 128x256 float32 smooth forward nchw"
+    (line,) = (each for each in text.splitlines() if each.startswith(f"| {name} | 2 | {BASELINE}"))
+    times = "10000.000 | 15000.000 | 10.00 | 25.0"
+    assert line.startswith(f"| {name} | 2 | {BASELINE} | {times} |")
     assert COMPILED not in text
 
 
@@ -231,8 +246,9 @@ def test_json_holds_everything_and_gives_it_back(tmp_path):
     results = measured(TIMES)
     results.rows[0].peak_bytes = 17
     path = tmp_path / "new" / "results.json"
-    facts = environment.describe("cpu")
-    document.write(path, facts, results, bars.judge(results))
+    document = document_of(results)
+    facts = document.environment
+    document.write(path)
     read = json.loads(path.read_text())
     assert read["environment"]["torch"] == torch.__version__
     assert read["environment"]["instruction_set"] in ("avx512", "avx2", "portable")
@@ -246,12 +262,12 @@ def test_json_holds_everything_and_gives_it_back(tmp_path):
     assert row["gb_per_second"] == pytest.approx(row["least_bytes"] / 1e9)
     assert row["tflop_per_second"] == pytest.approx(row["flops"] / 1e12)
     assert (row["op"], row["low"], row["size"]) == ("semantic_refine", [64, 128], [128, 256])
-    again = document.load(path)
+    again = Document.load(path)
     assert again.results.rows == results.rows
     assert again.environment == facts
     (tmp_path / "old.json").write_text('{"schema": 1}')
     with pytest.raises(ValueError, match=r"old\.json: expected schema 2, got 1"):
-        document.load(tmp_path / "old.json")
+        Document.load(tmp_path / "old.json")
 
 
 def test_floor_is_the_slower_of_copy_and_products():
@@ -293,7 +309,7 @@ def test_freed_memory_is_kept():
     own: where another one's heap cannot grow in place, glibc maps every large block anew."""
     script = """
 import resource, torch
-from scrn_ops._allocator import keep_freed_memory
+from scrn_ops._core.allocator import keep_freed_memory
 
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

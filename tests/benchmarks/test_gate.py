@@ -7,12 +7,19 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import base, document, gate, markdown, yardstick
-from benchmarks.cases import LAYOUTS, Case
-from benchmarks.ops import BASELINE, COMPILED, FLOOR, OPS, OURS, arguments
-from benchmarks.runner import FAILED, OK, WRONG, Options, Runner
+from benchmarks.common import yardstick
+from benchmarks.common.yardstick import FLOOR
+from benchmarks.ops import base, gate
+from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
+from benchmarks.ops.cases import operations
+from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
+from benchmarks.ops.report import page
+from benchmarks.ops.results import FAILED, OK, WRONG, Document
+from benchmarks.ops.run import Options, Runner
 
-SMALL = Case("semantic_refine", (6, 7), (11, 13), batch=2, channels=5)
+OPS = operations()
+
+SMALL = SampledCase("semantic_refine", (6, 7), (11, 13), batch=2, channels=5)
 QUICK = ["--quick", "--threads", "1", "--seconds", "0.01", "--no-compile", "--filter", "32x64 "]
 
 
@@ -103,9 +110,9 @@ def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, directio
     status = command.main([*QUICK, direction, "nchw", "--out", str(tmp_path)])
     text = capsys.readouterr().out
     assert status == 1
-    (line,) = (line for line in text.splitlines() if line.strip().startswith(OURS))
-    assert line.split() == [OURS, "WRONG"]
-    assert "is off by" in text
+    (line,) = (line for line in text.splitlines() if f"| {OURS} " in line)
+    assert f"| {OURS} (**wrong**: " in line
+    assert "is off by" in line
     assert "1 rows refused or failed" in text
     document = json.loads(path.read_text())
     rows = {row["implementation"]: row for row in document["rows"]}
@@ -120,10 +127,10 @@ def test_planted_wrong_result_is_refused(monkeypatch, capsys, tmp_path, directio
 def test_right_results_pass_and_exit_with_zero(capsys, tmp_path):
     path = tmp_path / "results.json"
     assert command.main([*QUICK, "forward", "nchw", "--out", str(tmp_path)]) == 0
-    assert "WRONG" not in capsys.readouterr().out
+    assert "wrong" not in capsys.readouterr().out
     rows = json.loads(path.read_text())["rows"]
     assert all(row["seconds"] > 0 for row in rows if row["implementation"] != COMPILED)
-    assert document.load(path).environment["disturbed"] is None
+    assert Document.load(path).environment["disturbed"] is None
 
 
 @pytest.mark.usefixtures("quiet")
@@ -132,19 +139,19 @@ def test_comparison_with_another_commit(capsys, tmp_path):
     yardstick, and the two are judged together."""
     one = [*QUICK, "forward", "nchw", "--base", "HEAD", "--out", str(tmp_path)]
     status = command.main(one)
-    read = document.load(tmp_path / "results.json")
+    read = Document.load(tmp_path / "results.json")
     assert read.environment["disturbed"] == read.base.environment["disturbed"]
     assert status == (2 if read.environment["disturbed"] else 0)
     assert read.base.environment["commit"] == "HEAD"
     case = read.results.rows[0].case
     assert 0.1 < read.base.results.seconds(case, 1, OURS) / read.results.seconds(case, 1, OURS) < 10
-    assert "Against HEAD" in markdown.report(read, [], [], None)
+    assert "Against HEAD" in page.report(read, [], [], None)
     with pytest.raises(RuntimeError, match="no-such-commit"):
         base.measure("no-such-commit", [], "cpu")
 
 
 def run(*chosen, compile_budget=0.0, threads=(1,)):
-    return Runner(Options("cpu", threads, 0.005, compile_budget)).run(chosen, lambda _: None)
+    return Runner(Options("cpu", threads, 0.005, compile_budget)).run(chosen, lambda _: None).rows
 
 
 def test_wrong_in_one_layout_only_is_refused_there_only(monkeypatch):

@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from benchmarks import cases, gate
-from benchmarks.cases import DETERMINISTIC, FAMILIES, AttentionCase, Case, Family
-from benchmarks.document import case_of
 from benchmarks.gpu import check, key, measure, micro, profile, sanitize, smoke
 from benchmarks.gpu.record import OK, Record
-from benchmarks.ops import OPS, OURS, PATHS
+from benchmarks.ops import cases, gate
+from benchmarks.ops.case import DETERMINISTIC, OURS, Case, Family, Op, draw
+from benchmarks.ops.cases import FAMILIES, case_of, operations
+from benchmarks.ops.cases.attention import AttentionCase
+from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
+
+OPS = operations()
+PATHS = OPS["whitened_attention"].paths
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +37,7 @@ def test_smoke_covers_every_op_type_layout_direction_and_way():
         assert {case.direction for case, *_ in own} == {"forward", "backward"}
         assert {case.dtype for case, *_ in own} >= halves
         if op in ("semantic_refine", "offset_sample"):
-            assert {case.layout for case, *_ in own} == set(cases.LAYOUTS)
+            assert {case.layout for case, *_ in own} == set(LAYOUTS)
             assert any(mode == DETERMINISTIC for *_, mode in own)
         expected = {OURS, *PATHS} if op == "whitened_attention" else {OURS}
         for dtype in halves:
@@ -106,11 +110,15 @@ def test_key_rows_are_those_of_the_first_visit():
     assert not any("B=8" in title for title in profiled)
 
 
-REFINE = Case("semantic_refine", (4, 5), (8, 10), channels=3)
+REFINE = SampledCase("semantic_refine", (4, 5), (8, 10), channels=3)
 
 
 def key_run(monkeypatch, tmp_path, *chosen):
-    made = {key.row_name(case, mode): (case, mode, False) for case in chosen for mode in case.modes}
+    made = {
+        key.row_name(case, mode): key.Chosen(case, mode, False)
+        for case in chosen
+        for mode in case.modes
+    }
     monkeypatch.setattr(key, "rows", lambda device: made)
     path = tmp_path / "key.json"
     status = key.main(["--device", "cpu", "--json", str(path)])
@@ -151,13 +159,17 @@ def test_key_marks_what_is_wrong_and_goes_on_where_it_stopped(monkeypatch, tmp_p
 
 
 @dataclass(frozen=True)
-class SquareCase(cases.AnyCase):
+class SquareCase(Case):
     numbers: int
     op: str = "square"
     batch: int = 1
     dtype: torch.dtype = torch.float32
     layout: str = "rows"
     direction: str = "forward"
+
+    @property
+    def operation(self):
+        return FAMILIES["squares"].ops[self.op]
 
     @property
     def data(self):
@@ -176,20 +188,18 @@ class SquareCase(cases.AnyCase):
         return replace(self, numbers=2)
 
 
-def test_a_family_needs_one_entry_for_its_op_and_one_for_its_cases(monkeypatch, tmp_path, capsys):
+def test_a_family_needs_one_module(monkeypatch, tmp_path, capsys):
     def every():
         return iter([SquareCase(5), SquareCase(5, direction="backward")])
 
     square = dict.fromkeys(("fused", "eager"), torch.square)
-    op = replace(
-        OPS["offset_sample"],
-        make=lambda case, generator: {"input": torch.randn(case.output_shape, generator=generator)},
-        implementations=square, definition=torch.square, points=None, peers=lambda case: {},
-        case=SquareCase, launches=None,
-    )  # fmt: skip
-    monkeypatch.setitem(OPS, "square", op)
-    monkeypatch.setattr(cases, "FAMILIES", FAMILIES)
-    monkeypatch.setitem(FAMILIES, "squares", Family(lambda device: every(), every, every, 1, 1))
+    op = Op(
+        make=lambda case, generator: {"input": draw(generator, *case.output_shape)},
+        implementations=square,
+        definition=torch.square,
+    )
+    family = Family(SquareCase, {"square": op}, every, lambda device: every(), every, every, 1, 1)
+    monkeypatch.setitem(FAMILIES, "squares", family)
     assert SquareCase(5) in list(cases.full("cpu"))
     assert smoke.run_group("square", "cpu", [], bare=False) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2

@@ -1,11 +1,12 @@
-"""What collect makes of a visit: the kept JSON, its page, the README's table; and the first visit's
-own figures."""
+"""What collect makes of a visit: the kept JSON, its page, the table of docs/performance.md; and the
+first visit's own figures."""
 
 import json
 
 import pytest
 
-from benchmarks import environment, pages, readme
+from benchmarks import readme
+from benchmarks.common import environment, pages
 from benchmarks.gpu import collect, report
 from benchmarks.gpu.record import OK, Record, write
 
@@ -40,12 +41,16 @@ def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, ours=OK, eag
     Record(folder / "smoke.json", "smoke").add("a case", "wrong", note="output is off")
 
 
-def collected(folder, results):
-    assert collect.main([str(folder), "--results", str(results)]) == 0
-    return (results / "gpu-9.md").read_text()
+@pytest.fixture
+def collected(compact):
+    def collect_to(folder, results):
+        assert collect.main([str(folder), "--results", str(results)]) == 0
+        return compact((results / "gpu-9.md").read_text())
+
+    return collect_to
 
 
-def test_collected_figures_are_in_the_page(tmp_path):
+def test_collected_figures_are_in_the_page(tmp_path, collected):
     visit(tmp_path / "visit")
     page = collected(tmp_path / "visit", tmp_path)
     assert "Measured at abcdef123456." in page
@@ -66,11 +71,11 @@ def test_collected_figures_are_in_the_page(tmp_path):
     assert kept["stages"]["test"]["rows"][0]["passed"] == 2
 
 
-def test_nothing_is_compared_with_what_is_wrong(tmp_path):
+def test_nothing_is_compared_with_what_is_wrong(tmp_path, collected, compact):
     visit(tmp_path / "visit", ours="wrong")
     cells = "| 100.0 | 90.0 | 70.0 | 52.0 | 50.0 (eager) |  | 360.0 (eager) |  | wrong |"
     assert f"| {FORWARD} {cells}" in collected(tmp_path / "visit", tmp_path / "results")
-    text = readme.gpu_section(tmp_path / "results", tmp_path / "README.md")
+    text = compact(readme.gpu_section(tmp_path / "results", tmp_path / "README.md"))
     assert "256x512 float32 nchw | wrong | 50.0 / 360.0 |  |  |  |  |  |" in text
     visit(tmp_path / "visit", eager="failed: no such thing")
     cells = "| 100.0 | 90.0 | 70.0 | 52.0 |  |  |  |  |  |"
@@ -84,7 +89,7 @@ def test_nothing_is_compared_with_what_is_wrong(tmp_path):
         ("out of time", "out of time; 2 of 3 cases ended well"),
     ],
 )
-def test_what_was_cut_off_says_so(tmp_path, status, said):
+def test_what_was_cut_off_says_so(tmp_path, status, said, collected):
     visit(tmp_path / "visit", status=status)
     assert f"| key | {said} |" in collected(tmp_path / "visit", tmp_path)
 
@@ -98,7 +103,7 @@ def predictions(made_at):
     return {"made_at": made_at, "since": "Much has changed since.", "rows": rows}
 
 
-def test_predictions_are_printed_beside_what_they_were_made_of_and_then_judged(tmp_path):
+def test_predictions_are_printed_beside_what_they_were_made_of_and_then_judged(tmp_path, collected):
     visit(tmp_path / "visit")
     write(tmp_path / "predictions.json", predictions("abcdef1"))
     page = collected(tmp_path / "visit", tmp_path)
@@ -125,12 +130,12 @@ def test_collect_refuses_what_it_cannot_name(tmp_path, capsys):
     assert "Measured at fedcba9." in (tmp_path / "gpu-9.md").read_text()
 
 
-def test_readme_shows_losing_rows_of_every_device(tmp_path):
+def test_readme_shows_losing_rows_of_every_device(tmp_path, compact):
     for device in ("GPU 8", "GPU 9"):
         visit(tmp_path / device, device)
         collect.main([str(tmp_path / device), "--results", str(tmp_path / "results")])
     page = tmp_path / "README.md"
-    text = readme.gpu_section(tmp_path / "results", page)
+    text = compact(readme.gpu_section(tmp_path / "results", page))
     assert text.index("GPU 8") < text.index("GPU 9")
     assert "(results/gpu-9.md)" in text
     name = FORWARD.replace("_", r"\_").replace(" smooth forward", "")
@@ -165,7 +170,7 @@ def test_pages_of_what_is_kept_are_up_to_date():
             merged = json.loads(path.read_text())
             assert path.with_suffix(".md").read_text() == report.report(merged, predicted)
     begin, end = pages.marks(readme.GPU_SECTION)
-    page = environment.ROOT / "README.md"
+    page = environment.ROOT / "docs" / "performance.md"
     section = page.read_text().split(begin)[1].split(end)[0].strip()
     assert section == readme.gpu_section(RESULTS, page)
 

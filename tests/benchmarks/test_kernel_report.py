@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kernel_report import CannotReport, Kernel, budgets, library, occupancy, read
-from benchmarks.kernel_report import __main__ as command
-from benchmarks.kernel_report.kernels import count_opcodes, parse_name
-from benchmarks.kernel_report.loops import loop_loads
-from benchmarks.kernel_report.occupancy import LIMITS
+from benchmarks import kernel_report as command
+from benchmarks.compiled import library, rules
+from benchmarks.compiled.kernels import Kernel, count_opcodes, parse_name
+from benchmarks.compiled.library import CannotReport, read
+from benchmarks.compiled.loops import loop_loads
+from benchmarks.compiled.occupancy import LIMITS, occupancy
 
 sys.path.insert(0, str(library.ROOT / "tools"))
 import toolkit
@@ -35,17 +36,17 @@ SASS = """
         /*10f0*/                   EXIT ;
 """
 
-PLAIN = Kernel("backward_window", "fp32", 32, 90, 128, 150, 0, 17472, 0, Counter())
+PLAIN = Kernel("srm", "backward_window", "fp32", 32, 90, 128, 150, 0, 17472, 0, Counter())
 
 
 def test_instructions_are_counted() -> None:
     kernel = replace(PLAIN, opcodes=count_opcodes(SASS.splitlines()))
     assert kernel.loads == {128: 1, 32: 1}
     assert kernel.stores == {16: 1}
-    assert (kernel.local_loads, kernel.local_stores) == (0, 1)
+    assert kernel.local_accesses == 1
     assert kernel.reductions == {"F32x4": 1, "F64": 1}
-    assert (kernel.shuffles, kernel.barriers, kernel.shared_atomics) == (1, 1, 0)
-    assert kernel.facts()["instructions"] == 10
+    assert [kernel.count(each) for each in ("SHFL", "BAR", "ATOMS")] == [1, 1, 0]
+    assert sum(kernel.facts()["opcodes"].values()) == 10
 
 
 # A loop in a loop, and code behind the end that is jumped to and comes back.
@@ -112,21 +113,21 @@ def test_a_jump_back_from_behind_the_end_is_no_loop() -> None:
     [
         (
             "void scrn::cuda::narrow_kernel<__nv_bfloat16>(float const*, __nv_bfloat16*, long)",
-            ("narrow", "bf16", 0),
+            ("common", "narrow", "bf16", 0),
         ),
         (
-            "void scrn::cuda::list_spans_kernel<long>(long const*, scrn::cuda::Span<long>*, long)",
-            ("list_spans", "", 64),
+            "void scrn::srm::cuda::list_spans_kernel<long>(long const*, scrn::Span<long>*, long)",
+            ("srm", "list_spans", "", 64),
         ),
-        ("scrn::cuda::zero_kernel(void*, long)", ("zero", "", 0)),
+        ("scrn::cuda::zero_kernel(void*, long)", ("common", "zero", "", 0)),
         (
-            "void scrn::cuda::unit_sums_kernel<__half, int>(scrn::P, scrn::Lists<std::c<(is<d, f>)"
-            "(0), double, float>::type, int>, int const*)",
-            ("unit_sums", "fp16", 32),
+            "void scrn::srm::cuda::unit_sums_kernel<__half, int>(scrn::P, scrn::Lists<std::c<(is<d,"
+            " f>)(0), double, float>::type, int>, int const*)",
+            ("srm", "unit_sums", "fp16", 32),
         ),
     ],
 )
-def test_names(signature: str, expected: tuple[str, str, int]) -> None:
+def test_names(signature: str, expected: tuple[str, str, str, int]) -> None:
     assert parse_name(signature) == expected
 
 
@@ -218,7 +219,7 @@ def kernels() -> list[Kernel]:
 @pytest.mark.slow
 def test_budgets_hold(kernels: list[Kernel]) -> None:
     assert len({kernel.architecture for kernel in kernels}) == len(library.ARCHITECTURES)
-    assert budgets.violations(kernels, budgets.load()) == []
+    assert rules.violations(kernels, rules.load()) == []
 
 
 @pytest.mark.slow
@@ -248,22 +249,31 @@ def test_every_kernel_is_read(kernels: list[Kernel]) -> None:
 def test_what_exceeds_a_budget_is_named(change: dict[str, object], message: str) -> None:
     if "opcodes" in change:
         change = {"opcodes": Counter(change["opcodes"])}
-    found = budgets.violations([replace(PLAIN, **change)], budgets.load())
+    found = rules.violations([replace(PLAIN, **change)], rules.load())
     assert f"backward_window fp32 int32 on sm_90: {message}" in found
 
 
+def test_a_family_has_no_budgets_of_another() -> None:
+    registers, common = rules.Rule(("*",), "srm", max_registers=100), rules.Rule(("*",))
+    own, other = (replace(PLAIN, family=family) for family in ("srm", "depthwise"))
+    assert len(rules.violations([own], [registers])) == 1
+    assert rules.violations([other], [registers]) == ["budget for *: there is no such kernel"]
+    spilling = replace(other, spills=1)
+    assert len(rules.violations([spilling], [replace(common, max_spills=0)])) == 1
+
+
 def test_loads_in_series_exceed_a_budget() -> None:
-    rule = budgets.Rule(("backward_*",), min_loop_loads=20)
+    rule = rules.Rule(("backward_*",), min_loop_loads=20)
     for loads, complaints in (((20, 24), 0), ((24, 10), 1), ((), 1)):
-        found = budgets.violations([replace(PLAIN, loop_loads=loads)], [rule])
+        found = rules.violations([replace(PLAIN, loop_loads=loads)], [rule])
         assert len(found) == complaints
     assert "0 loads under way at a time in a loop, at least 20 allowed" in found[0]
 
 
 def test_loads_byte_by_byte_exceed_a_budget() -> None:
-    rule = budgets.Rule(("backward_*",), min_narrowest_load_bits=16)
+    rule = rules.Rule(("backward_*",), min_narrowest_load_bits=16)
     kernel = replace(PLAIN, opcodes=Counter({"LDG.E.128": 1, "LDG.E.U8": 4}))
-    (found,) = budgets.violations([kernel], [rule])
+    (found,) = rules.violations([kernel], [rule])
     assert "8 bits in the narrowest load, at least 16 allowed" in found
 
 
@@ -271,14 +281,14 @@ def test_the_exit_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "read", lambda library, architectures: [PLAIN])
-    rules = tmp_path / "budgets.json"
+    path = tmp_path / "srm.json"
     table, figures = tmp_path / "table.md", tmp_path / "figures.json"
-    rules.write_text(json.dumps([{"kernels": ["backward_*"], "max_registers": 150}]))
-    files = ["--budgets", str(rules), "--markdown", str(table), "--json", str(figures)]
+    path.write_text(json.dumps([{"kernels": ["backward_*"], "max_registers": 150}]))
+    files = ["--budgets", str(path), "--markdown", str(table), "--json", str(figures)]
     assert command.main(files) == 0
-    assert "| backward_window | fp32 | 32 | 150 |" in table.read_text()
-    assert json.loads(figures.read_text())[0]["blocks_per_multiprocessor"] == 3
-    rules.write_text(json.dumps([{"kernels": ["backward_*", "gone"], "max_registers": 149}]))
+    assert re.search(r"\| backward_window +\| fp32 +\| 32 +\| 150 +\|", table.read_text())
+    assert json.loads(figures.read_text())[0]["occupancy"]["blocks"] == 3
+    path.write_text(json.dumps([{"kernels": ["backward_*", "gone"], "max_registers": 149}]))
     assert command.main(files) == 1
     output = capsys.readouterr().out
     assert "150 registers, at most 149 allowed" in output
@@ -290,7 +300,7 @@ def test_a_budget_file_with_an_unknown_key(tmp_path: Path) -> None:
     path = tmp_path / "budgets.json"
     path.write_text(json.dumps([{"kernels": ["*"], "max_register": 150}]))
     with pytest.raises(ValueError, match="max_register"):
-        budgets.load(path)
+        rules.load(path)
 
 
 def test_without_a_library() -> None:

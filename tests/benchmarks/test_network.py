@@ -1,4 +1,4 @@
-"""The benchmark of the whole network: its clock, its gate, its figures."""
+"""The benchmark of the whole network: its parts, its gate, its figures."""
 
 import json
 import os
@@ -12,109 +12,33 @@ from torch import nn
 
 from benchmarks.network import __main__ as command
 from benchmarks.network import images, measure, memory, report, run, variants
-from benchmarks.network.clock import Clock, sections
 from benchmarks.network.variants import EAGER_FUSED, OURS, PLAIN, VARIANTS
 from scrn import build_model
-from scrn.losses import SegmentationLoss
 
-FORWARD, BACKWARD = 0.02, 0.05
-
-
-class Sleep(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        time.sleep(FORWARD)
-        return x * 2
-
-    @staticmethod
-    def backward(ctx, grad):
-        time.sleep(BACKWARD)
-        return grad * 2
+INNER, OUTER = 0.05, 0.02
 
 
 class Sleeper(nn.Module):
-    def __init__(self, inner=None):
+    def __init__(self, seconds, inner=None):
         super().__init__()
-        self.inner = inner
+        self.seconds, self.inner = seconds, inner
 
     def forward(self, x):
-        x = Sleep.apply(x)
-        return x if self.inner is None else Sleep.apply(self.inner(x))
+        time.sleep(self.seconds)
+        return x if self.inner is None else self.inner(x) + 1
 
 
-def test_the_clock_gives_every_section_its_own_time():
-    clock = Clock()
-    with clock.within("outer"):
-        time.sleep(FORWARD)
-        with clock.within("inner"):
-            time.sleep(BACKWARD)
-            clock.enter("left open")
-            time.sleep(FORWARD)
-        time.sleep(FORWARD)
-    time.sleep(0.5)
-    seconds = clock.seconds()
-    assert seconds["outer",] == pytest.approx(2 * FORWARD, abs=0.015)
-    assert seconds["outer", "inner"] == pytest.approx(BACKWARD, abs=0.015)
-    assert seconds["outer", "inner", "left open"] == pytest.approx(FORWARD, abs=0.015)
-    assert sum(seconds.values()) < 0.25
+def test_a_module_has_its_own_time_without_that_of_those_within():
+    inner = Sleeper(INNER)
+    outer = Sleeper(OUTER, inner)
 
+    def call():
+        with measure.marked({inner: "inner", outer: "outer"}):
+            outer(outer(torch.ones(3)))
 
-def test_sections_are_timed_forward_and_backward():
-    inner = Sleeper()
-    outer = Sleeper(inner)
-    x = torch.ones(3, requires_grad=True)
-    clock = Clock()
-    with sections(clock, {inner: "inner", outer: "outer"}):
-        with clock.within("forward"):
-            y = outer(x)
-        with clock.within("backward"):
-            (y.sum() * 3).backward()
-    assert torch.equal(x.grad, torch.full((3,), 24.0))
-    seconds = clock.seconds()
-    assert seconds["forward", "outer"] == pytest.approx(2 * FORWARD, abs=0.015)
-    assert seconds["forward", "outer", "inner"] == pytest.approx(FORWARD, abs=0.015)
-    assert seconds["backward", "outer"] == pytest.approx(2 * BACKWARD, abs=0.025)
-    assert seconds["backward", "outer", "inner"] == pytest.approx(BACKWARD, abs=0.025)
-    # The hooks are gone.
-    outer(x)
-    assert clock.seconds() == seconds
-
-
-def test_the_backward_pass_of_the_network_goes_to_its_parts():
-    """Also with a backbone whose image needs no gradient, and shared feature maps."""
-    torch.manual_seed(0)
-    model = build_model("mscan_t", num_classes=3)
-    image = torch.randn(2, 3, 64, 64)
-    labels = torch.randint(0, 3, (2, 64, 64))
-    before = [parameter.clone() for parameter in model.parameters()]
-    seconds = measure.training_step_by_part(
-        model, image, labels, SegmentationLoss(), torch.optim.SGD(model.parameters(), 0.1), 1
-    )
-    for phase in ("forward", "backward"):
-        for part in measure.PARTS:
-            assert seconds[phase, part] > 0
-    assert seconds["loss", ""] > 0
-    assert seconds["optimizer", ""] > 0
-    assert seconds["backward", "backbone"] > seconds["backward", "head"]
-    changed = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
-    assert sum(changed) / len(changed) > 0.9
-
-
-def test_marks_do_not_change_the_gradients():
-    torch.manual_seed(0)
-    model = build_model("mscan_t", num_classes=3).eval()
-    image = torch.randn(1, 3, 64, 64)
-    gradients = []
-    for names in ({}, measure.parts(model)):
-        model.zero_grad()
-        with sections(Clock(), names):
-            model(image).square().mean().backward()
-        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-    plain, marked = gradients
-    assert plain.keys() == marked.keys()
-    for name, gradient in plain.items():
-        # Sums over the uses of a map may be formed in another order.
-        assert torch.allclose(marked[name], gradient, rtol=1e-3, atol=1e-6 * gradient.norm())
+    seconds = measure.own_seconds(call, "cpu")
+    assert seconds == pytest.approx({"inner": 2 * INNER, "outer": 2 * OUTER}, abs=0.02)
+    assert measure.own_seconds(lambda: outer(torch.ones(3)), "cpu") == {}  # the hooks are gone
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +54,7 @@ def test_a_run_measures_every_variant(outcome):
     assert all(0 < error < run.ALLOWED for error in outcome.errors.values())
     assert all(len(each) == 2 and min(each) > 0 for each in outcome.seconds.values())
     for parts in outcome.parts.values():
-        assert set(parts) == set(measure.PARTS) - {"embedding"}
+        assert set(parts) == set(measure.PARTS)
         assert max(parts, key=parts.get) == "backbone"
     kinds = {"convolution 1x1", "depthwise strips", "gelu", "scrn_ops.semantic_refine"}
     assert kinds <= set(outcome.operators)
@@ -138,7 +62,7 @@ def test_a_run_measures_every_variant(outcome):
     assert seconds > 0
     assert operations > 1e7
     lines = report.text(outcome, 1e11).splitlines()
-    assert all(any(line.startswith(variant.name) for line in lines) for variant in VARIANTS)
+    assert all(any(line.startswith(f"| {variant.name} ") for line in lines) for variant in VARIANTS)
 
 
 def test_judgements_are_of_the_best_times():
@@ -223,7 +147,7 @@ class Model(nn.Module):
 
 memory.build_model = lambda *args, **kwargs: None
 variants.Variant.model = lambda variant, original: Model()
-print(memory._measure(variants.VARIANTS[0], "", 1, (65, 64), "cpu"))
+memory.main('[0, "", 1, [65, 64], "cpu", 1]')
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=memory.ROOT, capture_output=True, text=True, check=True)
@@ -238,7 +162,7 @@ def test_peak_memory_failures_are_told():
 
 def test_images(monkeypatch, tmp_path):
     monkeypatch.delenv("SCRN_CAMVID", raising=False)
-    monkeypatch.setattr("benchmarks.camvid.ROOT", tmp_path / "repository")
+    monkeypatch.setattr("benchmarks.common.camvid.ROOT", tmp_path / "repository")
     source, path = images.find()
     assert source == "scikit-image's motorcycle_left.png"
     image = images.load(path, (70, 50))
@@ -303,7 +227,7 @@ def test_without_scikit_image_there_is_the_page_of_frames(tmp_path):
     code = (
         "import sys; sys.modules['skimage'] = None\n"
         "from pathlib import Path\n"
-        "from benchmarks import camvid\n"
+        "from benchmarks.common import camvid\n"
         "from benchmarks.network import __main__, images\n"
         f"camvid.ROOT = Path({str(tmp_path)!r})\n"
         "print(tuple(images.load(images.find()[1], (64, 96)).shape))\n"
@@ -314,11 +238,3 @@ def test_without_scikit_image_there_is_the_page_of_frames(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "(1, 3, 64, 96)"
-
-
-def test_the_parts_of_a_fused_model():
-    """It has no embedding head."""
-    model = build_model("mscan_t", num_classes=3).eval()
-    names = set(measure.parts(model).values())
-    assert "embedding" in names
-    assert set(measure.parts(model.fuse()).values()) == names - {"embedding"}

@@ -1,6 +1,7 @@
 """Costs and launches by hand; the report, the pictures and the README's section from the JSON."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,25 +9,21 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import (
-    derived,
-    document,
-    environment,
-    markdown,
-    pages,
-    pictures,
-    readme,
-    summary,
-    timing,
-)
-from benchmarks.cases import AttentionCase, Case
-from benchmarks.cost import cost, eager_launches, launches
-from benchmarks.ops import BASELINE, COPY, OURS
-from benchmarks.results import Results
-from benchmarks.runner import WRONG, Row
+from benchmarks import readme, summary
+from benchmarks.common import environment, pages, timing
+from benchmarks.common.yardstick import COPY
+from benchmarks.ops import derived
+from benchmarks.ops.case import BASELINE, OURS
+from benchmarks.ops.cases.attention import AttentionCase
+from benchmarks.ops.cases.srm import SampledCase
+from benchmarks.ops.cost import cost, launches
+from benchmarks.ops.report import page as pages_of_ops
+from benchmarks.ops.results import WRONG, Document, Results, Row
 
-REFINE = Case("semantic_refine", (64, 128), (128, 256), layout="channels_last")
-SAMPLE = Case("offset_sample", (64, 128), (64, 128), 2, dtype=torch.bfloat16, direction="backward")
+REFINE = SampledCase("semantic_refine", (64, 128), (128, 256), layout="channels_last")
+SAMPLE = SampledCase(
+    "offset_sample", (64, 128), (64, 128), 2, dtype=torch.bfloat16, direction="backward"
+)
 ATTEND = AttentionCase(2048, 256, 1024, dtype=torch.bfloat16)
 
 
@@ -69,7 +66,7 @@ def test_derived_table_by_hand(case, moved, flops, eager, ours):
 
 def test_launches_grow_with_the_batch_only_where_the_chain_goes_by_image():
     one, eight = REFINE, replace(REFINE, batch=8)
-    assert eager_launches(eight) == eager_launches(one) + 7
+    assert launches(eight, BASELINE) == launches(one, BASELINE) + 7
     assert launches(eight, OURS) == launches(one, OURS) == 1
     backward = replace(REFINE, direction="backward")
     assert launches(backward, OURS) == 3  # zeros, window, Eq. 3
@@ -79,12 +76,12 @@ def test_launches_grow_with_the_batch_only_where_the_chain_goes_by_image():
 
 
 def test_occupancy_is_that_of_the_kernels_that_run():
-    assert derived.kernels_of(REFINE) == ("sample_forward_channels_last",)
+    assert REFINE.kernels == {"sample_forward_channels_last": "fp32"}
     both = replace(REFINE, direction="both", layout="nchw")
-    assert derived.kernels_of(both) == (
+    assert tuple(both.kernels) == (
         *("sample_forward_planes", "offset_grad_planes", "scatter_planes", "aggregate_backward"),
     )
-    shares = derived.occupancy(REFINE)
+    ((_, *_, shares),) = derived.derive([REFINE])
     assert not shares or 0.1 < shares["sample_forward_channels_last"] <= 1
 
 
@@ -102,10 +99,10 @@ def planted(
         rows[0].timing, rows[0].status, rows[0].note = None, WRONG, "output is off by 1"
     results = Results(rows, {(torch.float32, 2): 1e12})
     facts = environment.describe("cpu") | {"left_out": list(left_out)}
-    document.write(folder / summary.RESULTS, facts, results, [])
+    Document(facts, results).write(folder / summary.RESULTS)
 
 
-def test_summary_draws_the_report_and_says_where_it_is(tmp_path, capsys):
+def test_summary_draws_the_report_and_says_where_it_is(tmp_path, capsys, compact):
     planted(tmp_path)
     assert summary.main(["--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -114,7 +111,7 @@ def test_summary_draws_the_report_and_says_where_it_is(tmp_path, capsys):
     for name in ("speedups.png", "roofline.png", "memory.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 200
-    text = (tmp_path / "report.md").read_text()
+    text = compact((tmp_path / "report.md").read_text())
     slower, faster = text.index("slower than something"), text.index("faster than everything")
     assert slower < text.index(f"| {replace(REFINE, layout='nchw').name} | 2 | fused") < faster
     assert "## Derived, not measured" in text
@@ -136,8 +133,8 @@ def test_summary_without_a_run_says_what_to_do(tmp_path, capsys):
 
 def test_losing_rows_are_drawn_first(tmp_path):
     planted(tmp_path)
-    read = document.load(tmp_path / summary.RESULTS)
-    assert next(case.layout for case in pictures.shown(read.results)) == "nchw"
+    read = Document.load(tmp_path / summary.RESULTS)
+    assert next(case.layout for case in read.results.shown()) == "nchw"
     assert read.results.lead(REFINE, 2) == pytest.approx(0.8)
 
 
@@ -158,9 +155,24 @@ def test_readme_section_is_written_between_its_markers(tmp_path):
     assert "17.0 / 51.0" in text
 
 
+def test_lines_on_speed_have_the_smallest_and_the_largest_lead(tmp_path):
+    planted(tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text("".join(pages.marks(readme.SPEED)))
+    nothing = tmp_path / "gpu"
+    nothing.mkdir()
+    shutil.copy2(readme.GPU_RESULTS / readme.PREDICTIONS, nothing)
+    assert readme.main(["--results", str(tmp_path), "--page", str(page),
+                        "--gpu-results", str(nothing)]) == 0  # fmt: skip
+    assert "`semantic_refine` forward x0.8 to x5.0." in page.read_text()
+    page.write_text("no marks")
+    with pytest.raises(ValueError, match="expected <!-- speed --> or <!-- performance"):
+        readme.main(["--results", str(tmp_path), "--page", str(page)])
+
+
 def test_readme_says_what_was_not_measured(tmp_path):
     planted(tmp_path, left_out=("whitened_attention N=920",))
-    text = markdown.readme(document.load(tmp_path / summary.RESULTS), None)
+    text = pages_of_ops.readme(Document.load(tmp_path / summary.RESULTS), None)
     assert "Not measured, the time was up: whitened_attention N=920." in text
     assert "deform_conv2d" not in text  # no row of it was timed
     assert f"{OURS} is the fastest in 0 of the 1 cases" in text
@@ -203,16 +215,16 @@ def test_readme_holds_what_the_results_say():
     assert readme.main(["--check"]) == 0
 
 
-def test_network_lines():
+def test_network_lines(compact):
     variant = {"name": "eager ops", "seconds": [2.0, 1.0], "peak_bytes": 5e8}
     parts = {"backbone": 0.5, "SRM": 0.4, "DNL": 0.1}
     sizes = [{"size": [360, 480], "wrong": [], "variants": [{**variant, "parts": parts}]}]
     facts = {"backbone": "mscan_s", "image": "a photo", "threads": 2, "date": "d", "commit": "c"}
-    text = "\n".join(markdown.network_lines(json.loads(json.dumps(
+    text = "\n".join(pages_of_ops.network_lines(json.loads(json.dumps(
         {"environment": facts, "sizes": sizes}
     ))))  # fmt: skip
-    assert "| eager ops | 1000 | 1.00 | 1.00 | 500 | 40.0 %, 10.0 % |" in text
+    assert "| eager ops | 1000 | 1.00 | 1.00 | 500 | 40.0 %, 10.0 % |" in compact(text)
     sizes[0]["wrong"] = ["eager ops"]
-    text = "\n".join(markdown.network_lines({"environment": facts, "sizes": sizes}))
+    text = "\n".join(pages_of_ops.network_lines({"environment": facts, "sizes": sizes}))
     assert "Refused, wrong logits: eager ops" in text
     assert cost(ATTEND).bytes

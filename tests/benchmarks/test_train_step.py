@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from benchmarks import train_step
-from benchmarks.environment import ROOT
+from benchmarks.common.environment import ROOT
 from scrn.models import with_ops
 
 
@@ -34,10 +34,10 @@ def test_times_and_memory_of_every_backend(small, tmp_path, capsys):
     content = json.loads(path.read_text())
     assert list(content["seconds"]) == ["fused", "eager", "reference"]
     assert content["facts"]["images"] == "noise"
-    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("fused   "))
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| fused "))
     ratio = content["seconds"]["reference"][0] / content["seconds"]["fused"][0]
-    assert float(row.split()[3]) == pytest.approx(ratio, abs=0.01)
-    assert float(row.split()[5]) == 4
+    assert float(row.split("|")[4]) == pytest.approx(ratio, abs=0.01)
+    assert float(row.split("|")[6]) == 4
 
 
 @pytest.mark.parametrize("wrong", ["value", "nan", "gradient"])
@@ -58,7 +58,7 @@ def test_wrong_ops_are_not_timed(small, wrong, monkeypatch, capsys):
         raise AssertionError("a wrong backend was timed")
 
     monkeypatch.setattr(train_step, "with_ops", broken)
-    monkeypatch.setattr(train_step.measure, "in_turns", never)
+    monkeypatch.setattr(train_step, "in_turns", never)
     assert train_step.main(["--threads", "1"]) == 1
     assert "WRONG" in capsys.readouterr().out
 

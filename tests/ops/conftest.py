@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scrn_ops import _load
+from scrn_ops._core import load
 
 # test_kernels.py names those that are missing here.
 KERNELS = [
-    f"cpu-{name}" for name in ("avx512", "avx2", "portable") if _load.cpu_has_instruction_set(name)
+    f"cpu-{name}" for name in ("avx512", "avx2", "portable") if load.cpu_has_instruction_set(name)
 ]
 if torch.cuda.is_available():
     KERNELS += [
@@ -25,7 +25,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     device, _, variant = request.param.partition("-")
     if device == "cpu":
         monkeypatch.setenv("SCRN_OPS_CPU", variant)
-        assert _load.cpu_instruction_set() == variant
+        assert load.cpu_instruction_set() == variant
     elif variant == "atomic":
         torch.use_deterministic_algorithms(False)
         # The allocator hands these out again: in this mode torch fills nothing itself.

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("scrn", "scrn_ops", "benchmarks", "tools")
+PACKAGES = ("scrn", "scrn_ops", "benchmarks", "examples", "experiments", "tools")
+LEVELS = 8  # of the benchmarks' imports
 TYPE_CHECKING = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
@@ -67,10 +68,39 @@ def circle(root: Path, packages: tuple[str, ...]) -> str | None:
 
 def test_there_is_no_circle() -> None:
     known = modules(ROOT, PACKAGES)
-    assert {"scrn.models.network", "scrn_ops", "benchmarks.cases", "tools.toolkit"} <= known.keys()
+    assert {
+        "scrn.models.network",
+        "scrn_ops",
+        "benchmarks.ops.case",
+        "tools.toolkit",
+    } <= known.keys()
     assert "scrn.models.decoder" in imported("scrn.models.network", known)
-    assert "scrn_ops._checks" in imported("scrn_ops.modules", known)
+    assert "scrn_ops._core.checks" in imported("scrn_ops.srm.module", known)
     assert (found := circle(ROOT, PACKAGES)) is None, f"a circle of imports: {found}"
+
+
+def deepest(root: Path, package: str) -> list[str]:
+    """The longest chain of the package's own modules, each of which imports the one behind it."""
+    known = modules(root, (package,))
+    chains: dict[str, list[str]] = {}
+    for name in TopologicalSorter({name: imported(name, known) for name in known}).static_order():
+        below = (chains[each] for each in imported(name, known))
+        chains[name] = [name, *max(below, key=len, default=[])]
+    return max(chains.values(), key=len)
+
+
+def test_the_benchmarks_are_few_levels_deep() -> None:
+    chain = deepest(ROOT, "benchmarks")
+    assert len(chain) <= LEVELS, " imports ".join(chain)
+
+
+def test_the_longest_chain_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    files = {"a": "from . import b, c", "b": "from .c import f", "c": "", "d": "import package.c"}
+    for name, text in files.items():
+        (package / f"{name}.py").write_text(text)
+    assert deepest(tmp_path, "package") == ["package.a", "package.b", "package.c"]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import scrn_ops
-from scrn_ops import _load, doctor
+from scrn_ops import doctor
+from scrn_ops._core import load
 
-LIBRARIES = sorted(_load.PACKAGE.glob("*.so"))
+LIBRARIES = sorted(load.PACKAGE.glob("*.so"))
 SYSTEM = r"libstdc\+\+\.so\.6|libgcc_s\.so\.1|lib(c|m|dl|rt|pthread)\.so\.\d|ld-linux.*\.so\.\d"
 ALLOWED = {
     "libscrn_ops.so": rf"libtorch_cpu\.so|libc10\.so|{SYSTEM}",
@@ -40,7 +41,7 @@ def run_python(
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the package that a test may break."""
-    shutil.copytree(_load.PACKAGE, tmp_path / "scrn_ops", ignore=shutil.ignore_patterns("*cache*"))
+    shutil.copytree(load.PACKAGE, tmp_path / "scrn_ops", ignore=shutil.ignore_patterns("*cache*"))
     return tmp_path
 
 
@@ -70,12 +71,12 @@ def test_torch_is_used_through_its_stable_interface_only(library: Path) -> None:
 
 
 def test_libraries_are_small() -> None:
-    assert _load.CPU_LIBRARY in LIBRARIES
+    assert load.CPU_LIBRARY in LIBRARIES
     assert sum(path.stat().st_size for path in LIBRARIES) < 20e6
 
 
 def test_doctor_passes_on_a_working_build() -> None:
-    run = run_python(_load.PACKAGE.parent, "-m", "scrn_ops.doctor", CUDA_VISIBLE_DEVICES="")
+    run = run_python(load.PACKAGE.parent, "-m", "scrn_ops.doctor", CUDA_VISIBLE_DEVICES="")
     assert run.returncode == 0, run.stdout + run.stderr
     lines = dict(line.split(maxsplit=1) for line in run.stdout.splitlines())
     assert list(lines) == ["scrn_ops", "python", "torch", "build", "cpu", "cuda", "triton"]
@@ -119,9 +120,9 @@ def test_doctor_reports_a_build_that_does_not_load(copy: Path) -> None:
 
 
 def test_doctor_reports_kernels_that_cannot_run_here() -> None:
-    absent = [name for name in doctor.INSTRUCTION_SETS if not _load.cpu_has_instruction_set(name)]
+    absent = [name for name in doctor.INSTRUCTION_SETS if not load.cpu_has_instruction_set(name)]
     name = absent[0] if absent else "sse9"
-    run = run_python(_load.PACKAGE.parent, "-m", "scrn_ops.doctor", SCRN_OPS_CPU=name)
+    run = run_python(load.PACKAGE.parent, "-m", "scrn_ops.doctor", SCRN_OPS_CPU=name)
     assert run.returncode == 1
     failure = next(line for line in run.stdout.splitlines() if line.startswith("cpu"))
     assert "FAILED" in failure
@@ -166,7 +167,7 @@ def test_doctor_reports_a_gradient_that_is_not_a_number(
 
 def test_torch_without_cuda_leaves_the_cuda_library_alone(copy: Path) -> None:
     (copy / "scrn_ops" / "libscrn_ops_cuda.so").write_bytes(b"not a library")
-    check = "from scrn_ops import _load; print(_load.cuda_absence())"
+    check = "from scrn_ops._core import load; print(load.cuda_absence())"
     script = f"import torch; torch.version.cuda = None; import scrn_ops; {check}"
     run = run_python(copy, "-c", script)
     assert run.returncode == 0, run.stderr
@@ -175,7 +176,7 @@ def test_torch_without_cuda_leaves_the_cuda_library_alone(copy: Path) -> None:
 
 def test_build_without_cuda_says_so(copy: Path) -> None:
     (copy / "scrn_ops" / "libscrn_ops_cuda.so").unlink(missing_ok=True)
-    check = "from scrn_ops import _load; print(_load.cuda_absence())"
+    check = "from scrn_ops._core import load; print(load.cuda_absence())"
     script = f"import torch; torch.version.cuda = '13.0'; import scrn_ops; {check}"
     run = run_python(copy, "-c", script)
     assert run.returncode == 0, run.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -138,10 +139,21 @@ def test_unknown_architecture_is_named(text: str) -> None:
 
 def test_architecture_flags() -> None:
     assert Architecture(90, "a").flags() == ["-gencode=arch=compute_90a,code=sm_90a"]
+    assert Architecture(75).flags() == ["-gencode=arch=compute_75,code=sm_75"]
+    assert Architecture(89).flags() == ["-gencode=arch=compute_80,code=sm_89"]
     assert Architecture(120, ptx=True).flags() == [
-        "-gencode=arch=compute_120,code=sm_120",
-        "-gencode=arch=compute_120,code=compute_120",
+        "-gencode=arch=compute_90,code=sm_120",
+        "-gencode=arch=compute_90,code=compute_90",
     ]
+
+
+def test_sources_tell_no_other_architectures_apart() -> None:
+    """Code for a newer one would be left out of the library without a word."""
+    sources = [path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".h", ".cu", ".cuh")]
+    text = "\n".join(path.read_text() for path in sources)
+    asked = re.findall(r"__CUDA_ARCH__\s*(\S+)\s*(\d+)", text)
+    assert asked
+    assert all(how == ">=" and int(number) // 10 in toolkit.TOLD_APART for how, number in asked)
 
 
 def test_default_architectures_end_in_ptx(tmp_path: Path) -> None:

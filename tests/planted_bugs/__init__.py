@@ -2,6 +2,6 @@
 suite must fail for each.
 
 ``python -m tests.planted_bugs`` plants every one of them and goes on where it was interrupted;
-``--report`` writes the table of the docs. A suite (cuda.py) says which sources, which mistakes and
-which tests belong together.
+``--report`` writes the table of the docs. A suite (`suites`) says which sources, which mistakes
+and which tests belong together; `engine` plants, runs and reports, and knows none of them.
 """

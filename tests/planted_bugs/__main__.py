@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import report
-from .driver import Driver, Outcome
+from .engine import report
+from .engine.driver import Driver, Outcome
 from .suites import SUITES
 
 ASKED = 0.95

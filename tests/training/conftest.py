@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.camvid import camvid_root as find
+from benchmarks.common.camvid import camvid_root as find
 from scrn.cli import main
 from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation

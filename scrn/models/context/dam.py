@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from scrn_ops._checks import without_autocast
+from scrn_ops._core.checks import without_autocast
 
 from .projection import pool_stages
 

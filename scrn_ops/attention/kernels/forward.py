@@ -7,8 +7,8 @@ from typing import NamedTuple
 import triton
 from torch import Tensor
 
+from ..._core.checks import compute_dtype
 from .. import table
-from ..checks import compute_dtype
 from ..chunks import parts
 from ..layout import empty_output, readable
 from . import flash as flash_kernels

@@ -11,7 +11,7 @@ from torch import Tensor
 import scrn_ops
 from scrn_ops.depthwise.functional import pack
 
-from ..cases import F64, generator, leaf, normal
+from ..common.maps import F64, generator, leaf, normal
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ..cases import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, F64, LAYOUTS, assert_close
+from ..common.maps import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, F64, LAYOUTS, assert_close
 from .cases import GELU, LKA, MSCA, OTHER_UNITS, UNITS, expected, results
 
 SHAPES = (

@@ -7,7 +7,7 @@ import torch
 
 import scrn_ops
 
-from ..cases import BF16, DENSE_LAYOUTS, F32, leaf
+from ..common.maps import BF16, DENSE_LAYOUTS, F32, leaf
 from .cases import GELU, UNITS, results
 
 

@@ -101,7 +101,7 @@ def test_bad_arguments(case, backend):
 
 def test_out_is_for_results_without_gradients():
     weight = Z(4, 1, 3, 3, requires_grad=True)
-    with pytest.raises(ValueError, match="out: .*torch.no_grad"):
+    with pytest.raises(ValueError, match=r"out: .*torch\.no_grad"):
         gelu(weight=weight, out=Z(2, 4, 6, 5))
     with torch.no_grad():
         gelu(weight=weight, out=Z(2, 4, 6, 5))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradgradcheck
 
-from ..cases import F16, F32, F64
+from ..common.maps import F16, F32, F64
 from .cases import GELU, LKA, MSCA, OTHER_UNITS, UNITS, Unit, results
 
 

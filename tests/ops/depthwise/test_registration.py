@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..cases import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, LAYOUTS, leaf
+from ..common.maps import BF16, DENSE_LAYOUTS, DTYPES, F16, F32, LAYOUTS, leaf
 from .cases import GELU, LKA, MSCA, UNITS
 
 ops = torch.ops.scrn_ops

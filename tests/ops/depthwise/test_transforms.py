@@ -9,8 +9,8 @@ from torch.autograd import gradcheck
 
 from scrn_ops.depthwise import autograd
 
-from ..cases import DENSE_LAYOUTS, F32, F64
-from .cases import GELU, LKA, UNITS, Unit, results
+from ..common.maps import DENSE_LAYOUTS, F32, F64
+from .cases import GELU, LKA, Unit, results
 
 SMALL = (Unit("multi_scale_depthwise", (3, 5, 7)), LKA, GELU)
 
@@ -75,9 +75,7 @@ def test_forward_mode_is_refused(device, unit):
     tensors = [t.detach() for t in unit.inputs((1, 2, 3, 4), F32, device)]
     match = r'forward-mode.*backend="reference"'
     with pytest.raises(NotImplementedError, match=match):
-        torch.func.jvp(
-            lambda x: unit(x, *tensors[1:]), tensors[:1], (torch.ones_like(tensors[0]),)
-        )
+        torch.func.jvp(lambda x: unit(x, *tensors[1:]), tensors[:1], (torch.ones_like(tensors[0]),))
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=match):
         unit(forward_ad.make_dual(tensors[0], tensors[0]), *tensors[1:])
 

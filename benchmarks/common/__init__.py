@@ -1,0 +1,1 @@
+"""What every room measures and writes with."""

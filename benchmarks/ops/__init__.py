@@ -1,0 +1,1 @@
+"""The ops against the chain that they replace."""

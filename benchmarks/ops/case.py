@@ -1,0 +1,218 @@
+"""What every family of ops brings to be measured: its cases, its ops and the bars they have to
+reach. A family is a module of :mod:`benchmarks.ops.cases`."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Arguments = dict[str, Tensor]
+Function = Callable[..., Tensor]
+Generator = torch.Generator | None  # None: nothing is drawn, see shapes()
+
+OURS = "fused"
+BASELINE = "eager"
+COMPILED = "torch.compile"  # of the baseline
+DEFAULT, DETERMINISTIC = "default", "deterministic"
+# Of the definition's result, in half types: how many times its error one of ours may have.
+OURS_ROUNDINGS = 1.5
+
+
+class Case:
+    """One thing to be timed, by every implementation. Each family has a frozen dataclass of its
+    own, with at least these fields, in all of which JSON keeps it."""
+
+    op: str
+    batch: int
+    dtype: torch.dtype
+    layout: str
+    direction: str  # "forward" (without autograd), "backward" (alone) or "both" (a training step)
+
+    @property
+    def operation(self) -> Op:
+        raise NotImplementedError
+
+    @property
+    def data(self) -> Any:
+        """The case whose numbers are this one's: the same for all layouts and directions."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @property
+    def small(self) -> Any:
+        """The same way through the code with so few numbers that any machine has it at once."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """What ``--filter`` looks at."""
+        return self.title
+
+    @property
+    def group(self) -> Any:
+        """The same for all layouts of one problem, which a report shows side by side."""
+        return self
+
+    @property
+    def in_layouts(self) -> tuple[Any, ...]:
+        return (self,)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Whether torch's deterministic mode takes another way through the op."""
+        return (DEFAULT,)
+
+    @property
+    def memory_format(self) -> torch.memory_format | None:
+        """Of the op's ``features`` and of the result's gradient."""
+        return None
+
+    @property
+    def launches(self) -> int | None:
+        """Kernels that our call launches on CUDA, counted by hand where the operators that torch
+        sees do not tell."""
+        return None
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Feature types, by name, of the compiled CUDA kernels that do the work."""
+        return {}
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+    def to_json(self) -> dict[str, Any]:
+        fields: Any = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {each.name: getattr(self, each.name) for each in fields} | {"dtype": self.dtype_name}
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Any:
+        values = {each.name: read[each.name] for each in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        values |= {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**values | {"dtype": getattr(torch, values["dtype"])})
+
+
+class Peer(NamedTuple):
+    """What another library has in place of an op for a case, where its semantics are the op's.
+    One that is ``compiled`` counts as torch.compile does."""
+
+    function: Function
+    about: str
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Op:
+    """``make`` draws the arguments of a case; ``points`` gives the sampling points [B, 2, H, W]
+    in units of whose integers the gradient of the offset is not continuous, if there are any.
+    ``paths`` are ways through the op on CUDA that are taken whatever its table says. ``features``
+    are the arguments that have the case's layout, and ``passed`` those whose gradient is the
+    incoming one, which moves no bytes. ``gradient_roundings_on_cuda`` is the gate's allowance for
+    gradients in half types there."""
+
+    make: Callable[[Any, Generator], Arguments]
+    implementations: dict[str, Function]
+    definition: Function
+    points: Callable[[Arguments], Tensor] | None = None
+    peers: Callable[[Any], dict[str, Peer]] = lambda case: {}
+    paths: Mapping[str, Function] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    gradient_roundings_on_cuda: float = OURS_ROUNDINGS
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What the fused op has to reach on a CPU: ``required`` and ``moonshot`` are speed-ups over
+    eager in the fastest of ``layouts``; ``aim`` is the most that the op should take in units of
+    ``torch.add(out=)``."""
+
+    case: Case
+    layouts: tuple[str, ...]
+    required: float
+    moonshot: float | None = None
+    aim: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """Cases of one family. ``quick`` and ``full`` are what ``python -m benchmarks`` measures.
+    ``smoke`` are small shapes with tails, on which everything is compared with the definition
+    when a GPU is met. ``key`` are the rows by which the family is judged there; the first
+    ``headline`` problems of them (a problem in a layout, in its directions) are in the README,
+    and the first ``profiled`` problems are looked at kernel by kernel."""
+
+    case: type[Case]
+    ops: dict[str, Op]
+    quick: Callable[[], Iterator[Case]]
+    full: Callable[[str], Iterator[Case]]
+    smoke: Callable[[], Iterator[Case]]
+    key: Callable[[], Iterator[Case]]
+    headline: int
+    profiled: int
+    bars: tuple[Bar, ...] = ()
+
+
+def draw(generator: Generator, *shape: int) -> Tensor:
+    if generator is None:
+        return torch.empty(shape)
+    return torch.randn(shape, generator=generator)
+
+
+def arguments(case: Case, device: str) -> Arguments:
+    """The arguments and ``grad``, the gradient of the result, in the case's layout. The numbers
+    depend on nothing but the case's data."""
+    seed = zlib.crc32(case.data.name.encode())
+    made = _laid_out(case, torch.Generator().manual_seed(seed))
+    return {name: tensor.to(device) for name, tensor in made.items()}
+
+
+def shapes(case: Case) -> Arguments:
+    """The arguments without their numbers, within a FakeTensorMode."""
+    return _laid_out(case, None)
+
+
+def _laid_out(case: Case, generator: Generator) -> Arguments:
+    made = case.operation.make(case, generator)
+    made["grad"] = draw(generator, *case.output_shape).to(case.dtype)
+    if case.memory_format is not None:
+        for name in (*case.operation.features, "grad"):
+            made[name] = made[name].contiguous(memory_format=case.memory_format)
+    return made
+
+
+def inputs_of(drawn: Arguments, gradients: bool) -> Arguments:
+    inputs = {name: tensor.detach() for name, tensor in drawn.items() if name != "grad"}
+    return {name: tensor.requires_grad_(gradients) for name, tensor in inputs.items()}
+
+
+def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
+    """What is timed."""
+    inputs = inputs_of(drawn, direction != "forward")
+    leaves = list(inputs.values())
+    if direction == "forward":
+
+        def forward() -> object:
+            with torch.no_grad():
+                return function(**inputs)
+
+        return forward
+    if direction == "both":
+        return lambda: torch.autograd.grad(function(**inputs), leaves, drawn["grad"])
+    output = function(**inputs)
+    grad = drawn["grad"].to(output.dtype)
+    return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)

@@ -1,0 +1,1 @@
+"""The tables, the pages and the pictures of a run."""

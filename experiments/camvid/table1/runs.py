@@ -1,0 +1,182 @@
+"""The runs of the comparison: what they are, their training, and their scores on disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.common.environment import ROOT
+
+from .images import Images
+
+CHECKPOINT, SCORES = "last.ckpt", "images.npz"
+CHECKPOINT_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    title: str
+    upsampler: str
+    context: str
+
+
+BASELINE = Variant("baseline", "Baseline (bilinear, F4)", "bilinear", "f4")
+SRM = Variant("srm", "Baseline + SRM", "srm", "f4")
+CRM = Variant("crm", "Baseline + CRM", "bilinear", "crm")
+BOTH = Variant("both", "Ours (SRM and CRM)", "srm", "crm")
+VARIANTS = (BASELINE, SRM, CRM, BOTH)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run gets alike; the rest is the recipe ``camvid.yaml``, but for its averaging of
+    the weights, which is made for more steps than these."""
+
+    epochs: int = 10
+    seeds: tuple[int, ...] = (0, 1)
+    crop: tuple[int, int] = (256, 320)
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or (self.steps is not None and self.steps < 1):
+            raise ValueError(f"--epochs, --steps: expected at least 1, got {self}")
+        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+            raise ValueError(f"--seeds: expected different ones, got {self.seeds}")
+
+
+class Runs:
+    """All runs of a budget, in a folder; each has a folder in it.
+
+    Raises:
+        ValueError: the folder holds runs of another budget.
+    """
+
+    def __init__(self, folder: Path, data: Path, budget: Budget) -> None:
+        self.folder, self.data, self.budget = folder, data, budget
+        note = folder / "budget.json"
+        own = json.loads(json.dumps(asdict(budget)))
+        if note.is_file():
+            found = json.loads(note.read_text())
+            # More seeds only add runs.
+            if found | {"seeds": None} != own | {"seeds": None}:
+                raise ValueError(
+                    f"--output: expected runs of {own}, {folder} holds those of {found}"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps(own, indent=1) + "\n")
+
+    def names(self) -> Iterator[tuple[str, Variant, int]]:
+        """Seed by seed, so that what there is at any time can be compared."""
+        for seed in self.budget.seeds:
+            for variant in VARIANTS:
+                yield f"{variant.name}-{seed}", variant, seed
+
+    def train(self, jobs: int, report: Callable[[str], None]) -> list[str]:
+        """Finishes every run; the names of those that failed."""
+
+        def one(run: tuple[str, Variant, int]) -> str | None:
+            return None if self._finish(*run, report) else run[0]
+
+        with ThreadPoolExecutor(jobs) as pool:
+            return [name for name in pool.map(one, self.names()) if name is not None]
+
+    def scores(self) -> dict[str, dict[int, Images]]:
+        """By variant and seed, of the runs that have ended."""
+        found: dict[str, dict[int, Images]] = {variant.name: {} for variant in VARIANTS}
+        for name, variant, seed in self.names():
+            if (self.folder / name / SCORES).is_file():
+                found[variant.name][seed] = Images.load(self.folder / name / SCORES)
+        return found
+
+    def _finish(
+        self, name: str, variant: Variant, seed: int, report: Callable[[str], None]
+    ) -> bool:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        if (folder / SCORES).is_file():
+            report(f"{name}: done before")
+            return True
+        with _claim(folder) as lock:
+            if lock is None:
+                report(f"{name}: another process is at it")
+                return True
+            report(f"{name}: {'goes on' if (folder / CHECKPOINT).is_file() else 'begins'}")
+            done = self._call(folder, lock, self._fit(folder, variant, seed)) and self._call(
+                folder, lock, self._evaluate(folder)
+            )
+            report(f"{name}: {'done' if done else 'FAILED'}")
+            return done
+
+    def _fit(self, folder: Path, variant: Variant, seed: int) -> list[str]:
+        checkpoint = folder / CHECKPOINT
+        callback = {
+            "class_path": "scrn.engine.checkpoint.LastCheckpoint",
+            "init_args": {"every_n_train_steps": CHECKPOINT_STEPS, "dirpath": str(folder)},
+        }
+        logger = {
+            "class_path": "lightning.pytorch.loggers.CSVLogger",
+            "init_args": {"save_dir": str(folder), "name": "csv"},
+        }
+        options = {
+            "config": "camvid.yaml",
+            "seed_everything": seed,
+            "data.root": self.data,
+            "data.workers": 0,
+            "data.seed": seed,
+            "data.crop": json.dumps(self.budget.crop),
+            "model.seed": seed,
+            "model.upsampler": variant.upsampler,
+            "model.context": variant.context,
+            "trainer.accelerator": "cpu",
+            "trainer.max_epochs": self.budget.epochs,
+            "trainer.limit_val_batches": 0,
+            "trainer.callbacks": json.dumps([callback]),
+            "trainer.logger": json.dumps([logger]),
+            "trainer.enable_progress_bar": "false",
+            "trainer.enable_model_summary": "false",
+        }
+        if self.budget.steps is not None:
+            options["trainer.max_steps"] = self.budget.steps
+        if checkpoint.is_file():
+            options["ckpt_path"] = checkpoint
+        return ["scrn.cli", "fit", *(f"--{key}={value}" for key, value in options.items())]
+
+    def _evaluate(self, folder: Path) -> list[str]:
+        arguments = (folder / CHECKPOINT, self.data, folder / SCORES)
+        return ["experiments.camvid.table1.images", *map(str, arguments)]
+
+    def _call(self, folder: Path, lock: int, module: list[str]) -> bool:
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
+        with (folder / "log").open("a") as log:
+            # The lock is the child's, too: should this process die, its run stays taken until
+            # the child has ended.
+            return not subprocess.call(
+                [sys.executable, "-m", *module],
+                env=os.environ | threads | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[lock],
+            )
+
+
+@contextmanager
+def _claim(folder: Path) -> Iterator[int | None]:
+    """The lock of a run, or None where another process has it."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield file.fileno()

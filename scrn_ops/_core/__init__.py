@@ -1,0 +1,1 @@
+"""What every family of ops shares: loading, checks, how operators are called and differentiated."""

@@ -1,0 +1,1 @@
+"""Aggregate offsets, sample, refine (Eqs. 3 and 4)."""

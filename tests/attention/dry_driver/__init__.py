@@ -1,2 +1,0 @@
-"""The attention's launchers on a stand-in for Triton's driver, ``benchmarks.attention_report``:
-bars for what they launch, what it is compiled to and what it costs the host."""

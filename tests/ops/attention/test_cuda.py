@@ -1,0 +1,136 @@
+"""What only a CUDA device has: graphs, streams, a second device, sizes. ``kernels`` tests results,
+opcheck and autocast there."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import pytest
+import torch
+
+import scrn_ops
+from scrn_ops.attention import table
+
+from ..common.maps import BF16, F16, F32
+from .cases import Shape, inputs, values_and_gradients
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+DEVICE = "cuda"
+# Keys are split among programs, tiles have tails.
+SHAPE = Shape(2, 67, 1500, 64, 96)
+RUNS = 20
+LARGE = (1 << 21, 1040, 16)  # keys, channels, those of them that are compared
+
+
+@pytest.fixture(params=table.PATHS)
+def op(request):
+    return partial(scrn_ops.whitened_attention, scale=0.3, path=request.param)
+
+
+def results(op, tensors):
+    return values_and_gradients(op, tensors)[0]
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
+def test_graphs(captured, op, dtype):
+    """A replay computes with the values that the inputs have by then."""
+    tensors = inputs(SHAPE, dtype, DEVICE)
+    grad = torch.ones_like(op(*tensors))
+
+    def step():
+        output = op(*tensors)
+        return [output, *torch.autograd.grad(output, tensors, grad)]
+
+    graph, outputs = captured(step)
+    for factor in (0.5, -1.5):
+        with torch.no_grad():
+            for held in tensors:
+                held.mul_(factor)
+        for output in outputs:
+            output.detach().fill_(torch.nan)
+        graph.replay()
+        for got, expected in zip([t.clone() for t in outputs], step(), strict=True):
+            assert torch.equal(got, expected)
+
+
+def test_side_streams(on_side_stream, op):
+    tensors = inputs(SHAPE, F32, DEVICE)
+    expected = results(op, tensors)
+    for got, want in zip(on_side_stream(partial(results, op), tensors), expected, strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no second CUDA device")
+def test_a_second_device(op):
+    """Which is not the current one."""
+    tensors = inputs(SHAPE, F32, DEVICE)
+    there = [t.detach().to("cuda:1").requires_grad_() for t in tensors]
+    found = results(op, there)
+    assert torch.cuda.current_device() == 0
+    for got, expected in zip(found, results(op, tensors), strict=True):
+        assert got.device == torch.device("cuda:1")
+        torch.testing.assert_close(got.to("cuda:0"), expected)
+
+
+@pytest.mark.parametrize("dtype", [F32, F16, BF16], ids=str)
+def test_the_same_bits_every_time(op, dtype):
+    tensors = inputs(SHAPE, dtype, DEVICE)
+    expected = results(op, tensors)
+    for _ in range(RUNS - 1):
+        for got, want in zip(results(op, tensors), expected, strict=True):
+            assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_gradients_are_slopes(op, place):
+    """A gradcheck in float32, the widest type that these kernels take: along one direction."""
+    tensors = inputs(Shape(2, 33, 70, 24, 40), F32, DEVICE)
+    gradient = results(op, tensors)[1 + place]
+    grad = values_and_gradients(op, tensors)[1].double()
+    plain = [t.detach() for t in tensors]
+    direction = torch.randn_like(plain[place])
+    # So that it moves the loss: a direction at random is nearly at right angles to the gradient.
+    direction += gradient * direction.norm() / gradient.norm()
+    step = 1e-2
+
+    def loss(sign):
+        moved = list(plain)
+        moved[place] = moved[place] + sign * step * direction
+        return (op(*moved).double() * grad).sum()
+
+    slope = (loss(1) - loss(-1)) / (2 * step)
+    expected = (gradient.double() * direction.double()).sum()
+    torch.testing.assert_close(slope, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_float64_is_refused():
+    tensors = inputs(SHAPE, torch.float64, DEVICE)
+    with pytest.raises(NotImplementedError, match="not for float64"):
+        scrn_ops.whitened_attention(*tensors)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB: set SCRN_OPS_LARGE=1")
+def test_more_than_2_31_elements(op):
+    """The last channels of the large problem are those of the small one with them alone."""
+    keys, channels, last = LARGE
+    assert keys * channels > 2**31
+    q, k, m, _ = inputs(Shape(1, 17, keys, 16, 1), F16, DEVICE)
+    value = torch.empty(1, keys, channels, device=DEVICE, dtype=F16).normal_().requires_grad_()
+    small = value.detach()[..., -last:].contiguous().requires_grad_()
+    grad = torch.randn(1, 17, last, device=DEVICE, dtype=F16)
+    wide = torch.zeros(1, 17, channels, device=DEVICE, dtype=F16)
+    wide[..., -last:] = grad
+    output, expected = op(q, k, m, value), op(q, k, m, small)
+    torch.testing.assert_close(output[..., -last:], expected, rtol=1e-2, atol=1e-3)
+    found = torch.autograd.grad(output, (q, k, m, value), wide)
+    wanted = torch.autograd.grad(expected, (q, k, m, small), grad)
+    for got, want in zip(found[:3], wanted[:3], strict=True):
+        torch.testing.assert_close(got, want, rtol=2e-2, atol=1e-3)
+    torch.testing.assert_close(found[3][..., -last:], wanted[3], rtol=2e-2, atol=1e-5)
+    assert not found[3][..., :-last].any()
