@@ -39,7 +39,6 @@ class FusedGate(nn.Module):
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()
-        self.gate = gate
         if isinstance(gate, MultiScaleGate):
             self.local: nn.Module = gate.conv0
             self.strips = nn.ModuleList(
@@ -53,6 +52,7 @@ class FusedGate(nn.Module):
             self.project = gate.conv1
         else:
             raise TypeError(f"gate: expected a gating unit, got {type(gate).__name__}")
+        self.gate: MultiScaleGate | LargeKernelGate = gate
 
     def forward(self, x: Tensor) -> Tensor:
         if unit_backend(x, self.gate.backend) != "eager":

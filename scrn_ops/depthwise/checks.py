@@ -35,7 +35,8 @@ def check_multi_scale(
         "column_biases": column_biases,
     }
     for name, group in groups.items():
-        if isinstance(group, Tensor) or not isinstance(group, Sequence):
+        # A tensor with three slices in its first dimension has a length, too.
+        if not isinstance(group, Sequence):
             raise TypeError(
                 f"{name}: expected a sequence of {STRIPS} tensors, got {type(group).__name__}"
             )

@@ -75,7 +75,9 @@ def test_forward_mode_is_refused(device, unit):
     tensors = [t.detach() for t in unit.inputs((1, 2, 3, 4), F32, device)]
     match = r'forward-mode.*backend="reference"'
     with pytest.raises(NotImplementedError, match=match):
-        torch.func.jvp(lambda x: unit(x, *tensors[1:]), tensors[:1], (torch.ones_like(tensors[0]),))
+        torch.func.jvp(
+            lambda x: unit(x, *tensors[1:]), (tensors[0],), (torch.ones_like(tensors[0]),)
+        )
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match=match):
         unit(forward_ad.make_dual(tensors[0], tensors[0]), *tensors[1:])
 
