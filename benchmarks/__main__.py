@@ -114,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     read = Document(facts, results)
     if options.base:
         print(f"the same with {options.base}")
-        read.base = base.measure(options.base, _without_base(argv), device)
+        # A later --out takes the place of an earlier one.
+        only_base = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        only_base.add_argument("--base")
+        _, others = only_base.parse_known_args(argv)
+        read.base = base.measure(options.base, others, device)
     disturbed = yardstick.disturbance(first, last)
     if disturbed is None and read.base is not None:
         disturbed = read.base.environment.get("disturbed")
@@ -133,19 +137,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{len(results.failures)} rows refused or failed")
         return 1
     return yardstick.CANNOT_JUDGE if disturbed else 0
-
-
-def _without_base(argv: Sequence[str] | None) -> list[str]:
-    """The arguments of the same run; a later --out takes the place of an earlier one."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    kept = []
-    while given:
-        each = given.pop(0)
-        if each == "--base":
-            given.pop(0)
-        elif not each.startswith("--base="):
-            kept.append(each)
-    return kept
 
 
 def _threads(text: str) -> tuple[int, ...]:

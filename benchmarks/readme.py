@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from . import summary
-from .common import environment, pages, yardstick
-from .common.environment import ROOT
+from .common import pages, yardstick
+from .common.checkout import CHANGED, ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
 from .ops.report import page as ops
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if yardstick.refused(path, facts):
                 return yardstick.CANNOT_JUDGE
             commit = facts["commit"]
-            if not commit or commit.endswith(environment.CHANGED):
+            if not commit or commit.endswith(CHANGED):
                 print(f"{path}: expected a run of a commit, got {commit!r}", file=sys.stderr)
                 return 2
         options.results.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,36 +28,34 @@ from scrn_ops._core.allocator import keep_freed_memory
 
 from .common import environment, memory
 from .common.camvid import camvid_root
+from .common.checkout import ROOT
 from .common.tables import number, table
 from .common.timing import in_turns
 from .network.variants import displace
 
-RECIPE = environment.ROOT / "scrn/configs/camvid.yaml"
+RECIPE = ROOT / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")
 ALLOWED_LOSS, ALLOWED_GRADIENT = 1e-5, 1e-3  # relative; in float32, over the whole network
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train_step", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="steps of each that are timed")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
-    parser.add_argument("--memory", choices=OPS, help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    options = parse(argv)
-    torch.set_num_threads(options.threads)
+    parser.add_argument("memory", nargs="?", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    ops, threads = options.memory or (None, options.threads)
+    torch.set_num_threads(threads)
     keep_freed_memory()  # as training does
     recipe = yaml.safe_load(RECIPE.read_text())
-    if options.memory:
-        print(_peak_bytes(recipe, options.memory))
+    if ops is not None:
+        print(peak_bytes(recipe, ops))
         return 0
     source, image, labels = batch(recipe)
-    facts = environment.describe("cpu") | {"threads": options.threads, "images": source}
+    facts = environment.describe("cpu") | {"threads": threads, "images": source}
     print(environment.headline(facts))
-    print(f"{tuple(image.shape)} {source}, {options.threads} threads")
+    print(f"{tuple(image.shape)} {source}, {threads} threads")
     task = make_task(recipe)
     displace(task.model, image)
     tasks = {ops: with_ops(task, ops) for ops in OPS}
@@ -71,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
     steps = {ops: step(each, image, labels) for ops, each in tasks.items()}
     seconds = in_turns(steps, "cpu", options.rounds)
-    peaks = {ops: _peak_in_own_process(ops, options.threads) for ops in OPS}
+    peaks = {ops: memory.in_own_process("benchmarks.train_step", ops, threads) for ops in OPS}
     rows = []
     for ops in OPS:
         best, median, slowest = min(seconds[ops]), statistics.median(seconds[ops]), OPS[-1]
@@ -145,17 +142,7 @@ def step(task: Segmentation, image: Tensor, labels: Tensor) -> Callable[[], None
     return run
 
 
-def _peak_in_own_process(ops: str, threads: int) -> int:
-    command = [sys.executable, "-m", "benchmarks.train_step", "--memory", ops]
-    done = subprocess.run(
-        [*command, "--threads", str(threads)], cwd=environment.ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{ops}: {done.stderr.strip().splitlines()[-1]}")
-    return int(done.stdout)
-
-
-def _peak_bytes(recipe: dict[str, Any], ops: str) -> int:
+def peak_bytes(recipe: dict[str, Any], ops: str) -> int:
     """Resident memory of two steps beyond that of the process with the network and the batch."""
     _, image, labels = batch(recipe)
     run = step(with_ops(make_task(recipe), ops), image, labels)

@@ -15,7 +15,10 @@ PAIRS = (
     # The interpreter of this torch's Triton takes arrays of one element for numbers.
     ("3.12", ("torch==2.11.0", "torchvision==0.26.0", "numpy<2.4")),
 )
-TEST_PACKAGES = ("expecttest", "hypothesis", "numpy", "pillow", "pytest", "pytest-xdist")
+TEST_PACKAGES = (
+    *("expecttest", "hypothesis", "numpy", "pillow", "pytest", "pytest-xdist"),
+    "tabulate",  # of the benchmarks that tests use
+)
 
 # A folder for every family of operators, so that those of a new family are not forgotten.
 TESTS = "tests/ops"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .environment import ROOT
+from .checkout import ROOT
 
 
 def camvid_root() -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import torch
 import scrn_ops
 from scrn_ops._core import load
 
-ROOT = Path(__file__).resolve().parents[2]
-CHANGED = ", changed"  # behind the commit, where files differ from it
+from . import checkout
 
 
 def describe(device: str) -> dict[str, object]:
     facts: dict[str, object] = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": checkout.commit(),
         "scrn_ops": scrn_ops.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -46,22 +44,6 @@ def headline(facts: dict[str, object]) -> str:
         f"scrn_ops {facts['scrn_ops']} ({facts['commit'] or 'no commit'}), "
         f"torch {facts['torch']}, Python {facts['python']}"
     )
-
-
-def _commit() -> str | None:
-    try:
-        hash = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return None  # not a checkout
-    return f"{hash}{CHANGED}" if changed else hash
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def _cpu_name() -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+
+from .checkout import ROOT
 
 
 def peak_bytes(call: Callable[[], object], device: str) -> int:
@@ -63,6 +68,20 @@ def peak(device: str) -> int:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated()
     return _status("VmHWM")
+
+
+def in_own_process(module: str, *arguments: object) -> int:
+    """The bytes that ``python -m module`` prints, given the arguments as JSON: one that has run
+    other things would reuse their memory.
+
+    Raises:
+        RuntimeError: the process failed; its last words are quoted.
+    """
+    command = [sys.executable, "-m", module, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    return int(done.stdout)
 
 
 def _status(name: str) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..common.environment import ROOT
+from ..common.checkout import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 import toolkit

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..common.environment import ROOT
+from ..common.checkout import ROOT
 from . import cuobjdump
 from .cuobjdump import CannotReport
 from .kernels import Kernel, count_opcodes, parse_name

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..common.checkout import ROOT, commit
 from . import record
 from .record import OK, Record
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90  # seconds, for the first answer of a device
 TAIL = 4000  # characters of a stage's log that check.json repeats
 NO_DEVICE = "no CUDA device"
@@ -123,16 +123,6 @@ def find_device() -> dict[str, str] | None:
         return facts
     values = (each.strip() for each in told.stdout.splitlines()[0].split(","))
     return facts | dict(zip(query.split(","), values, strict=False))
-
-
-def commit() -> str | None:
-    """None where this is no checkout, as after a copy of the files alone."""
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    asked += ["--exclude=*"]
-    try:
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _versions() -> dict[str, str]:

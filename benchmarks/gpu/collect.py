@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.environment import ROOT
+from ..common.checkout import ROOT
 from . import record
 from .check import CHECK, NO_DEVICE, STAGES
 from .report import report

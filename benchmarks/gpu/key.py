@@ -43,19 +43,15 @@ class Chosen(NamedTuple):
 def rows(device: str) -> dict[str, Chosen]:
     """By name. Every family's headlines come first. A rehearsal takes the same ways with few
     numbers."""
-    chosen: dict[str, Chosen] = {}
-    for headlines in (True, False):
-        for family in FAMILIES.values():
-            problems: dict[object, None] = {}
-            for case in family.key():
-                problems[case.data, case.layout] = None
-                if (len(problems) <= family.headline) != headlines:
-                    continue
+    ranked: list[tuple[bool, Chosen]] = []
+    for family in FAMILIES.values():
+        for number, problem in enumerate(family.problems()):
+            for case in problem:
                 taken = case if on_cuda(device) else case.small
-                for mode in case.modes:
-                    profiled = len(problems) <= family.profiled
-                    chosen[row_name(taken, mode)] = Chosen(taken, mode, profiled)
-    return chosen
+                profiled, later = number < family.profiled, number >= family.headline
+                ranked += [(later, Chosen(taken, mode, profiled)) for mode in case.modes]
+    ordered = sorted(ranked, key=lambda each: each[0])
+    return {row_name(each.case, each.mode): each for _, each in ordered}
 
 
 def row_name(case: Case, mode: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..common.environment import ROOT
+from ..common.checkout import ROOT
 from .measure import on_cuda, parser, work
 from .record import Record
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..common.tables import number, table
-from ..ops.bars import MISSED, speedup_text
+from ..ops.bars import MISSED, span, speedup_text
 from ..ops.case import BASELINE, OURS
 from ..ops.cases import FAMILIES
-from ..ops.report.page import span
 from .record import OK
 
 Merged = dict[str, Any]
@@ -305,12 +304,8 @@ def _networks(merged: Merged) -> str:
 
 def _headlines(rows: Mapping[str, Row]) -> Iterator[tuple[Row, Row | None]]:
     for family in FAMILIES.values():
-        problems: dict[object, dict[str, Row]] = {}
-        for case in family.key():
-            found = problems.setdefault((case.data, case.layout), {})
-            if case.name in rows:
-                found[case.direction] = rows[case.name]
-        for found in list(problems.values())[: family.headline]:
+        for problem in family.problems()[: family.headline]:
+            found = {each.direction: rows[each.name] for each in problem if each.name in rows}
             if "forward" in found:
                 yield found["forward"], found.get("backward")
 

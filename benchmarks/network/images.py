@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..common.camvid import camvid_root
-from ..common.environment import ROOT
+from ..common.checkout import ROOT
 
 BUNDLED = "motorcycle_left.png"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

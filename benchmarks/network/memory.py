@@ -6,15 +6,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import subprocess
 import sys
 
 import torch
 
 from scrn import build_model
 
-from ..common.environment import ROOT
-from ..common.memory import peak, start
+from ..common.memory import in_own_process, peak, start
 from .variants import VARIANTS, Variant, forbid_tf32
 
 _WARM_UP = (64, 64)  # loads code and packs weights, on maps too small to count
@@ -26,25 +24,16 @@ def peak_bytes(
 ) -> int:
     """What inference needs beside the loaded model, the image included: the largest of several
     calls, since on a CPU it is the resident memory of the process, and what the system's
-    allocator makes of the same requests varies twofold.
-
-    Raises:
-        RuntimeError: the measuring process failed; its last words are quoted.
-    """
-    number, threads = VARIANTS.index(variant), torch.get_num_threads()
-    arguments = json.dumps([number, backbone, num_classes, size, device, threads])
-    command = [sys.executable, "-m", "benchmarks.network.memory", arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{variant.name}: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout)
+    allocator makes of the same requests varies twofold."""
+    which, threads = VARIANTS.index(variant), torch.get_num_threads()
+    return in_own_process(__name__, which, backbone, num_classes, size, device, threads)
 
 
 def main(arguments: str) -> None:
-    number, backbone, num_classes, size, device, threads = json.loads(arguments)
+    which, backbone, num_classes, size, device, threads = json.loads(arguments)
     torch.set_num_threads(threads)
     forbid_tf32()
-    variant = VARIANTS[number]
+    variant = VARIANTS[which]
     model = variant.model(build_model(backbone, num_classes=num_classes)).to(device)
     peaks = []
     with torch.no_grad():

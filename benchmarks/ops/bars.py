@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,11 @@ class Judgement:
 def speedup_text(speedup: float | None) -> str:
     """Rounded down: what missed a bar must not read as if it had met it."""
     return "" if speedup is None else f"x{math.floor(10 * speedup) / 10:.1f}"
+
+
+def span(ratios: Sequence[float]) -> str:
+    ends = list(dict.fromkeys(speedup_text(end) for end in (min(ratios), max(ratios))))
+    return " to ".join(ends)
 
 
 def judge(results: Results) -> list[Judgement]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..common.environment import ROOT
+from ..common.checkout import ROOT, git
 from .results import Document
 
 COMPILED = ("csrc", "setup.py", "tools")
@@ -55,18 +55,18 @@ def measure(revision: str, arguments: Sequence[str], device: str) -> Document:
 def _worktree(revision: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
-        done = _git("worktree", "add", "--detach", str(tree), revision)
+        done = git("worktree", "add", "--detach", str(tree), revision)
         if done.returncode:
             raise RuntimeError(f"{revision}: {done.stderr.strip().splitlines()[-1]}")
         try:
             yield tree
         finally:
-            _git("worktree", "remove", "--force", str(tree))
+            git("worktree", "remove", "--force", str(tree))
 
 
 def _build(tree: Path, revision: str, device: str) -> None:
     """Compiles there, unless what is compiled is the same as here."""
-    if _git("diff", "--quiet", revision, "--", *COMPILED).returncode == 0:
+    if git("diff", "--quiet", revision, "--", *COMPILED).returncode == 0:
         for path in (*(ROOT / "scrn_ops").glob("*.so"), ROOT / "scrn_ops" / "_build_info.json"):
             if path.is_file():
                 shutil.copy2(path, tree / "scrn_ops" / path.name)
@@ -78,7 +78,3 @@ def _build(tree: Path, revision: str, device: str) -> None:
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{revision}: the build failed there:\n{done.stderr[-2000:]}")
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)

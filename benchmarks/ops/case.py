@@ -7,6 +7,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,35 +27,24 @@ OURS_ROUNDINGS = 1.5
 
 class Case:
     """One thing to be timed, by every implementation. Each family has a frozen dataclass of its
-    own, with at least these fields, in all of which JSON keeps it."""
+    own, with fields or properties of at least these names; JSON keeps the fields."""
 
     op: str
     batch: int
     dtype: torch.dtype
     layout: str
     direction: str  # "forward" (without autograd), "backward" (alone) or "both" (a training step)
-
-    @property
-    def operation(self) -> Op:
-        raise NotImplementedError
-
-    @property
-    def data(self) -> Any:
-        """The case whose numbers are this one's: the same for all layouts and directions."""
-        raise NotImplementedError
-
-    @property
-    def title(self) -> str:
-        raise NotImplementedError
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
-
-    @property
-    def small(self) -> Any:
-        """The same way through the code with so few numbers that any machine has it at once."""
-        raise NotImplementedError
+    operation: Op
+    title: str
+    output_shape: tuple[int, ...]
+    data: Any  # the case whose numbers are this one's: the same for all layouts and directions
+    small: Any  # the same way through the code with so few numbers that any machine has it at once
+    modes: tuple[str, ...] = (DEFAULT,)  # and torch's deterministic one, where it is another way
+    memory_format: torch.memory_format | None = None  # of the ``features`` and of the gradient
+    # Kernels that our call launches on CUDA, where the operators that torch sees do not tell.
+    launches: int | None = None
+    # Feature types, by name, of the compiled CUDA kernels that do the work.
+    kernels: Mapping[str, str] = MappingProxyType({})
 
     @property
     def name(self) -> str:
@@ -69,27 +59,6 @@ class Case:
     @property
     def in_layouts(self) -> tuple[Any, ...]:
         return (self,)
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """Whether torch's deterministic mode takes another way through the op."""
-        return (DEFAULT,)
-
-    @property
-    def memory_format(self) -> torch.memory_format | None:
-        """Of the op's ``features`` and of the result's gradient."""
-        return None
-
-    @property
-    def launches(self) -> int | None:
-        """Kernels that our call launches on CUDA, counted by hand where the operators that torch
-        sees do not tell."""
-        return None
-
-    @property
-    def kernels(self) -> dict[str, str]:
-        """Feature types, by name, of the compiled CUDA kernels that do the work."""
-        return {}
 
     @property
     def dtype_name(self) -> str:
@@ -165,6 +134,13 @@ class Family:
     headline: int
     profiled: int
     bars: tuple[Bar, ...] = ()
+
+    def problems(self) -> list[list[Case]]:
+        """The key cases, those together that are one problem in one layout."""
+        found: dict[object, list[Case]] = {}
+        for case in self.key():
+            found.setdefault((case.data, case.layout), []).append(case)
+        return list(found.values())
 
 
 def draw(generator: Generator, *shape: int) -> Tensor:

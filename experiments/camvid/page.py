@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.common import pages
 from benchmarks.common.camvid import camvid_root
-from benchmarks.common.environment import ROOT
+from benchmarks.common.checkout import ROOT
 from benchmarks.common.tables import table
 from scrn.cli import main as scrn
 from scrn.data import CamVid

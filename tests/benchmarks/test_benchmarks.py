@@ -7,12 +7,13 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks.common import environment, timing
+from benchmarks.common import checkout, environment, timing
 from benchmarks.common.yardstick import COPY, FLOOR
 from benchmarks.ops import bars, cases
 from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
@@ -30,6 +31,15 @@ def test_cases_are_named_once():
         names = [case.name for case in chosen]
         assert len(set(names)) == len(names)
     assert set(cases.quick()) <= set(cases.full("cpu"))
+
+
+def test_every_module_of_cases_is_a_family():
+    """A family that is put there is measured, and its ops are no other's."""
+    modules = {path.stem for path in Path(cases.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {"attention", "srm"} <= modules
+    assert list(cases.FAMILIES) == sorted(modules)
+    ops = [op for family in cases.FAMILIES.values() for op in family.ops]
+    assert len(set(ops)) == len(ops)
 
 
 def test_every_op_occurs_with_everything_asked_for():
@@ -322,7 +332,7 @@ faults(10)
 print(faults(10))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=environment.ROOT, capture_output=True, text=True
+        [sys.executable, "-c", script], cwd=checkout.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < (64 << 20) / resource.getpagesize()

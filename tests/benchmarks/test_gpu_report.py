@@ -6,11 +6,11 @@ import json
 import pytest
 
 from benchmarks import readme
-from benchmarks.common import environment, pages
+from benchmarks.common import checkout, pages
 from benchmarks.gpu import collect, report
 from benchmarks.gpu.record import OK, Record, write
 
-RESULTS = environment.ROOT / "benchmarks" / "results"
+RESULTS = checkout.ROOT / "benchmarks" / "results"
 H100 = RESULTS / "nvidia-h100-80gb-hbm3.json"
 FORWARD = "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth forward nchw"
 
@@ -170,7 +170,7 @@ def test_pages_of_what_is_kept_are_up_to_date():
             merged = json.loads(path.read_text())
             assert path.with_suffix(".md").read_text() == report.report(merged, predicted)
     begin, end = pages.marks(readme.GPU_SECTION)
-    page = environment.ROOT / "docs" / "performance.md"
+    page = checkout.ROOT / "docs" / "performance.md"
     section = page.read_text().split(begin)[1].split(end)[0].strip()
     assert section == readme.gpu_section(RESULTS, page)
 

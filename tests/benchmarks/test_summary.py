@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from benchmarks import readme, summary
-from benchmarks.common import environment, pages, timing
+from benchmarks.common import checkout, environment, pages, timing
 from benchmarks.common.yardstick import COPY
 from benchmarks.ops import derived
 from benchmarks.ops.case import BASELINE, OURS
@@ -180,7 +180,7 @@ def test_readme_says_what_was_not_measured(tmp_path):
 
 @pytest.mark.parametrize("commit", [None, "0123456789ab, changed"])
 def test_a_run_of_what_nobody_can_check_out_is_not_kept(tmp_path, monkeypatch, capsys, commit):
-    monkeypatch.setattr(environment, "_commit", lambda: commit)
+    monkeypatch.setattr(checkout, "commit", lambda: commit)
     planted(tmp_path / "run")
     kept = tmp_path / "kept"
     assert readme.main(["--keep", str(tmp_path / "run"), "--results", str(kept)]) == 2
@@ -189,7 +189,7 @@ def test_a_run_of_what_nobody_can_check_out_is_not_kept(tmp_path, monkeypatch, c
 
 
 def test_a_run_is_kept_on_demand(tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "_commit", lambda: "0123456789ab")
+    monkeypatch.setattr(checkout, "commit", lambda: "0123456789ab")
     planted(tmp_path / "run")
     page = tmp_path / "README.md"
     page.write_text("".join(pages.marks(readme.SECTION)))

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from benchmarks import train_step
-from benchmarks.common.environment import ROOT
+from benchmarks.common.checkout import ROOT
 from scrn.models import with_ops
 
 
@@ -24,7 +24,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(train_step, "camvid_root", lambda: None)
     monkeypatch.setattr(train_step, "keep_freed_memory", lambda: None)
     peaks = {"fused": 100, "eager": 200, "reference": 400}
-    monkeypatch.setattr(train_step, "_peak_in_own_process", lambda ops, _: peaks[ops])
+    monkeypatch.setattr(train_step.memory, "in_own_process", lambda _, ops, __: peaks[ops])
     return recipe
 
 
@@ -68,7 +68,7 @@ def test_peak_memory_is_beyond_the_networks_own(small):
     code = (
         "import json, sys; from benchmarks import train_step\n"
         "train_step.camvid_root = lambda: None\n"
-        "print(train_step._peak_bytes(json.loads(sys.argv[1]), 'fused'))"
+        "print(train_step.peak_bytes(json.loads(sys.argv[1]), 'fused'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(small)], check=True, capture_output=True, cwd=ROOT

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import readme, summary
-from benchmarks.common import environment, pages, yardstick
+from benchmarks.common import checkout, pages, yardstick
 from benchmarks.common.yardstick import COPY, FLOOR
 from benchmarks.ops import base
 from benchmarks.ops.cases import srm
@@ -77,7 +77,7 @@ def quick_run(folder, *arguments):
 def disturbed(monkeypatch, tmp_path, capsys):
     """What a disturbed run printed; its JSON is in the folder."""
     monkeypatch.setattr(yardstick, "measure", lambda device, threads: CONTENDED)
-    monkeypatch.setattr(environment, "_commit", lambda: "0123456789ab")
+    monkeypatch.setattr(checkout, "commit", lambda: "0123456789ab")
     assert quick_run(tmp_path) == 2
     return capsys.readouterr().out
 

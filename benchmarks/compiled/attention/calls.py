@@ -34,11 +34,6 @@ LAYOUTS = ("contiguous", "channel_major")
 # Products of "fp32" are exact to float32, those of "tf32" are made of operands rounded to TF32.
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}
 DIRECTIONS = ("forward", "backward")
-NOWHERE = "nowhere"
-ONE_CHUNK = 1 << 40  # bytes: more scores than any call has
-# Where Triton specialises on the first image and row of a chunk, 0, 1 and other numbers differ.
-CHUNKED = (3, 920, 256, 256)
-FEW_ROWS = 1 << 20
 
 
 class Case(NamedTuple):
@@ -72,12 +67,6 @@ def cases(
                 for shape in shapes:
                     for direction in DIRECTIONS:
                         yield Case(family, shape, direction, dtype, layout)
-
-
-def chunked(direction: str) -> Case:
-    """A call whose scores are worked through in several chunks for each of its images."""
-    path = "split_softmax" if direction == "forward" else None
-    return Case(90, CHUNKED, direction, path=path, chunk_bytes=FEW_ROWS)
 
 
 def empty(case: Case, *sizes: int) -> Tensor:
@@ -143,59 +132,12 @@ def prepared(case: Case) -> Iterator[DryDriver]:
             matmul.fp32_precision = before
 
 
-class Recorded(NamedTuple):
-    """A call's launches, and the addresses and sizes in bytes of what it was given and returned."""
-
-    launches: list[Launch]
-    places: dict[str, tuple[int, int]]
-
-    def named(self, address: int) -> str | None:
-        """The tensor at an address, and how far in; memory of the call's own has no name. Where a
-        kernel is given an empty tensor there is no address."""
-        if address == 0:
-            return NOWHERE
-        for name, (start, size) in self.places.items():
-            if start <= address < start + size:
-                return f"{name}+{address - start}"
-        return None
-
-    def scratch(self) -> int:
-        """Where the memory of the call's own begins, which is one piece."""
-        return min(
-            value
-            for launch in self.launches
-            for (_, kind), value in zip(launch.kernel.arguments, launch.arguments, strict=True)
-            if kind.startswith("*") and self.named(value) is None
-        )
-
-    def described(self) -> list[tuple[str, tuple[int, int, int], tuple[object, ...]]]:
-        """Kernel, grid and arguments of every launch, with names in place of addresses."""
-        scratch = self.scratch()
-        return [
-            (
-                launch.kernel.hash,
-                launch.grid,
-                tuple(
-                    (self.named(value) or f"scratch+{value - scratch}")
-                    if kind.startswith("*")
-                    else value
-                    for (_, kind), value in zip(
-                        launch.kernel.arguments, launch.arguments, strict=True
-                    )
-                ),
-            )
-            for launch in self.launches
-        ]
-
-
-def record(case: Case, tensors: dict[str, Tensor] | None = None, **options: Any) -> Recorded:
-    """One call's launches, in their order; ``options`` are those of ``function_of``."""
+def record(
+    case: Case, tensors: dict[str, Tensor] | None = None, **options: Any
+) -> tuple[list[Launch], tuple[Tensor, ...]]:
+    """One call's launches, in their order, and its results; ``options`` are those of
+    ``function_of``."""
     tensors = tensors_of(case) if tensors is None else tensors
     with prepared(case) as dry, recording(dry) as launches:
         results = function_of(case, tensors, **options)()
-    known = {**tensors, **{f"result {i}": result for i, result in enumerate(results)}}
-    places = {
-        name: (t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())
-        for name, t in known.items()
-    }
-    return Recorded(launches, places)
+    return launches, results

@@ -69,7 +69,7 @@ def microseconds(call: Callable[[], object]) -> float:
 def host_time(case: Case) -> HostTime:
     """Of a repeated call: everything is compiled, and whatever is kept between calls is there."""
     tensors = calls.tensors_of(case)
-    launches = len(calls.record(case, tensors).launches)
+    launches = len(calls.record(case, tensors)[0])
     with calls.prepared(case), memory_kept():
         call = calls.function_of(case, tensors)
         call()

@@ -74,7 +74,7 @@ def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
 
 
 def call_row(case: Case, timed: bool = False) -> CallRow:
-    launches = calls.record(case).launches
+    launches = calls.record(case)[0]
     return CallRow(
         case,
         len(launches),
@@ -88,7 +88,7 @@ def distinct(wanted: Iterable[Case]) -> Iterator[KernelRow]:
     """The kernels of all calls, each in that of its first launch."""
     seen: set[str] = set()
     for case in wanted:
-        for row in kernel_rows(case, calls.record(case).launches):
+        for row in kernel_rows(case, calls.record(case)[0]):
             if row.compiled.hash not in seen:
                 seen.add(row.compiled.hash)
                 yield row

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...common import environment
 from ...common.tables import number, percent, table
-from ..bars import MISSED, speedup_text
+from ..bars import MISSED, span, speedup_text
 from ..case import BASELINE, COMPILED, OURS, Case
 from ..cases import case_of
 from ..cost import cost
@@ -245,11 +245,6 @@ def leads(results: Results) -> Iterator[str]:
             found.setdefault(f"`{case.op}` {case.direction}", []).append(ratio)
     for name, ratios in sorted(found.items()):
         yield f"{name} {span(ratios)}"
-
-
-def span(ratios: Sequence[float]) -> str:
-    ends = list(dict.fromkeys(speedup_text(end) for end in (min(ratios), max(ratios))))
-    return " to ".join(ends)
 
 
 def network_lead(network: dict[str, Any]) -> str:

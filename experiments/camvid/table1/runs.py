@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.common.environment import ROOT
+from benchmarks.common.checkout import ROOT
 
 from .images import Images
 

@@ -265,8 +265,6 @@ class Sample:
             "grad_offset": grad_offset if want_offset else None,
         }
         needed = device.call(f"sample_backward_workspace_{self.dtype}", **arguments, workspace=None)
-        # Nothing but the gradient of the input is summed there.
-        assert want_input or needed == 0, f"a workspace of {needed} bytes for nothing"
         workspace = device.workspace(needed)
         device.launch(f"sample_backward_{self.dtype}", **arguments, workspace=workspace)
         return (grad_input if want_input else None), (grad_offset if want_offset else None)

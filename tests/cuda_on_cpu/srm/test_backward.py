@@ -234,8 +234,10 @@ def test_unwanted_gradients(device: Device, last: bool, deterministic: bool, dty
     assert nothing is None
     assert grad_input is not None
     assert_close(grad_input.numpy(), expected_input, dtype, "grad_input")
+    before = device.workspace_bytes
     nothing, grad_offset = case.backward(device, want_input=False)
     assert grad_offset is not None
+    assert device.workspace_bytes == before  # only the gradient of the input is summed there
     assert_close(grad_offset.numpy(), expected_offset, "float32", "grad_offset")
     device.module.take_records()
     case.backward(device, want_input=False, want_offset=False)

@@ -13,8 +13,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     # Triton may not be there, which the tests that need it say.
-    from benchmarks.compiled.attention.calls import DIRECTIONS, cases, chunked
+    from benchmarks.compiled.attention.calls import DIRECTIONS, cases
     from benchmarks.compiled.attention.driver import FAMILIES
+
+    from .recorded import chunked
 
     if metafunc.config.getoption("--all-dry-runs"):
         chosen = list(cases(FAMILIES))

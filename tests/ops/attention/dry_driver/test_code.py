@@ -8,14 +8,16 @@ from functools import cache
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.compiled.attention import calls, code, report
+from benchmarks.compiled.attention import code, report
 from benchmarks.compiled.attention.calls import Case
 from benchmarks.compiled.attention.record import Kernel
+
+from .recorded import chunked, record
 
 
 @cache
 def kernels(case: Case) -> list[report.KernelRow]:
-    return report.kernel_rows(case, calls.record(case).launches)
+    return report.kernel_rows(case, record(case).launches)
 
 
 def test_memory_of_a_thread_and_a_block(case):
@@ -87,7 +89,7 @@ def test_axes_of_accesses_are_read():
 
 
 def test_an_access_that_the_source_does_not_show_counts_as_one_of_a_matrix(monkeypatch):
-    kernel = calls.record(calls.chunked("forward")).launches[0].kernel
+    kernel = record(chunked("forward")).launches[0].kernel
     unknown = Kernel.__new__(Kernel)
     vars(unknown).update(vars(kernel), ptx=PTX, ttir="", hash="unknown")
     monkeypatch.setattr(code, "_KNOWN", {})

@@ -19,6 +19,8 @@ from benchmarks.compiled.attention.driver import (  # noqa: E402
 )
 from scrn_ops.attention.kernels import launch  # noqa: E402
 
+from .recorded import record  # noqa: E402
+
 tl = triton.language
 M = 64
 
@@ -161,7 +163,7 @@ def test_nothing_is_recorded_while_time_is_measured(compiled):
 
 def test_addresses_get_names():
     case = calls.Case(90, (1, 256, 256, 256), "forward")
-    recorded = calls.record(case)
+    recorded = record(case)
     start, size = recorded.places["query"]
     assert size == 256 * 256 * 2
     assert recorded.named(start) == "query+0"

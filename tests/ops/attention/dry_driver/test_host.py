@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("triton")
-from benchmarks.compiled.attention.calls import DIRECTIONS, ONE_CHUNK, SHAPES, Case
+from benchmarks.compiled.attention.calls import DIRECTIONS, SHAPES, Case
 from benchmarks.compiled.attention.host import host_time
+
+from .recorded import ONE_CHUNK
 
 MOST = {"forward": 4, "backward": 7}  # launches
 MICROSECONDS = 8.0  # for a launch, what is done once for a call included

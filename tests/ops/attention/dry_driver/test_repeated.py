@@ -10,12 +10,14 @@ from benchmarks.compiled.attention import calls
 from benchmarks.compiled.attention.calls import DIRECTIONS, Case
 from benchmarks.compiled.attention.driver import STREAM, driver_of
 
+from .recorded import NOWHERE, chunked, record
+
 SHAPE = (1, 920, 256, 256)
 CALLS = [
     *(Case(90, SHAPE, direction, layout=layout)
       for direction in DIRECTIONS for layout in calls.LAYOUTS),
     Case(90, SHAPE, "forward", path="split_softmax"),
-    *(calls.chunked(direction) for direction in DIRECTIONS),
+    *(chunked(direction) for direction in DIRECTIONS),
 ]  # fmt: skip
 Launches = list[tuple[str, tuple[int, int, int], tuple[object, ...]]]
 both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -24,7 +26,7 @@ both_directions = pytest.mark.parametrize("direction", DIRECTIONS)
 def same(repeated: Launches, first: Launches) -> bool:
     """Empty buffers have no address in the first call, and that of some other in a repeated one."""
     return [launch[:2] for launch in repeated] == [launch[:2] for launch in first] and all(
-        before in (calls.NOWHERE, now)
+        before in (NOWHERE, now)
         for launch, known in zip(repeated, first, strict=True)
         for now, before in zip(launch[2], known[2], strict=True)
     )
@@ -39,7 +41,7 @@ def nothing_written_down() -> None:
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_other_tensors(call):
     kept = [calls.tensors_of(call) for _ in range(3)]
-    first, *others = [calls.record(call, tensors).described() for tensors in kept]
+    first, *others = [record(call, tensors).described() for tensors in kept]
     given = {str(word).split("+")[0] for launch in first for word in launch[2]}
     assert set(kept[0]) <= given, "a tensor that no kernel is given"
     for other in others:
@@ -53,10 +55,10 @@ def test_an_odd_address(direction, name):
     stand-in refuses that."""
     case = Case(90, SHAPE, direction)
     aligned = calls.tensors_of(case)
-    calls.record(case, aligned)
+    record(case, aligned)
     size = aligned[name].shape
     memory = calls.empty(case, size.numel() + 1)
-    recorded = calls.record(case, {**aligned, name: memory[1:].view(size)})
+    recorded = record(case, {**aligned, name: memory[1:].view(size)})
     start, _ = recorded.places[name]
     addresses = [a for launch in recorded.launches for a in launch.arguments]
     assert start + memory.element_size() in addresses
@@ -67,16 +69,16 @@ def test_other_strides(direction):
     """Of the same shape."""
     case = Case(90, SHAPE, direction)
     by_channels = case._replace(layout="channel_major")
-    rows, columns = calls.record(case).described(), calls.record(by_channels).described()
+    rows, columns = record(case).described(), record(by_channels).described()
     assert rows != columns
-    assert same(calls.record(case).described(), rows)
-    assert same(calls.record(by_channels).described(), columns)
+    assert same(record(case).described(), rows)
+    assert same(record(by_channels).described(), columns)
 
 
 @both_directions
 def test_another_scale(direction):
     case = Case(90, SHAPE, direction)
-    once, twice = (calls.record(case, scale=scale).described() for scale in (0.125, 0.25))
+    once, twice = (record(case, scale=scale).described() for scale in (0.125, 0.25))
     factors = []
     for (_, grid, before), (_, other_grid, after) in zip(once, twice, strict=True):
         assert grid == other_grid
@@ -90,28 +92,28 @@ def test_another_scale(direction):
 def test_another_stream(direction):
     case = Case(90, SHAPE, direction)
     dry = driver_of(90)
-    calls.record(case)
+    record(case)
     try:
         for dry.stream in (STREAM + 1, STREAM + 2):
-            assert calls.record(case).launches, "the stand-in refuses launches on another stream"
+            assert record(case).launches, "the stand-in refuses launches on another stream"
     finally:
         dry.stream = STREAM
 
 
 def test_other_gradients():
     case = Case(90, SHAPE, "backward")
-    every = calls.record(case).described()
+    every = record(case).described()
     for wanted in range(4):
         needs = tuple(i == wanted for i in range(4))
-        some = calls.record(case, needs=needs)
+        some = record(case, needs=needs)
         assert 0 < len(some.launches) < len(every)
         assert f"result {wanted}+0" in {word for launch in some.described() for word in launch[2]}
-    assert same(calls.record(case).described(), every)
+    assert same(record(case).described(), every)
 
 
 @both_directions
 def test_other_devices(direction):
     """A kernel stays on the device that it was loaded on."""
     for family in (90, 120, 90):
-        launches = calls.record(Case(family, SHAPE, direction)).launches
+        launches = record(Case(family, SHAPE, direction)).launches
         assert {launch.kernel.metadata.target.arch for launch in launches} == {family}
