@@ -167,6 +167,16 @@ Tensor depthwise_gelu(const Tensor& input, const Tensor& weights, int64_t size) 
   return forward<Backend>(gelu_shape(input, weights, size), input, weights);
 }
 
+// Bytes from the first element of a tensor to behind the last; strides are never negative.
+inline int64_t extent(const Tensor& tensor) {
+  int64_t last = 0;
+  for (int64_t d = 0; d < 4; ++d) last += (tensor.sizes()[d] - 1) * tensor.strides()[d];
+  return (last + 1) * size_of(dtype_of("tensor", tensor));
+}
+inline bool are_apart(const char* a, const Tensor& first, const char* b, const Tensor& second) {
+  return first.numel() == 0 || a + extent(first) <= b || b + extent(second) <= a;
+}
+
 // `out` may be the input. What overlaps it otherwise, or lies in another order, gets a copy.
 template <class Backend>
 void depthwise_gelu_out(const Tensor& input, const Tensor& weights, int64_t size, Tensor out) {
@@ -175,8 +185,10 @@ void depthwise_gelu_out(const Tensor& input, const Tensor& weights, int64_t size
   check_device("out", out, input);
   SCRN_CHECK(dtype_of("out", out) == s.dtype, "out: expected the dtype of input");
   const Backend backend(input);
-  const bool same = out.data_ptr() == input.data_ptr();
-  if (same && is_dense(out, s.channels_last) && is_dense(input, s.channels_last)) {
+  const char* from = static_cast<const char*>(input.const_data_ptr());
+  const char* to = static_cast<const char*>(out.const_data_ptr());
+  const bool over_input = from == to && is_dense(input, s.channels_last);
+  if (is_dense(out, s.channels_last) && (over_input || are_apart(from, input, to, out))) {
     return launch_forward(backend, s, input, weights, out);
   }
   torch::stable::copy_(out, forward<Backend>(s, input, weights), std::nullopt);
