@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import scrn_ops
 
@@ -137,3 +138,17 @@ def test_the_operators_check_for_themselves(device):
     for call, argument in calls:
         with pytest.raises((RuntimeError, ValueError, TypeError), match=f"{argument}: expected"):
             call()
+
+
+@pytest.mark.parametrize("function", [msca, lka, gelu])
+def test_a_gpu_has_no_kernels_yet(function):
+    """An error, and not torch's convolutions in their place."""
+    match = "no fused kernels for device 'cuda'.*eager"
+    with FakeTensorMode(), torch.device("cuda"), pytest.raises(NotImplementedError, match=match):
+        function()
+
+
+@pytest.mark.parametrize("function", [msca, lka, gelu])
+def test_the_chain_runs_on_a_gpu(function):
+    with FakeTensorMode(), torch.device("cuda"):
+        assert function(backend="eager").device.type == "cuda"
