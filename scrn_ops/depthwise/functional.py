@@ -207,8 +207,8 @@ def _check_device(input: Tensor) -> None:
     device = input.device.type
     if device not in ("cpu", "meta"):
         raise NotImplementedError(
-            f"backend: no fused kernels for device {device!r} (the depthwise units have them for the "
-            'CPU); backend="eager" runs there'
+            f"backend: no fused kernels for device {device!r} (the depthwise units have them for "
+            'the CPU); backend="eager" runs there'
         )
 
 
