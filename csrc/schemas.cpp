@@ -30,4 +30,18 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
   m.def(
       "upsampled_argmax(Tensor logits, SymInt height, SymInt width, bool align_corners=False, "
       "bool wide_labels=True, bool with_confidence=False) -> (Tensor labels, Tensor confidence)");
+
+  m.def("multi_scale_depthwise(Tensor input, Tensor weights, int n0, int n1, int n2) -> Tensor");
+  m.def(
+      "multi_scale_depthwise_backward(Tensor grad, Tensor input, Tensor weights, int n0, int n1, "
+      "int n2, bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
+  m.def("large_kernel_depthwise(Tensor input, Tensor weights, int dilation) -> Tensor");
+  m.def(
+      "large_kernel_depthwise_backward(Tensor grad, Tensor input, Tensor weights, int dilation, "
+      "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
+  m.def("depthwise_gelu(Tensor input, Tensor weights, int size) -> Tensor");
+  m.def("depthwise_gelu_out(Tensor input, Tensor weights, int size, Tensor(a!) out) -> ()");
+  m.def(
+      "depthwise_gelu_backward(Tensor grad, Tensor input, Tensor weights, int size, "
+      "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
 }

@@ -22,6 +22,8 @@ from torch.utils.flop_counter import flop_registry
 
 from scrn_ops import SemanticRefinement
 
+from .models.backbones.large_kernel import DepthwiseUnit
+
 aten = torch.ops.aten
 
 # Operations per element of the output.
@@ -42,6 +44,14 @@ _PER_OUTPUT = {
     aten.native_batch_norm: 2,  # with running statistics, a product and a sum
     aten._native_batch_norm_legit_no_training: 2,
     aten.grid_sampler_2d: 7,
+}
+
+# Operations per element of the output beside the products that the operator's formula counts:
+# biases, sums and GELU.
+_BESIDE_PRODUCTS = {
+    torch.ops.scrn_ops.multi_scale_depthwise: 7 + 3,
+    torch.ops.scrn_ops.large_kernel_depthwise: 2,
+    torch.ops.scrn_ops.depthwise_gelu: 1 + 5,
 }
 
 # Operations per element of the input.
@@ -114,6 +124,11 @@ def module_counts(model: nn.Module, image: Tensor) -> dict[nn.Module, int]:
         elif isinstance(module, nn.Conv2d | nn.Linear):
             # The weight's first dimension is the output's channels.
             counts[module] += output.numel() * math.prod(module.weight.shape[1:])
+        elif isinstance(module, DepthwiseUnit):
+            # They return maps of the size of their input.
+            for conv in module.convolutions():
+                batch, _, height, width = output.shape
+                counts[conv] += batch * height * width * conv.weight.numel()
         elif isinstance(module, nn.BatchNorm2d):
             counts[module] += 2 * output.numel()
         elif isinstance(module, nn.ReLU):
@@ -175,7 +190,7 @@ def operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
             aten.addmm,
             aten.baddbmm,
         )
-        return count + (size if adds_bias else 0)
+        return count + size * (1 if adds_bias else _BESIDE_PRODUCTS.get(packet, 0))
     name = str(packet).removesuffix("_").removeprefix("aten.")
     outplace = getattr(aten, name, packet) if name != "copy" else packet
     if outplace in _PER_OUTPUT:

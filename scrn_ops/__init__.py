@@ -1,5 +1,5 @@
-"""Fused ops for semantic segmentation: aggregate offsets, sample, refine, whitened attention,
-upsampled cross-entropy and argmax.
+"""Fused ops for semantic segmentation: refinement by offsets, whitened attention, loss and labels
+of logits that are upsampled, depthwise units.
 
 All maps are batched; offset channel 0 is x, channel 1 is y, in pixels of the output. The same
 ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager` (the chain as
@@ -25,6 +25,9 @@ except ImportError as _error:
 from . import autograd, eager, reference  # noqa: F401
 from .functional import (
     aggregate_offsets,
+    depthwise_gelu,
+    large_kernel_depthwise,
+    multi_scale_depthwise,
     offset_sample,
     semantic_refine,
     upsampled_argmax,
@@ -39,6 +42,9 @@ __all__ = [
     "UpsampledCrossEntropy",
     "__version__",
     "aggregate_offsets",
+    "depthwise_gelu",
+    "large_kernel_depthwise",
+    "multi_scale_depthwise",
     "offset_sample",
     "semantic_refine",
     "upsampled_argmax",

@@ -2,10 +2,14 @@
 
 from .attention.functional import whitened_attention
 from .classify.functional import upsampled_argmax, upsampled_cross_entropy
+from .depthwise.functional import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
 from .srm.functional import aggregate_offsets, offset_sample, semantic_refine
 
 __all__ = [
     "aggregate_offsets",
+    "depthwise_gelu",
+    "large_kernel_depthwise",
+    "multi_scale_depthwise",
     "offset_sample",
     "semantic_refine",
     "upsampled_argmax",

@@ -2,10 +2,14 @@
 
 from .attention.reference import whitened_attention
 from .classify.reference import upsampled_argmax, upsampled_cross_entropy
+from .depthwise.reference import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
 from .srm.reference import aggregate_offsets, offset_sample, semantic_refine
 
 __all__ = [
     "aggregate_offsets",
+    "depthwise_gelu",
+    "large_kernel_depthwise",
+    "multi_scale_depthwise",
     "offset_sample",
     "semantic_refine",
     "upsampled_argmax",

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scrn_ops import SemanticRefinement, semantic_refine
+from scrn_ops import SemanticRefinement, depthwise_gelu, semantic_refine
 
-from .backbones.large_kernel import Block, Mlp
+from .backbones.large_kernel import Block, Mlp, unit_backend
 from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
 from .conv_folding import channel_affine, fold_after, fold_before, scale_output, side_by_side
@@ -34,7 +34,8 @@ class InplaceGELU(nn.Module):
 
 
 class FusedGate(nn.Module):
-    """A gating unit whose sums and product overwrite maps that are no longer needed."""
+    """A gating unit whose product, and without the fused op also whose sums, overwrite maps that
+    are no longer needed."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()
@@ -51,8 +52,11 @@ class FusedGate(nn.Module):
             self.project = gate.conv1
         else:
             raise TypeError(f"gate: expected a gating unit, got {type(gate).__name__}")
+        self.gate: MultiScaleGate | LargeKernelGate = gate
 
     def forward(self, x: Tensor) -> Tensor:
+        if unit_backend(x, self.gate.backend) != "eager":
+            return self.project(self.gate.context(x)).mul_(x)
         local = self.local(x)
         branches = [strip(local) for strip in self.strips]
         for branch in branches:
@@ -69,6 +73,7 @@ class FusedMlp(nn.Module):
         self.fc1 = fold_before(norm, mlp.fc1)
         self.depthwise = mlp.dwconv.dwconv
         self.fc2 = scale_output(mlp.fc2, scale)
+        self.backend = mlp.backend
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -79,21 +84,27 @@ class FusedMlp(nn.Module):
             or torch.compiler.is_compiling()
             or not x.is_contiguous(memory_format=torch.channels_last)
         ):
-            hidden = self.depthwise(self.fc1(x))
-            return self.fc2(_gelu_(hidden)).add_(x)
+            return self.fc2(self._activated(self.fc1(x))).add_(x)
         output = torch.empty_like(x)
         for sample, result in zip(x.split(1), output.split(1), strict=True):
             for start in range(0, height, rows):
                 self._band(sample, result, start, min(start + rows, height))
         return output
 
+    def _activated(self, hidden: Tensor) -> Tensor:
+        """The depthwise convolution and GELU, over the map that they are of."""
+        backend = unit_backend(hidden, self.backend)
+        conv = self.depthwise
+        if backend == "eager":
+            return _gelu_(conv(hidden))
+        return depthwise_gelu(hidden, conv.weight, conv.bias, out=hidden, backend=backend)
+
     def _band(self, x: Tensor, output: Tensor, start: int, stop: int) -> None:
         height = x.shape[2]
         first, last = max(start - 1, 0), min(stop + 1, height)
-        hidden = self.depthwise(self.fc1(x[:, :, first:last]))
+        hidden = self._activated(self.fc1(x[:, :, first:last]))
         # The zeros of the convolution's padding are right at the map's edges alone.
-        hidden = hidden[:, :, start - first : stop - first]
-        branch = self.fc2(_gelu_(hidden))
+        branch = self.fc2(hidden[:, :, start - first : stop - first])
         torch.add(x[:, :, start:stop], branch, out=output[:, :, start:stop])
 
 

@@ -48,7 +48,9 @@ class SCRN(
         upsampler: ``"bilinear"``, ``"fam"``, ``"align_fa"`` or ``"srm"``.
         context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``.
         num_classes: channels of the logits.
-        ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``.
+        ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``. The
+            backbones' depthwise units have fused kernels for the CPU; elsewhere ``"fused"`` means
+            torch's convolutions for them.
         width: channels of the decoder's maps.
 
     Raises:
@@ -72,7 +74,7 @@ class SCRN(
         _check_ops(ops)
         self.num_classes = num_classes
         self.backend = ops
-        self.backbone = create_backbone(backbone)
+        self.backbone = create_backbone(backbone, ops)
         channels = self.backbone.channels
         self.context = create_context(context, channels, width, backend=ops)
         self.decoder = Decoder(channels[:3], width, upsampler, ops)

@@ -52,6 +52,21 @@ def test_flow_warp_is_sfnets(size):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+def test_segnext_s_gate_is_the_authors():
+    torch.manual_seed(0)
+    example = load("segnext_gate")
+    module = example["AttentionModule"](6).double()
+    x = torch.randn(2, 6, 25, 31, dtype=torch.float64, requires_grad=True)
+    leaves = [x, *module.parameters()]
+    grad = torch.randn(2, 6, 25, 31, dtype=torch.float64)
+    results = []
+    for forward in (example["AttentionModule"].forward, example["fused_forward"]):
+        output = forward(module, x)
+        results.append((output, *torch.autograd.grad(output, leaves, grad)))
+    for theirs, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
 def test_untrained_fpn_interpolates_and_adds():
     torch.manual_seed(0)
     model = load("timm_fpn")["FPN"]("resnet18", classes=5, width=32).eval()

@@ -28,7 +28,7 @@ __all__ = [
 _TINY = (32, 64, 160, 256)
 _WIDE = (64, 128, 320, 512)
 
-BACKBONES: dict[str, Callable[[], Backbone]] = {
+BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mscan_t": partial(MSCAN, _TINY, (3, 3, 5, 2)),
     "mscan_s": partial(MSCAN, _WIDE, (2, 2, 4, 2)),
     "mscan_b": partial(MSCAN, _WIDE, (3, 3, 12, 3)),
@@ -40,8 +40,13 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 }
 
 
-def create_backbone(name: str) -> Backbone:
+def create_backbone(name: str, ops: str = "fused") -> Backbone:
     """The backbone of that name: a key of ``BACKBONES``, or ``timm:<name>`` for a model of timm.
+
+    Args:
+        name: the name.
+        ops: backend of the depthwise units of :mod:`scrn_ops` in MSCAN and VAN: ``"fused"``,
+            ``"eager"`` or ``"reference"``; timm's models have none.
 
     Raises:
         ValueError: an unknown name, or a timm model without maps of strides 4, 8, 16 and 32.
@@ -52,4 +57,4 @@ def create_backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         known = ", ".join(repr(key) for key in BACKBONES)
         raise ValueError(f"backbone: expected one of {known} or 'timm:<name>', got {name!r}")
-    return BACKBONES[name]()
+    return BACKBONES[name](ops=ops)

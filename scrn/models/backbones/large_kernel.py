@@ -6,37 +6,64 @@ All modules and parameters carry the names of the official checkpoints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from scrn_ops import depthwise_gelu
+
 from ..layers import ChannelLayerNorm
 from .base import Backbone
 
 
-class Mlp(nn.Module):
+class DepthwiseUnit(nn.Module):
+    """Depthwise convolutions that one op of :mod:`scrn_ops` computes, without calling them.
+
+    ``backend`` is the op's: ``"fused"``, ``"eager"`` or ``"reference"``.
+    """
+
+    def __init__(self, ops: str) -> None:
+        super().__init__()
+        self.backend = ops
+
+    def convolutions(self) -> list[nn.Conv2d]:
+        """Those that the op computes."""
+        raise NotImplementedError
+
+
+class Mlp(DepthwiseUnit):
     """1x1 convolution, depthwise 3x3, GELU, 1x1: [B, C, H, W] to the same."""
 
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
+    def __init__(self, channels: int, hidden: int, ops: str = "fused") -> None:
+        super().__init__(ops)
         self.fc1 = nn.Conv2d(channels, hidden, 1)
         self.dwconv = _Depthwise(hidden)
-        self.act = nn.GELU()
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
+    def convolutions(self) -> list[nn.Conv2d]:
+        return [self.dwconv.dwconv]
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.dwconv(self.fc1(x))))
+        conv = self.dwconv.dwconv
+        hidden = self.fc1(x)
+        backend = unit_backend(hidden, self.backend)
+        return self.fc2(depthwise_gelu(hidden, conv.weight, conv.bias, backend=backend))
 
 
 class _Depthwise(nn.Module):
+    """Holds the convolution under its name in the checkpoints."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dwconv(x)
+
+def unit_backend(x: Tensor, ops: str) -> str:
+    """The backend of the depthwise units, whose fused kernels are for the CPU: on a GPU the fused
+    ops' network takes torch's convolutions in their place."""
+    return "eager" if ops == "fused" and x.is_cuda else ops
 
 
 class SpatialAttention(nn.Module):
@@ -61,14 +88,19 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, channels: int, mlp_ratio: int, drop_path: float, gating_unit: type[nn.Module]
+        self,
+        channels: int,
+        mlp_ratio: int,
+        drop_path: float,
+        gating_unit: Callable[[int, str], nn.Module],
+        ops: str = "fused",
     ) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
-        self.attn = SpatialAttention(channels, gating_unit(channels))
+        self.attn = SpatialAttention(channels, gating_unit(channels, ops))
         self.drop_path = StochasticDepth(drop_path, "row")
         self.norm2 = nn.BatchNorm2d(channels)
-        self.mlp = Mlp(channels, channels * mlp_ratio)
+        self.mlp = Mlp(channels, channels * mlp_ratio, ops)
         self.layer_scale_1 = nn.Parameter(torch.full((channels,), 1e-2))
         self.layer_scale_2 = nn.Parameter(torch.full((channels,), 1e-2))
 
@@ -100,9 +132,10 @@ class LargeKernelBackbone(Backbone):
         mlp_ratios: hidden over outer channels of each stage's MLPs.
         depths: blocks of each stage.
         stem: the first stage's embedding, of stride 4.
-        gating_unit: class of the gating units, built with the channels alone.
+        gating_unit: class of the gating units, built with the channels and ``ops``.
         norm_eps: of the layer norms.
         drop_path: probability of dropping a branch in the last block; it grows linearly from 0.
+        ops: backend of the depthwise units: ``"fused"``, ``"eager"`` or ``"reference"``.
 
     Shapes:
         [B, 3, H, W] to four maps [B, widths[i], ceil(H / 2^(i+2)), ceil(W / 2^(i+2))].
@@ -115,9 +148,10 @@ class LargeKernelBackbone(Backbone):
         depths: Sequence[int],
         *,
         stem: nn.Module,
-        gating_unit: type[nn.Module],
+        gating_unit: Callable[[int, str], nn.Module],
         norm_eps: float,
         drop_path: float,
+        ops: str = "fused",
     ) -> None:
         super().__init__()
         self.channels = tuple(widths)
@@ -125,7 +159,7 @@ class LargeKernelBackbone(Backbone):
         rates = [drop_path * i / last for i in range(last + 1)]
         for i, (width, ratio, depth) in enumerate(zip(widths, mlp_ratios, depths, strict=True)):
             embed = stem if i == 0 else PatchEmbed(widths[i - 1], width, 3, 2)
-            blocks = [Block(width, ratio, rates.pop(0), gating_unit) for _ in range(depth)]
+            blocks = [Block(width, ratio, rates.pop(0), gating_unit, ops) for _ in range(depth)]
             setattr(self, f"patch_embed{i + 1}", embed)
             setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
             setattr(self, f"norm{i + 1}", ChannelLayerNorm(width, eps=norm_eps))

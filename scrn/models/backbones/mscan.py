@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .large_kernel import LargeKernelBackbone
+from scrn_ops import multi_scale_depthwise
+
+from .large_kernel import DepthwiseUnit, LargeKernelBackbone, unit_backend
 
 
-class MultiScaleGate(nn.Module):
+class MultiScaleGate(DepthwiseUnit):
     """Gates its input by depthwise convolutions of four sizes: [B, C, H, W] to the same.
 
     A 5x5 convolution, to which three pairs of strips (1x7 and 7x1, 1x11 and 11x1, 1x21 and
@@ -18,8 +20,8 @@ class MultiScaleGate(nn.Module):
 
     strips = (7, 11, 21)
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
+    def __init__(self, channels: int, ops: str = "fused") -> None:
+        super().__init__(ops)
         self.conv0 = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
         for i, n in enumerate(self.strips):
             row = nn.Conv2d(channels, channels, (1, n), padding=(0, n // 2), groups=channels)
@@ -28,12 +30,27 @@ class MultiScaleGate(nn.Module):
             setattr(self, f"conv{i}_2", column)
         self.conv3 = nn.Conv2d(channels, channels, 1)
 
+    def convolutions(self) -> list[nn.Conv2d]:
+        pairs = [(f"conv{i}_1", f"conv{i}_2") for i in range(len(self.strips))]
+        return [self.conv0, *(getattr(self, name) for pair in pairs for name in pair)]
+
+    def context(self, x: Tensor) -> Tensor:
+        """The sum that the last convolution turns into the gate."""
+        local, *strips = self.convolutions()
+        rows, columns = strips[::2], strips[1::2]
+        return multi_scale_depthwise(
+            x,
+            local.weight,
+            local.bias,
+            [conv.weight for conv in rows],
+            [conv.bias for conv in rows],
+            [conv.weight for conv in columns],
+            [conv.bias for conv in columns],
+            backend=unit_backend(x, self.backend),
+        )
+
     def forward(self, x: Tensor) -> Tensor:
-        local = self.conv0(x)
-        total = local
-        for i in range(len(self.strips)):
-            total = total + getattr(self, f"conv{i}_2")(getattr(self, f"conv{i}_1")(local))
-        return self.conv3(total) * x
+        return self.conv3(self.context(x)) * x
 
 
 class _Stem(nn.Module):
@@ -60,6 +77,7 @@ class MSCAN(LargeKernelBackbone):
         depths: Sequence[int],
         mlp_ratios: Sequence[int] = (8, 8, 4, 4),
         drop_path: float = 0.1,
+        ops: str = "fused",
     ) -> None:
         super().__init__(
             widths,
@@ -69,4 +87,5 @@ class MSCAN(LargeKernelBackbone):
             gating_unit=MultiScaleGate,
             norm_eps=1e-5,
             drop_path=drop_path,
+            ops=ops,
         )

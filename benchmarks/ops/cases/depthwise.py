@@ -1,0 +1,184 @@
+"""The depthwise units of MSCAN and VAN, at the stages of a Cityscapes image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+import scrn_ops
+from scrn_ops import eager, reference
+
+from ..case import BASELINE, OURS, Arguments, Bar, Case, Family, Function, Generator, Op, draw
+
+LAYOUTS = ("nchw", "channels_last")
+DIRECTIONS = ("forward", "backward")
+STRIPS = (7, 11, 21)
+MULTI_SCALE, LARGE_KERNEL, GELU = (
+    "multi_scale_depthwise",
+    "large_kernel_depthwise",
+    "depthwise_gelu",
+)
+# Channels, how many times as many the MLP has, and the size, of the four stages at 1024x2048.
+STAGES = ((64, 8, (256, 512)), (128, 8, (128, 256)), (320, 4, (64, 128)), (512, 4, (32, 64)))
+
+
+@dataclass(frozen=True)
+class DepthwiseCase(Case):
+    """A map of ``channels``, of the height and width ``size``."""
+
+    op: str
+    channels: int
+    size: tuple[int, int]
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    layout: str = "nchw"
+    direction: str = "forward"
+
+    @property
+    def operation(self) -> Op:
+        return OPS[self.op]
+
+    @property
+    def data(self) -> DepthwiseCase:
+        return replace(self, layout="nchw", direction="forward")
+
+    @property
+    def title(self) -> str:
+        size = "x".join(map(str, self.size))
+        kind = f"{self.dtype_name} {self.direction}"
+        return f"{self.op} B={self.batch} C={self.channels} {size} {kind}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.title} {self.layout}"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.batch, self.channels, *self.size
+
+    @property
+    def small(self) -> DepthwiseCase:
+        return replace(self, channels=1, size=(8, 8))
+
+    @property
+    def group(self) -> DepthwiseCase:
+        return replace(self, layout=LAYOUTS[0])
+
+    @property
+    def in_layouts(self) -> tuple[DepthwiseCase, ...]:
+        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
+
+    @property
+    def memory_format(self) -> torch.memory_format | None:
+        return torch.channels_last if self.layout == "channels_last" else None
+
+
+def _kernels(op: str) -> dict[str, tuple[int, int]]:
+    """Height and width of every convolution, by its name among the arguments."""
+    if op == GELU:
+        return {"weight": (3, 3)}
+    if op == LARGE_KERNEL:
+        return {"local": (5, 5), "dilated": (7, 7)}
+    rows = {f"row_{n}": (1, n) for n in STRIPS}
+    columns = {f"column_{n}": (n, 1) for n in STRIPS}
+    return {"local": (5, 5), **rows, **columns}
+
+
+def arguments(case: DepthwiseCase, generator: Generator) -> Arguments:
+    """Weights that keep the size of what they are multiplied with."""
+    c = case.channels
+    made = {"input": draw(generator, *case.output_shape).to(case.dtype)}
+    for name, (height, width) in _kernels(case.op).items():
+        weight = draw(generator, c, 1, height, width) / (height * width) ** 0.5
+        made[name] = weight.to(case.dtype)
+        made[f"{name}_bias"] = draw(generator, c).to(case.dtype)
+    return made
+
+
+def _multi_scale(function: Function) -> Function:
+    def call(input: Tensor, **named: Tensor) -> Tensor:
+        return function(
+            input,
+            named["local"],
+            named["local_bias"],
+            [named[f"row_{n}"] for n in STRIPS],
+            [named[f"row_{n}_bias"] for n in STRIPS],
+            [named[f"column_{n}"] for n in STRIPS],
+            [named[f"column_{n}_bias"] for n in STRIPS],
+        )
+
+    return call
+
+
+def _large_kernel(function: Function) -> Function:
+    return function
+
+
+def _gelu(function: Function) -> Function:
+    def call(input: Tensor, weight: Tensor, weight_bias: Tensor) -> Tensor:
+        return function(input, weight, weight_bias)
+
+    return call
+
+
+def _op(name: str) -> Op:
+    adapt = {MULTI_SCALE: _multi_scale, LARGE_KERNEL: _large_kernel, GELU: _gelu}[name]
+
+    def of(module: ModuleType) -> Function:
+        return adapt(getattr(module, name))
+
+    return Op(
+        make=arguments,
+        implementations={OURS: of(scrn_ops), BASELINE: of(eager)},
+        definition=of(reference),
+        features=("input",),
+    )
+
+
+OPS = {name: _op(name) for name in (MULTI_SCALE, LARGE_KERNEL, GELU)}
+
+
+def variants(
+    case: DepthwiseCase, directions: tuple[str, ...] = DIRECTIONS
+) -> Iterator[DepthwiseCase]:
+    for direction in directions:
+        for layout in LAYOUTS:
+            yield replace(case, direction=direction, layout=layout)
+
+
+# The shape by which a unit is judged on a CPU: that of most blocks.
+JUDGED = DepthwiseCase(MULTI_SCALE, 320, (64, 128))
+
+
+def bars() -> Iterator[Bar]:
+    for direction, layout, required in (
+        ("forward", "channels_last", 3.3),
+        ("forward", "nchw", 7),
+        ("backward", "channels_last", 15),
+        ("backward", "nchw", 8),
+    ):
+        yield Bar(replace(JUDGED, direction=direction, layout=layout), (layout,), required)
+
+
+def full(device: str) -> Iterator[DepthwiseCase]:
+    """Every stage on the CPU, for which there are kernels, and bfloat16 in the forward."""
+    if device != "cpu":
+        return
+    for channels, ratio, size in STAGES:
+        yield from variants(DepthwiseCase(MULTI_SCALE, channels, size))
+        yield from variants(DepthwiseCase(LARGE_KERNEL, channels, size))
+        yield from variants(DepthwiseCase(GELU, channels * ratio, size), DIRECTIONS[:1])
+        case = DepthwiseCase(MULTI_SCALE, channels, size, dtype=torch.bfloat16)
+        yield from variants(case, DIRECTIONS[:1])
+
+
+def none() -> Iterator[DepthwiseCase]:
+    """Of what is measured on every device: there are no kernels of these for a GPU."""
+    yield from ()
+
+
+FAMILY = Family(DepthwiseCase, OPS, none, full, none, none, 0, 0, tuple(bars()))

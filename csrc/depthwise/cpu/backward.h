@@ -1,0 +1,357 @@
+#pragma once
+
+// The backward of every unit. With g the gradient of the output, and every map zero outside the
+// image:
+//   strips:   u_i = column_i^T g, dl = g + sum of row_i^T u_i;
+//   dilated:  dl = dilated^T g;
+//   GELU:     dl = g * gelu'(convolution + bias);
+//   input:    local^T dl.
+// The gradient of a weight is the sum over the pixels of what its convolution got times what it
+// returned. Everything but input and g is computed again. A task is a register of channels of a
+// tile, and leaves what its own pixels add to the weights' gradients in the workspace.
+
+#include "forward.h"
+#include "weight_gradients.h"
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+// The rows of a tile from the gradient of its output to that of its input.
+template <typename S, typename A>
+class BackwardTile {
+ public:
+  BackwardTile(const BackwardPlan& plan, const Tile& tile, double* partial)
+      : plan_(plan), s_(plan.params.shape), tile_(tile), layout_(s_), partial_(partial) {
+    const int radius = layout_.edge / 2;
+    reach_ = s_.unit == Unit::kMultiScale    ? layout_.longest
+             : s_.unit == Unit::kLargeKernel ? layout_.reach
+                                             : 0;
+    taps_ = taps_of(s_);
+    columns_ = whole_blocks(tile.width);
+    // Four columns more than are needed: blocks of taps read beyond the last tap.
+    local_grad_ = {nullptr, kStep + 2 * radius, whole_blocks(columns_ + 2 * radius) + 4, -radius};
+    grad_ = {nullptr, kStep + 2 * reach_, local_grad_.columns + 2 * reach_ + 4, -radius - reach_};
+    total_ = {nullptr, 1, columns_, 0};
+    next_grad_ = -reach_;
+    next_input_ = -radius;
+    if (s_.unit == Unit::kMultiScale) {
+      strips_.shape(1, columns_, /*kept=*/radius);
+      for (int i = 0; i < kStrips; ++i) {
+        const int r = layout_.radius[i];
+        between_[i] = {nullptr, kStep, whole_blocks(local_grad_.columns + 2 * r), -radius - r};
+      }
+    } else {
+      strips_.local = {nullptr, kStep + 2 * reach_, whole_blocks(columns_ + 2 * reach_) + 4,
+                       -reach_};
+      if (s_.unit == Unit::kGelu) {
+        strips_.local.columns = local_grad_.columns;
+        strips_.local.first = -radius;
+      }
+      strips_.input = {nullptr, kStep + reach_ + 2 * radius + 1,
+                       strips_.local.columns + 2 * radius + 4, strips_.local.first - radius};
+      strips_.next_local = -reach_;
+    }
+    size_t bytes = 0;
+    for (int pass = 0; pass < 2; ++pass) {
+      Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+      weights_ = scratch.take<A>(taps_ * kLanes<A>);
+      flipped_ = scratch.take<A>(taps_ * kLanes<A>);
+      sums_ = scratch.take<A>(taps_ * kLanes<A>);
+      scratch.take(grad_);
+      scratch.take(local_grad_);
+      scratch.take(total_);
+      if (s_.unit == Unit::kMultiScale) {
+        strips_.place(scratch);
+        for (Ring<A>& ring : between_) scratch.take(ring);
+      } else {
+        scratch.take(strips_.input);
+        scratch.take(strips_.local);
+      }
+      bytes = scratch.used();
+    }
+    read_weights(s_, plan.params.weights, tile.c0, tile.channels, weights_);
+    strips_.weights = weights_;
+    flip_weights();
+    const int64_t elements = taps_ * kLanes<A>;
+    for (int64_t i = 0; i < elements; ++i) sums_[i] = 0;
+    if (partial_ != nullptr) {
+      for (int64_t i = 0; i < elements; ++i) partial_[i] = 0;
+    }
+  }
+
+  void run() {
+    const int radius = layout_.edge / 2;
+    int64_t next_result = 0;
+    for (int64_t y = -radius; y < 0; ++y) local_grad_.clear(y);
+    for (int64_t y0 = 0; y0 < s_.height; y0 += kStep) {
+      const int rows = s_.height - y0 < kStep ? static_cast<int>(s_.height - y0) : kStep;
+      read_rows(y0, rows);
+      switch (s_.unit) {
+        case Unit::kMultiScale:
+          through_strips(y0, rows);
+          break;
+        case Unit::kLargeKernel:
+          through_dilated(y0, rows);
+          break;
+        case Unit::kGelu:
+          through_gelu(y0, rows);
+          break;
+      }
+      if (partial_ != nullptr) {
+        for (int64_t y = y0; y < y0 + rows; ++y) add_weight_gradients(y);
+        flush_sums();
+      }
+      if (plan_.params.grad_input == nullptr) continue;
+      for (; next_result < y0 + rows - radius; ++next_result) write_result(next_result);
+    }
+    if (plan_.params.grad_input == nullptr) return;
+    // The rows below the image replace, one by one, rows that are not needed any more.
+    int64_t next_below = s_.height;
+    for (; next_result < s_.height; ++next_result) {
+      for (; next_below <= next_result + radius; ++next_below) local_grad_.clear(next_below);
+      write_result(next_result);
+    }
+  }
+
+ private:
+  bool wants_weights() const { return partial_ != nullptr; }
+
+  // Every convolution's taps from last to first: the transposed convolution.
+  void flip_weights() {
+    flip(0, layout_.bias);
+    if (s_.unit == Unit::kLargeKernel) flip(layout_.dilated, kDilated * kDilated);
+    if (s_.unit != Unit::kMultiScale) return;
+    for (int i = 0; i < kStrips; ++i) {
+      flip(layout_.row[i], layout_.length[i]);
+      flip(layout_.column[i], layout_.length[i]);
+    }
+  }
+  void flip(int first, int count) {
+    for (int k = 0; k < count; ++k) {
+      store(flipped_ + (first + k) * kLanes<A>,
+            load(weights_ + (first + count - 1 - k) * kLanes<A>));
+    }
+  }
+
+  void read_rows(int64_t y0, int rows) {
+    const S* grad = static_cast<const S*>(plan_.params.grad);
+    const S* input = static_cast<const S*>(plan_.params.input);
+    for (; next_grad_ < y0 + rows + reach_; ++next_grad_) {
+      read_row(s_, grad, tile_, next_grad_, grad_);
+    }
+    if (s_.unit == Unit::kMultiScale) {
+      if (!wants_weights()) return;
+      strips_.advance(input, y0, rows);
+      // The rows below the image that the last rows' gradients of the weights look at.
+      for (; strips_.next_input < y0 + rows + layout_.edge / 2; ++strips_.next_input) {
+        read_row(s_, input, tile_, strips_.next_input, strips_.input);
+      }
+      return;
+    }
+    if (!wants_weights() && s_.unit != Unit::kGelu) return;
+    const int radius = layout_.edge / 2;
+    for (; strips_.next_local < y0 + rows + reach_; ++strips_.next_local) {
+      const int64_t y = strips_.next_local;
+      if (y < 0 || y >= s_.height) {
+        strips_.local.clear(y);
+        continue;
+      }
+      read_input(input, y + radius);
+      local_row(s_, layout_, weights_, 0, strips_.input, strips_.local, y, tile_.x0);
+    }
+    read_input(input, y0 + rows - 1 + radius);
+  }
+  void read_input(const S* input, int64_t last) {
+    for (; next_input_ <= last; ++next_input_) {
+      read_row(s_, input, tile_, next_input_, strips_.input);
+    }
+  }
+
+  void through_strips(int64_t y0, int rows) {
+    Prefetch<S> prefetch(s_, static_cast<const S*>(plan_.params.grad), tile_, next_grad_, kStep,
+                         grad_.first, grad_.first + grad_.columns);
+    for (int i = 0; i < kStrips; ++i) {
+      const Ring<A>& u = between_[i];
+      const A* w = flipped_ + layout_.column[i] * kLanes<A>;
+      Runs<A> runs[kStep];
+      A* targets[kStep];
+      for (int r = 0; r < rows; ++r) {
+        runs[r] = {grad_, y0 + r - layout_.radius[i], layout_.length[i]};
+        targets[r] = u.at(y0 + r, 0, u.first);
+      }
+      for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        for (int r = 0; r < rows; ++r) {
+          prefetch.some(kPrefetched + 2);
+          Value<A> acc[kOut];
+          fill<kOut, A>(acc, Value<A>{});
+          add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
+          store_block<kOut, A>(targets[r] + column * kLanes<A>, acc);
+        }
+      });
+      for (int64_t y = y0; y < y0 + rows; ++y) {
+        clear_outside(u, y, u.first, u.first + u.columns, tile_.x0, s_.width);
+      }
+    }
+    for (int64_t y = y0; y < y0 + rows; ++y) {
+      const A* own = grad_.at(y, 0, local_grad_.first);
+      A* target = local_grad_.at(y, 0, local_grad_.first);
+      const A* lines[kStrips];
+      for (int i = 0; i < kStrips; ++i) {
+        lines[i] = between_[i].at(y, 0, local_grad_.first - layout_.radius[i]);
+      }
+      for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        const int64_t at = column * kLanes<A>;
+        Value<A> acc[kOut];
+        for (int i = 0; i < kOut; ++i) acc[i] = load(own + at + i * kLanes<A>);
+        for (int i = 0; i < kStrips; ++i) {
+          add_taps<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
+                            layout_.length[i], kLanes<A>);
+        }
+        store_block<kOut, A>(target + at, acc);
+      });
+      clear_local_grad(y);
+    }
+  }
+
+  void through_dilated(int64_t y0, int rows) {
+    for (int64_t y = y0; y < y0 + rows; ++y) {
+      const A* lines[kDilated];
+      for (int i = 0; i < kDilated; ++i) {
+        lines[i] = grad_.at(y - reach_ + i * s_.dilation, 0, grad_.first);
+      }
+      A* target = local_grad_.at(y, 0, local_grad_.first);
+      for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        Value<A> acc[kOut];
+        fill<kOut, A>(acc, Value<A>{});
+        for (int i = 0; i < kDilated; ++i) {
+          add_taps<kOut, A>(acc, flipped_ + (layout_.dilated + i * kDilated) * kLanes<A>,
+                            lines[i] + column * kLanes<A>, kDilated, s_.dilation * kLanes<A>);
+        }
+        store_block<kOut, A>(target + column * kLanes<A>, acc);
+      });
+      clear_local_grad(y);
+    }
+  }
+
+  void through_gelu(int64_t y0, int rows) {
+    for (int64_t y = y0; y < y0 + rows; ++y) {
+      const A* grad = grad_.at(y, 0, local_grad_.first);
+      const A* local = strips_.local.at(y, 0, local_grad_.first);
+      A* target = local_grad_.at(y, 0, local_grad_.first);
+      for (int64_t i = 0; i < local_grad_.columns * kLanes<A>; i += kLanes<A>) {
+        store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));
+      }
+      clear_local_grad(y);
+    }
+  }
+
+  void clear_local_grad(int64_t y) {
+    clear_outside(local_grad_, y, local_grad_.first, local_grad_.first + local_grad_.columns,
+                  tile_.x0, s_.width);
+  }
+
+  // What row y of the tile's own columns adds.
+  void add_weight_gradients(int64_t y) {
+    const int width = tile_.width;
+    add_square_gradient(sums_, local_grad_, strips_.input, y, width, layout_.edge, 1);
+    add_sum(sums_ + layout_.bias * kLanes<A>, local_grad_.at(y, 0, 0), width);
+    if (s_.unit == Unit::kLargeKernel) {
+      add_square_gradient(sums_ + layout_.dilated * kLanes<A>, grad_, strips_.local, y, width,
+                          kDilated, s_.dilation);
+      add_sum(sums_ + layout_.dilated_bias * kLanes<A>, grad_.at(y, 0, 0), width);
+    }
+    if (s_.unit != Unit::kMultiScale) return;
+    for (int i = 0; i < kStrips; ++i) {
+      const A* u = between_[i].at(y, 0, 0);
+      add_row_gradient(sums_ + layout_.row[i] * kLanes<A>, u,
+                       strips_.local.at(y, 0, -layout_.radius[i]), layout_.length[i], width);
+      add_sum(sums_ + layout_.row_bias[i] * kLanes<A>, u, width);
+      add_column_gradient(sums_ + layout_.column[i] * kLanes<A>, grad_.at(y, 0, 0), strips_.row[i],
+                          y - layout_.radius[i], layout_.length[i], width);
+      add_sum(sums_ + layout_.column_bias[i] * kLanes<A>, grad_.at(y, 0, 0), width);
+    }
+  }
+
+  // Sums of few rows are added up in double: in float32 those of a large map would lose digits.
+  void flush_sums() {
+    const int64_t elements = taps_ * kLanes<A>;
+    for (int64_t i = 0; i < elements; ++i) {
+      partial_[i] += sums_[i];
+      sums_[i] = 0;
+    }
+  }
+
+  void write_result(int64_t y) {
+    const int radius = layout_.edge / 2;
+    const A* lines[kMaxSquare];
+    for (int i = 0; i < layout_.edge; ++i) lines[i] = local_grad_.at(y - radius + i, 0, -radius);
+    for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      Value<A> acc[kOut];
+      fill<kOut, A>(acc, Value<A>{});
+      for (int i = 0; i < layout_.edge; ++i) {
+        add_taps<kOut, A>(acc, flipped_ + i * layout_.edge * kLanes<A>,
+                          lines[i] + column * kLanes<A>, layout_.edge, kLanes<A>);
+      }
+      store_block<kOut, A>(total_.at(0, 0, column), acc);
+    });
+    write_row(s_, total_, 0, static_cast<S*>(plan_.params.grad_input), tile_, y, false);
+  }
+
+  const BackwardPlan& plan_;
+  const UnitShape& s_;
+  const Tile& tile_;
+  const Layout layout_;
+  double* partial_;
+  int reach_ = 0, columns_ = 0;
+  int64_t taps_ = 0, next_grad_ = 0, next_input_ = 0;
+  A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr;
+  StripRows<S, A> strips_{s_, layout_, tile_, nullptr, 0, {}, {}, {}, 0, 0, {}};
+  Ring<A> grad_, local_grad_, total_, between_[kStrips];
+};
+
+template <typename S, typename A>
+void backward_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
+  const UnitShape& s = plan.params.shape;
+  const int64_t groups = (s.channels + kLanes<A> - 1) / kLanes<A>;
+  const int64_t all_groups = plan.padded_channels / kLanes<A>;
+  for (int64_t task = begin; task < end; ++task) {
+    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, kLanes<A>, kLanes<A>, task);
+    double* partial = nullptr;
+    if (plan.params.grad_weights != nullptr) {
+      const int64_t index = task / groups * all_groups + task % groups;
+      partial = plan.partial + index * taps_of(s) * kLanes<A>;
+    }
+    BackwardTile<S, A>(plan, tile, partial).run();
+  }
+}
+
+// The sum over the tiles of all images, in their order.
+template <typename A>
+void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
+  const UnitShape& s = plan.params.shape;
+  const int64_t taps = taps_of(s), piece = taps * kLanes<A>;
+  const int64_t stride = plan.padded_channels / kLanes<A> * piece;
+  for (int64_t group = begin; group < end; ++group) {
+    double* total = static_cast<double*>(thread_scratch(sizeof(double) * piece));
+    for (int64_t i = 0; i < piece; ++i) total[i] = 0;
+    for (int64_t tile = 0; tile < s.batch * plan.tiles; ++tile) {
+      const double* partial = plan.partial + tile * stride + group * piece;
+      for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];
+    }
+    for (int64_t lane = 0; lane < kLanes<A>; ++lane) {
+      const int64_t c = group * kLanes<A> + lane;
+      if (c >= s.channels) break;
+      for (int64_t k = 0; k < taps; ++k) {
+        write_gradient(s.weight_dtype, total[k * kLanes<A> + lane], plan.params.grad_weights,
+                       c * taps + k);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

@@ -1,0 +1,130 @@
+#pragma once
+
+// The inner loops. Rows of scratch memory hold a register of channels for every column: every
+// convolution, and every gradient of its weights, is a sum over taps of a weight's register times
+// the registers of neighbouring columns.
+
+#include "../../common/cpu/parallel.h"
+#include "../../common/cpu/vec.h"
+#include "plan.h"
+
+// Of a lambda that is called for every width of a block.
+#define SCRN_LAMBDA_INLINE __attribute__((always_inline))
+#define SCRN_INLINE_MEMBER inline __attribute__((always_inline))
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+using namespace scrn::cpu::SCRN_CPU_ISA;
+using scrn::cpu::thread_scratch;
+
+template <int kCount>
+struct Count {
+  static constexpr int value = kCount;
+};
+
+// acc[i] += sum over k < count of weights[k] * source[k * step + i * between], registers all of
+// them, but step and between in elements.
+template <int kOut, typename A>
+SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* source, int count,
+                          int64_t step, int64_t between = kLanes<A>) {
+  for (int k = 0; k < count; ++k) {
+    // Otherwise gcc keeps what two taps both read in registers, of which there are not enough.
+    source = pinned(source);
+    const Value<A> weight = load(weights);
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(source + i * between), acc[i]);
+    weights += kLanes<A>;
+    source += step;
+  }
+}
+
+// Calls body(Count<n>, first) for blocks of n columns that cover `count`, a multiple of 4.
+template <typename Body>
+SCRN_INLINE void for_blocks(int count, const Body& body) {
+  int first = 0;
+  const int rest = count % kBlockColumns;
+  // A block of 4 does not fill the multipliers' pipeline: two of 8 take the place of 12 and 4.
+  const int narrow = rest == 4 && count >= 16 ? 16 : rest;
+  for (; first + narrow < count; first += kBlockColumns) body(Count<kBlockColumns>{}, first);
+  for (; first + 8 <= count; first += 8) body(Count<8>{}, first);
+  for (; first < count; first += 4) body(Count<4>{}, first);
+}
+
+SCRN_INLINE int whole_blocks(int columns) { return (columns + 3) / 4 * 4; }
+
+// Rows of a map, the last `rows` of them kept. Column `first` of the tile is the first of a row.
+// A row has `subs` parts, one for each register of a group's channels.
+template <typename A>
+struct Ring {
+  A* data = nullptr;
+  int rows = 0, columns = 0, first = 0, subs = 1;
+
+  // An odd number of cache lines: what lies below each other is in different sets of the cache.
+  static int64_t odd_lines(int64_t elements) {
+    constexpr int64_t kLine = 64 / sizeof(A);
+    return ((elements + kLine - 1) / kLine | 1) * kLine;
+  }
+  int64_t part() const { return odd_lines(static_cast<int64_t>(columns) * kLanes<A>); }
+  int64_t pitch() const { return odd_lines(subs * part()); }
+  int slot(int64_t y) const {
+    const int64_t rest = y % rows;
+    return static_cast<int>(rest < 0 ? rest + rows : rest);
+  }
+  // The register of row y at a column of the tile.
+  A* at(int64_t y, int sub, int column) const {
+    return data + slot(y) * pitch() + sub * part() +
+           static_cast<int64_t>(column - first) * kLanes<A>;
+  }
+  int64_t elements() const { return rows * pitch(); }
+  void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }
+};
+
+// Rows y .. y + count - 1 of a ring as what they are in memory: two runs of equally distant rows.
+template <typename A>
+struct Runs {
+  const A *first = nullptr, *second = nullptr;  // at the tile's column 0
+  int first_rows = 0, second_rows = 0;
+  int64_t pitch = 0;
+
+  Runs() = default;
+  Runs(const Ring<A>& ring, int64_t y, int count) : pitch(ring.pitch()) {
+    const int left = ring.rows - ring.slot(y);
+    first_rows = left < count ? left : count;
+    second_rows = count - first_rows;
+    first = ring.at(y, 0, 0);
+    second = ring.at(y + first_rows, 0, 0);
+  }
+};
+
+// acc[i] += sum over the rows of weights[k] * the register `offset` + i registers into row k.
+template <int kOut, typename A>
+SCRN_INLINE void add_rows(Value<A> (&acc)[kOut], const A* weights, const Runs<A>& rows,
+                          int64_t offset) {
+  add_taps<kOut, A>(acc, weights, rows.first + offset, rows.first_rows, rows.pitch);
+  add_taps<kOut, A>(acc, weights + rows.first_rows * kLanes<A>, rows.second + offset,
+                    rows.second_rows, rows.pitch);
+}
+
+template <int kOut, typename A>
+SCRN_INLINE void fill(Value<A> (&acc)[kOut], Value<A> value) {
+  for (int i = 0; i < kOut; ++i) acc[i] = value;
+}
+template <int kOut, typename A>
+SCRN_INLINE void store_block(A* target, const Value<A> (&acc)[kOut]) {
+  for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, acc[i]);
+}
+
+// Makes columns [from, to) of the tile that lie outside the image zero.
+template <typename A>
+void clear_outside(const Ring<A>& ring, int64_t y, int from, int to, int64_t x0, int64_t width) {
+  for (int sub = 0; sub < ring.subs; ++sub) {
+    for (int x = from; x < to && x0 + x < 0; ++x) store(ring.at(y, sub, x), Value<A>{});
+    for (int x = to - 1; x >= from && x0 + x >= width; --x) {
+      store(ring.at(y, sub, x), Value<A>{});
+    }
+  }
+}
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

@@ -1,0 +1,328 @@
+#pragma once
+
+// The forward of every unit: a task walks down its tile, and keeps of every intermediate map the
+// rows that are still needed.
+
+#include "gelu.h"
+#include "rows.h"
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+// Cache lines requested beside each block of columns: a little more than are read.
+constexpr int kPrefetched = 4;
+
+SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int group, int lanes,
+                         int64_t task) {
+  const int64_t groups = (s.channels + group - 1) / group;
+  Tile tile;
+  tile.c0 = task % groups * group;
+  tile.x0 = task / groups % tiles * tile_width;
+  tile.b = task / groups / tiles;
+  tile.width = s.width - tile.x0 < tile_width ? static_cast<int>(s.width - tile.x0) : tile_width;
+  tile.channels = s.channels - tile.c0 < group ? static_cast<int>(s.channels - tile.c0) : group;
+  tile.registers = (tile.channels + lanes - 1) / lanes;
+  return tile;
+}
+
+// The first convolution at row y of `target`, in all of its columns; zero outside the image.
+template <typename A>
+void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64_t weights_part,
+               const Ring<A>& source, const Ring<A>& target, int64_t y, int64_t x0) {
+  const int radius = layout.edge / 2;
+  const A* lines[kMaxSquare];
+  for (int i = 0; i < layout.edge; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
+  for (int sub = 0; sub < target.subs; ++sub) {
+    const A* w = weights + sub * weights_part;
+    A* to = target.at(y, sub, target.first);
+    for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      Value<A> acc[kOut];
+      fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
+      const int64_t at = sub * source.part() + (target.first + column) * kLanes<A>;
+      for (int i = 0; i < layout.edge; ++i) {
+        add_taps<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge,
+                          kLanes<A>);
+      }
+      store_block<kOut, A>(to + column * kLanes<A>, acc);
+    });
+  }
+  clear_outside(target, y, target.first, target.first + target.columns, x0, s.width);
+}
+
+// Strip i's row of `local` at row y.
+template <typename S, typename A>
+void strip_row(const UnitShape& s, const Layout& layout, int i, const A* weights,
+               int64_t weights_part, const Ring<A>& local, const Ring<A>& target, int64_t y,
+               Prefetch<S>& prefetch) {
+  if (y < 0 || y >= s.height) return target.clear(y);
+  for (int sub = 0; sub < target.subs; ++sub) {
+    const A* w = weights + sub * weights_part + layout.row[i] * kLanes<A>;
+    const A* from = local.at(y, sub, -layout.radius[i]);
+    A* to = target.at(y, sub, 0);
+    for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      Value<A> acc[kOut];
+      prefetch.some(kPrefetched);
+      fill<kOut, A>(acc, load(w + layout.length[i] * kLanes<A>));
+      add_taps<kOut, A>(acc, w, from + column * kLanes<A>, layout.length[i], kLanes<A>);
+      store_block<kOut, A>(to + column * kLanes<A>, acc);
+    });
+  }
+}
+
+// What forward and backward of the unit with strips have in common: the rings of the input, of
+// `local` and of the strips' rows, filled as far as rows y0 .. y0 + rows - 1 of the result need
+// them.
+template <typename S, typename A>
+struct StripRows {
+  const UnitShape& s;
+  const Layout& layout;
+  const Tile& tile;
+  const A* weights;
+  int64_t weights_part;
+  Ring<A> input, local, row[kStrips];
+  int64_t next_input, next_local = 0, next_row[kStrips];
+
+  // `kept`: rows of the input above the first one of a step that are still needed.
+  void shape(int subs, int columns, int kept) {
+    const int longest = layout.longest;
+    local = {nullptr, kStep + longest, whole_blocks(columns + 2 * longest) + (kept > 0 ? 4 : 0),
+             -longest, subs};
+    input = {nullptr, kept > 0 ? kStep + longest + kept + kLocal : kLocal, local.columns + 4,
+             -longest - 2, subs};
+    next_input = -kLocal / 2;
+    for (int i = 0; i < kStrips; ++i) {
+      row[i] = {nullptr, kStep + 2 * layout.radius[i], columns, 0, subs};
+      next_row[i] = -layout.radius[i];
+    }
+  }
+  void place(Scratch& scratch) {
+    scratch.take(input);
+    scratch.take(local);
+    for (Ring<A>& ring : row) scratch.take(ring);
+  }
+  void advance(const S* map, int64_t y0, int rows) {
+    const int64_t end = y0 + rows + layout.longest;
+    for (; next_local < (end < s.height ? end : s.height); ++next_local) {
+      for (; next_input <= next_local + kLocal / 2; ++next_input) {
+        read_row(s, map, tile, next_input, input);
+      }
+      local_row(s, layout, weights, weights_part, input, local, next_local, tile.x0);
+    }
+    Prefetch<S> prefetch(s, map, tile, next_input, kStep, input.first, input.first + input.columns);
+    for (int i = 0; i < kStrips; ++i) {
+      for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i]) {
+        strip_row(s, layout, i, weights, weights_part, local, row[i], next_row[i], prefetch);
+      }
+    }
+  }
+};
+
+template <typename S, typename A>
+void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
+  const UnitShape& s = plan.params.shape;
+  const Layout layout(s);
+  const int subs = tile.registers;
+  const int64_t part = taps_of(s) * kLanes<A>;
+  const int columns = whole_blocks(tile.width);
+  StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
+  maps.shape(subs, columns, /*kept=*/0);
+  Ring<A> total{nullptr, kStep, columns, 0, subs};
+  A* weights = nullptr;
+  size_t bytes = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+    weights = scratch.take<A>(subs * part);
+    maps.place(scratch);
+    scratch.take(total);
+    bytes = scratch.used();
+  }
+  maps.weights = weights;
+  for (int sub = 0; sub < subs; ++sub) {
+    const int first = sub * kLanes<A>;
+    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
+                 weights + sub * part);
+  }
+  const S* input = static_cast<const S*>(plan.params.input);
+  for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
+    const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
+    maps.advance(input, y0, rows);
+    Runs<A> runs[kStep][kStrips];
+    const A* lines[kStep];
+    for (int r = 0; r < rows; ++r) {
+      lines[r] = maps.local.at(y0 + r, 0, 0);
+      for (int i = 0; i < kStrips; ++i) {
+        runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
+      }
+    }
+    for (int sub = 0; sub < subs; ++sub) {
+      const A* w = weights + sub * part;
+      Value<A> bias = {};
+      for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
+      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        const int64_t in_part = column * kLanes<A>;
+        const int64_t at = sub * maps.row[0].part() + in_part;
+        for (int r = 0; r < rows; ++r) {
+          Value<A> acc[kOut];
+          const A* local = lines[r] + sub * maps.local.part() + in_part;
+          for (int i = 0; i < kOut; ++i) acc[i] = bias + load(local + i * kLanes<A>);
+          for (int i = 0; i < kStrips; ++i) {
+            add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, runs[r][i], at);
+          }
+          store_block<kOut, A>(total.data + r * total.pitch() + at, acc);
+        }
+      });
+    }
+    for (int64_t y = y0; y < y0 + rows; ++y) {
+      write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+    }
+  }
+}
+
+template <typename S, typename A>
+void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
+  const UnitShape& s = plan.params.shape;
+  const Layout layout(s);
+  const int subs = tile.registers;
+  const int64_t part = taps_of(s) * kLanes<A>;
+  const int columns = whole_blocks(tile.width), reach = layout.reach;
+  Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
+  Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
+  Ring<A> total{nullptr, kStep, columns, 0, subs};
+  A* weights = nullptr;
+  size_t bytes = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+    weights = scratch.take<A>(subs * part);
+    scratch.take(source);
+    scratch.take(local);
+    scratch.take(total);
+    bytes = scratch.used();
+  }
+  for (int sub = 0; sub < subs; ++sub) {
+    const int first = sub * kLanes<A>;
+    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
+                 weights + sub * part);
+  }
+  const S* input = static_cast<const S*>(plan.params.input);
+  int64_t next_input = -kLocal / 2, next_local = -reach;
+  for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
+    const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
+    for (; next_local < y0 + rows + reach; ++next_local) {
+      if (next_local < 0 || next_local >= s.height) {
+        local.clear(next_local);
+        continue;
+      }
+      for (; next_input <= next_local + kLocal / 2; ++next_input) {
+        read_row(s, input, tile, next_input, source);
+      }
+      local_row(s, layout, weights, part, source, local, next_local, tile.x0);
+    }
+    Prefetch<S> prefetch(s, input, tile, next_input, kStep, source.first,
+                         source.first + source.columns);
+    const A* lines[kStep][kDilated];
+    for (int r = 0; r < rows; ++r) {
+      for (int i = 0; i < kDilated; ++i) {
+        lines[r][i] = local.at(y0 + r - reach + i * s.dilation, 0, -reach);
+      }
+    }
+    for (int sub = 0; sub < subs; ++sub) {
+      const A* w = weights + sub * part + layout.dilated * kLanes<A>;
+      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        const int64_t at = sub * local.part() + column * kLanes<A>;
+        for (int r = 0; r < rows; ++r) {
+          prefetch.some(kPrefetched + 2);
+          Value<A> acc[kOut];
+          fill<kOut, A>(acc, load(w + kDilated * kDilated * kLanes<A>));
+          for (int i = 0; i < kDilated; ++i) {
+            add_taps<kOut, A>(acc, w + i * kDilated * kLanes<A>, lines[r][i] + at, kDilated,
+                              s.dilation * kLanes<A>);
+          }
+          store_block<kOut, A>(total.at(r, sub, column), acc);
+        }
+      });
+    }
+    for (int64_t y = y0; y < y0 + rows; ++y) {
+      write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+    }
+  }
+}
+
+// A row is written only after the rows that its neighbours need have been read: the output may be
+// the input, if a tile is as wide as the image.
+template <typename S, typename A>
+void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
+  const UnitShape& s = plan.params.shape;
+  const Layout layout(s);
+  const int subs = tile.registers;
+  const int64_t part = taps_of(s) * kLanes<A>;
+  const int columns = whole_blocks(tile.width), radius = s.square / 2;
+  Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
+  Ring<A> total{nullptr, 1, columns, 0, subs};
+  A* weights = nullptr;
+  size_t bytes = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+    weights = scratch.take<A>(subs * part);
+    scratch.take(source);
+    scratch.take(total);
+    bytes = scratch.used();
+  }
+  for (int sub = 0; sub < subs; ++sub) {
+    const int first = sub * kLanes<A>;
+    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
+                 weights + sub * part);
+  }
+  int64_t next_input = -radius;
+  for (int64_t y = 0; y < s.height; ++y) {
+    for (; next_input <= y + radius; ++next_input) {
+      read_row(s, static_cast<const S*>(plan.params.input), tile, next_input, source);
+    }
+    const A* lines[kMaxSquare];
+    for (int i = 0; i < s.square; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
+    Prefetch<S> prefetch(s, static_cast<const S*>(plan.params.input), tile, next_input, 1,
+                         source.first, source.first + source.columns);
+    for (int sub = 0; sub < subs; ++sub) {
+      const A* w = weights + sub * part;
+      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        const int64_t at = sub * source.part() + column * kLanes<A>;
+        prefetch.some(kPrefetched + 2);
+        Value<A> acc[kOut];
+        fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
+        for (int i = 0; i < s.square; ++i) {
+          add_taps<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square, kLanes<A>);
+        }
+        A* target = total.at(y, sub, column);
+        for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, gelu(acc[i]));
+      });
+    }
+    write_row(s, total, y, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+  }
+}
+
+template <typename S, typename A>
+void forward_tasks(const ForwardPlan& plan, int64_t begin, int64_t end) {
+  const UnitShape& s = plan.params.shape;
+  for (int64_t task = begin; task < end; ++task) {
+    const Tile tile = tile_of(s, plan.tiles, plan.tile_width, plan.group, kLanes<A>, task);
+    switch (s.unit) {
+      case Unit::kMultiScale:
+        multi_scale_tile<S, A>(plan, tile);
+        break;
+      case Unit::kLargeKernel:
+        large_kernel_tile<S, A>(plan, tile);
+        break;
+      case Unit::kGelu:
+        gelu_tile<S, A>(plan, tile);
+        break;
+    }
+  }
+  if (plan.streams) fence_streams();
+}
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

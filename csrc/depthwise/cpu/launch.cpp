@@ -1,0 +1,102 @@
+// Cuts the operators into tasks.
+
+#include "../../common/cpu/isa.h"
+#include "../cpu.h"
+#include "plan.h"
+
+namespace scrn::depthwise::cpu {
+namespace {
+
+const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
+
+// An output of this many bytes leaves the caches before anyone reads it: to fetch its lines first
+// would only cost.
+constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
+// The GELU's tiles. Where channels are neighbours in memory, many of them are read together: what
+// is taken line by line from far apart costs twice as much.
+constexpr int32_t kGeluWidth = 32, kGeluWidthOfPlanes = 512, kGeluGroupBytes = 2048;
+// Bytes of a task's rows that stay in the L2 cache.
+constexpr int64_t kGeluRows = 384 * 1024;
+
+int32_t accumulate_bytes(const UnitShape& s) {
+  return static_cast<int32_t>(size_of(accumulate_type(s.dtype)));
+}
+
+// Only whole, aligned cache lines are streamed.
+bool writes_past_caches(const ForwardParams& params) {
+  const UnitShape& s = params.shape;
+  const int64_t size = size_of(s.dtype);
+  const int64_t bytes = size * s.batch * s.channels * s.height * s.width;
+  return s.channels_last && size >= 4 && bytes >= kStreamedBytes && s.channels * size % 64 == 0 &&
+         params.output != params.input && reinterpret_cast<uintptr_t>(params.output) % 64 == 0;
+}
+
+// Depends on the shape alone, like all that decides the order of a sum. As wide as possible, and
+// all of an image as wide as each other but for the last, a whole number of blocks.
+int32_t tile_width(const UnitShape& s, int32_t widest) {
+  const int64_t tiles = ceil_div(s.width, widest);
+  return static_cast<int32_t>(ceil_div(ceil_div(s.width, tiles), 4) * 4);
+}
+
+// Everything but the kernels' instruction set.
+BackwardPlan plan_backward(const BackwardParams& params, size_t* bytes) {
+  const UnitShape& s = params.shape;
+  BackwardPlan plan;
+  plan.params = params;
+  plan.tile_width = tile_width(s, kTileWidth);
+  plan.tiles = ceil_div(s.width, plan.tile_width);
+  plan.padded_channels = ceil_div(s.channels, 16) * 16;
+  plan.partial = static_cast<double*>(params.workspace);
+  *bytes = sizeof(double) * s.batch * plan.tiles * plan.padded_channels * taps_of(s);
+  if (params.grad_weights == nullptr) *bytes = 0;
+  return plan;
+}
+
+}  // namespace
+
+void forward(const ForwardParams& params, const Threads& threads) {
+  const Kernels& kernels = current_kernels();
+  const UnitShape& s = params.shape;
+  ForwardPlan plan;
+  plan.params = params;
+  plan.group = 64 / accumulate_bytes(s);
+  plan.tile_width = tile_width(s, kTileWidth);
+  if (s.unit == Unit::kGelu) {
+    int64_t group_bytes = s.channels_last ? kGeluGroupBytes : 64;
+    plan.tile_width = tile_width(s, s.channels_last ? kGeluWidth : kGeluWidthOfPlanes);
+    if (params.output == params.input) {
+      // A tile's neighbours would find their part of the input overwritten.
+      plan.tile_width = s.width;
+      const int64_t fitting = kGeluRows / ((s.square + 1) * static_cast<int64_t>(s.width));
+      group_bytes = fitting / 64 * 64 < group_bytes ? fitting / 64 * 64 : group_bytes;
+      group_bytes = group_bytes < 64 ? 64 : group_bytes;
+    }
+    plan.group = static_cast<int32_t>(group_bytes / accumulate_bytes(s));
+  }
+  plan.tiles = ceil_div(s.width, plan.tile_width);
+  plan.streams = writes_past_caches(params);
+  scrn::cpu::run(threads, s.batch * plan.tiles * ceil_div(s.channels, plan.group),
+                 [&](int64_t begin, int64_t end) { kernels.forward(plan, begin, end); });
+}
+
+size_t backward_workspace_bytes(const BackwardParams& params) {
+  size_t bytes = 0;
+  plan_backward(params, &bytes);
+  return bytes;
+}
+
+void backward(const BackwardParams& params, const Threads& threads) {
+  const Kernels& kernels = current_kernels();
+  const UnitShape& s = params.shape;
+  size_t bytes = 0;
+  const BackwardPlan plan = plan_backward(params, &bytes);
+  const int64_t lanes = kernels.register_bytes / accumulate_bytes(s);
+  const int64_t groups = ceil_div(s.channels, lanes);
+  scrn::cpu::run(threads, s.batch * plan.tiles * groups,
+                 [&](int64_t begin, int64_t end) { kernels.backward(plan, begin, end); });
+  if (params.grad_weights == nullptr) return;
+  scrn::cpu::run(threads, groups,
+                 [&](int64_t begin, int64_t end) { kernels.reduce(plan, begin, end); });
+}
+
+}  // namespace scrn::depthwise::cpu

@@ -1,0 +1,286 @@
+#pragma once
+
+// Between maps in memory and rows of scratch memory, which hold a register of channels for every
+// column.
+
+#include "../../common/cpu/transpose.h"
+#include "blocks.h"
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+// A task's part of a map: columns x0 .. x0 + width - 1 of `channels` channels of an image.
+struct Tile {
+  int64_t b = 0, x0 = 0, c0 = 0;
+  int width = 0, channels = 0;
+  int registers = 0;  // that hold the channels
+};
+
+template <typename S>
+SCRN_INLINE S* pixel(const UnitShape& s, S* map, int64_t b, int64_t c, int64_t y, int64_t x) {
+  return s.channels_last ? map + ((b * s.height + y) * s.width + x) * s.channels + c
+                         : map + ((b * s.channels + c) * s.height + y) * s.width + x;
+}
+
+// `channels` <= kLanes planes of `count` contiguous elements to a register for each element;
+// channels up to kLanes become 0.
+template <typename S, typename A>
+void planes_to_registers(const S* planes, int64_t plane, int channels, int64_t count, A* target) {
+  int64_t i = 0;
+  if constexpr (kLanes<A> >= kBlock) {
+    for (; i + kBlock <= count; i += kBlock) {
+      for (int c = 0; c < kLanes<A>; c += kBlock) {
+        const int left = channels - c;
+        if (left >= kBlock) {
+          read_block(planes + c * plane + i, plane, kBlock, target + i * kLanes<A> + c, kLanes<A>);
+        } else {
+          read_block(planes + c * plane + i, plane, left, target + i * kLanes<A> + c, kLanes<A>);
+        }
+      }
+    }
+  }
+  for (; i < count; ++i) {
+    for (int c = 0; c < kLanes<A>; ++c) {
+      target[i * kLanes<A> + c] = c < channels ? widen(planes[c * plane + i]) : A(0);
+    }
+  }
+}
+
+#if defined(__AVX2__)
+template <typename S>
+SCRN_INLINE void store_planes(const float* source, int channels, S* planes, int64_t plane) {
+  Float8 v[8];
+  for (int i = 0; i < 8; ++i) v[i] = load8(source + i * kLanes<float>);
+  transpose8(v);
+  for (int c = 0; c < 8 && c < channels; ++c) store8(planes + c * plane, v[c]);
+}
+#endif
+template <typename S, typename A>
+SCRN_INLINE void store_planes(const A* source, int channels, S* planes, int64_t plane) {
+  for (int c = 0; c < kBlock && c < channels; ++c) {
+    for (int i = 0; i < kBlock; ++i) narrow(source[i * kLanes<A> + c], planes[c * plane + i]);
+  }
+}
+
+// The way back.
+template <typename S, typename A>
+void registers_to_planes(const A* source, int channels, int64_t count, S* planes, int64_t plane) {
+  int64_t i = 0;
+  if constexpr (kLanes<A> >= kBlock) {
+    for (; i + kBlock <= count; i += kBlock) {
+      for (int c = 0; c < channels; c += kBlock) {
+        store_planes(source + i * kLanes<A> + c, channels - c, planes + c * plane + i, plane);
+      }
+    }
+  }
+  for (; i < count; ++i) {
+    for (int c = 0; c < channels; ++c) narrow(source[i * kLanes<A> + c], planes[c * plane + i]);
+  }
+}
+
+// Row y of a map into the ring, zero outside the image; every column of the ring's row.
+template <typename S, typename A>
+void read_row(const UnitShape& s, const S* map, const Tile& tile, int64_t y, const Ring<A>& ring) {
+  if (y < 0 || y >= s.height) return ring.clear(y);
+  const int from = ring.first, to = ring.first + ring.columns;
+  const int left = tile.x0 + from < 0 ? static_cast<int>(-tile.x0) : from;
+  const int right = tile.x0 + to > s.width ? static_cast<int>(s.width - tile.x0) : to;
+  clear_outside(ring, y, from, to, tile.x0, s.width);
+  if (s.channels_last && tile.channels == ring.subs * kLanes<A>) {
+    const S* source = pixel(s, map, tile.b, tile.c0, y, tile.x0 + left);
+    A* target = ring.at(y, 0, left);
+    for (int x = left; x < right; ++x) {
+      for (int sub = 0; sub < ring.subs; ++sub) {
+        store(target + sub * ring.part(), load(source + sub * kLanes<A>));
+      }
+      source += s.channels;
+      target += kLanes<A>;
+    }
+    return;
+  }
+  for (int sub = 0; sub < ring.subs; ++sub) {
+    const int first = sub * kLanes<A>;
+    const int channels = tile.channels - first < kLanes<A> ? tile.channels - first : kLanes<A>;
+    const S* source = pixel(s, map, tile.b, tile.c0 + first, y, tile.x0 + left);
+    A* target = ring.at(y, sub, left);
+    if (!s.channels_last) {
+      const int64_t plane = static_cast<int64_t>(s.height) * s.width;
+      planes_to_registers(source, plane, channels, right - left, target);
+      continue;
+    }
+    for (int x = left; x < right; ++x) {
+      for (int c = 0; c < kLanes<A>; ++c) target[c] = c < channels ? widen(source[c]) : A(0);
+      source += s.channels;
+      target += kLanes<A>;
+    }
+  }
+}
+
+// Requests the cache lines of a tile's rows, a few at a time, while something else is computed: the
+// lines of a tile lie scattered, and no hardware foresees them.
+template <typename S>
+class Prefetch {
+ public:
+  // Rows first .. first + rows - 1 of a map, columns from .. to - 1 of the tile.
+  Prefetch(const UnitShape& s, const S* map, const Tile& tile, int64_t first, int64_t rows,
+           int from, int to) {
+    if (first < 0) {
+      rows += first;
+      first = 0;
+    }
+    if (first + rows > s.height) rows = s.height - first;
+    const int left = tile.x0 + from < 0 ? static_cast<int>(-tile.x0) : from;
+    const int right = tile.x0 + to > s.width ? static_cast<int>(s.width - tile.x0) : to;
+    const int64_t size = sizeof(S);
+    line_ = reinterpret_cast<const char*>(pixel(s, map, tile.b, tile.c0, first, tile.x0 + left));
+    const int64_t plane = s.channels_last ? 0 : size * s.height * s.width;
+    stride_ = s.channels_last ? size * s.channels : 64;
+    lines_ = s.channels_last ? right - left : static_cast<int>((right - left) * size / 64 + 1);
+    row_ = size * s.width * (s.channels_last ? s.channels : 1);
+    planes_ = s.channels_last ? 1 : tile.channels;
+    next_plane_ = plane - rows * row_;
+    run_ = s.channels_last ? static_cast<int>((tile.channels * size + 63) / 64) : 1;
+    run_left_ = run_;
+    rows_ = rows_left_ = rows > 0 ? rows : 0;
+    if (rows_ == 0) planes_ = 0;
+    next_ = line_;
+    left_ = lines_;
+  }
+
+  SCRN_INLINE_MEMBER void some(int count) {
+    for (; count > 0 && planes_ > 0; --count) {
+      __builtin_prefetch(next_, 0, 2);
+      next_ += 64;
+      if (--run_left_ > 0) continue;
+      run_left_ = run_;
+      next_ += stride_ - run_ * 64;
+      if (--left_ > 0) continue;
+      left_ = lines_;
+      line_ += row_;
+      if (--rows_left_ == 0) {
+        rows_left_ = rows_;
+        line_ += next_plane_;
+        --planes_;
+      }
+      next_ = line_;
+    }
+  }
+
+ private:
+  const char *line_ = nullptr, *next_ = nullptr;
+  int64_t stride_ = 0, row_ = 0, next_plane_ = 0, rows_ = 0, rows_left_ = 0;
+  int lines_ = 0, left_ = 0, planes_ = 0;
+  int run_ = 1, run_left_ = 1;  // lines that lie side by side
+};
+
+// Columns 0 .. width - 1 of the tile of the ring's row `from` to row y of a map.
+template <typename S, typename A>
+void write_row(const UnitShape& s, const Ring<A>& ring, int64_t from, S* map, const Tile& tile,
+               int64_t y, bool streams) {
+  if (s.channels_last && tile.channels == ring.subs * kLanes<A>) {
+    const A* source = ring.at(from, 0, 0);
+    S* target = pixel(s, map, tile.b, tile.c0, y, tile.x0);
+    for (int x = 0; x < tile.width; ++x) {
+      for (int sub = 0; sub < ring.subs; ++sub) {
+        put(target + sub * kLanes<A>, load(source + sub * ring.part()), streams);
+      }
+      source += kLanes<A>;
+      target += s.channels;
+    }
+    return;
+  }
+  for (int sub = 0; sub < ring.subs; ++sub) {
+    const int first = sub * kLanes<A>;
+    const int channels = tile.channels - first < kLanes<A> ? tile.channels - first : kLanes<A>;
+    if (channels <= 0) return;
+    const A* source = ring.at(from, sub, 0);
+    S* target = pixel(s, map, tile.b, tile.c0 + first, y, tile.x0);
+    if (!s.channels_last) {
+      const int64_t plane = static_cast<int64_t>(s.height) * s.width;
+      registers_to_planes(source, channels, tile.width, target, plane);
+      continue;
+    }
+    for (int x = 0; x < tile.width; ++x) {
+      for (int c = 0; c < channels; ++c) narrow(source[c], target[c]);
+      source += kLanes<A>;
+      target += s.channels;
+    }
+  }
+}
+
+template <typename A>
+void read_weights(const UnitShape& s, const void* weights, int64_t c0, int channels, A* target) {
+  const int64_t taps = taps_of(s), first = c0 * taps;
+  switch (s.weight_dtype) {
+    case DType::kFloat:
+      return planes_to_registers(static_cast<const float*>(weights) + first, taps, channels, taps,
+                                 target);
+    case DType::kDouble:
+      if constexpr (sizeof(A) == 8) {
+        planes_to_registers(static_cast<const double*>(weights) + first, taps, channels, taps,
+                            target);
+      }
+      return;
+    case DType::kHalf:
+      return planes_to_registers(static_cast<const Half*>(weights) + first, taps, channels, taps,
+                                 target);
+    case DType::kBFloat16:
+      return planes_to_registers(static_cast<const BFloat16*>(weights) + first, taps, channels,
+                                 taps, target);
+  }
+}
+
+// Where in a unit's weights its convolutions are, and where their biases: in registers.
+struct Layout {
+  int edge = 0;  // of the first convolution, which starts at 0
+  int bias = 0;  // its bias
+  int length[kStrips] = {}, radius[kStrips] = {}, longest = 0;  // kMultiScale
+  int row[kStrips] = {}, row_bias[kStrips] = {}, column[kStrips] = {}, column_bias[kStrips] = {};
+  int dilated = 0, dilated_bias = 0, reach = 0;  // kLargeKernel; reach: the dilated radius
+
+  explicit Layout(const UnitShape& s) {
+    edge = s.unit == Unit::kGelu ? s.square : kLocal;
+    bias = edge * edge;
+    int next = bias + 1;
+    if (s.unit == Unit::kLargeKernel) {
+      dilated = next;
+      dilated_bias = next + kDilated * kDilated;
+      reach = kDilated / 2 * s.dilation;
+    }
+    if (s.unit != Unit::kMultiScale) return;
+    for (int i = 0; i < kStrips; ++i) {
+      length[i] = s.strips[i];
+      radius[i] = s.strips[i] / 2;
+      longest = radius[i] > longest ? radius[i] : longest;
+      row[i] = next;
+      row_bias[i] = next + length[i];
+      column[i] = row_bias[i] + 1;
+      column_bias[i] = column[i] + length[i];
+      next = column_bias[i] + 1;
+    }
+  }
+};
+
+// Hands out aligned pieces of a thread's scratch memory; first, with no memory, it only adds up.
+class Scratch {
+ public:
+  explicit Scratch(void* memory) : memory_(static_cast<char*>(memory)) {}
+  template <typename A>
+  A* take(int64_t elements) {
+    char* begin = memory_ + used_;
+    used_ += (elements * sizeof(A) + 63) / 64 * 64;
+    return reinterpret_cast<A*>(begin);
+  }
+  template <typename A>
+  void take(Ring<A>& ring) {
+    ring.data = take<A>(ring.elements());
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* memory_;
+  size_t used_ = 0;
+};
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

@@ -1,0 +1,142 @@
+#pragma once
+
+// What a row of pixels adds to the gradients of weights. A row is summed on its own, starting
+// from zero, so that sums stay short.
+
+#include "blocks.h"
+
+namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
+namespace {
+
+template <int kOut, typename A>
+SCRN_INLINE void add_to(A* sums, const Value<A> (&acc)[kOut], int count) {
+  for (int i = 0; i < kOut && i < count; ++i) {
+    A* sum = sums + i * kLanes<A>;
+    store(sum, load(sum) + acc[i]);
+  }
+}
+
+// sums[0] += the sum of a row.
+template <typename A>
+void add_sum(A* sums, const A* row, int width) {
+  Value<A> acc[4] = {};
+  int x = 0;
+  for (; x + 4 <= width; x += 4) {
+    for (int i = 0; i < 4; ++i) acc[i] += load(row + (x + i) * kLanes<A>);
+  }
+  for (; x < width; ++x) acc[0] += load(row + x * kLanes<A>);
+  store(sums, load(sums) + ((acc[0] + acc[1]) + (acc[2] + acc[3])));
+}
+
+// sums[k] += the sum over x of grad[x] * source[x + k]; what lies behind the last tap is read and
+// thrown away.
+template <typename A>
+void add_row_gradient(A* sums, const A* grad, const A* source, int count, int width) {
+  for_blocks(whole_blocks(count), [&](auto size, int first) SCRN_LAMBDA_INLINE {
+    constexpr int kOut = decltype(size)::value;
+    Value<A> acc[kOut];
+    fill<kOut, A>(acc, Value<A>{});
+    add_taps<kOut, A>(acc, grad, source + first * kLanes<A>, width, kLanes<A>);
+    add_to<kOut, A>(sums + first * kLanes<A>, acc, count - first);
+  });
+}
+
+// sums[k] += the sum over x of grad[x] * the register at (y + k, x). Even and odd columns are
+// summed apart, which keeps twice as many sums under way.
+template <typename A>
+void add_column_gradient(A* sums, const A* grad, const Ring<A>& source, int64_t y, int count,
+                         int width) {
+  constexpr int kTaps = 4;
+  for (int first = 0; first < count; first += kTaps) {
+    const int taps = count - first < kTaps ? count - first : kTaps;
+    const A* lines[kTaps];
+    for (int i = 0; i < kTaps; ++i) {
+      lines[i] = source.at(y + first + (i < taps ? i : taps - 1), 0, 0);
+    }
+    Value<A> acc[kTaps] = {}, odd[kTaps] = {};
+    int x = 0;
+    for (; x + 2 <= width; x += 2) {
+      const Value<A> even_grad = load(grad + x * kLanes<A>);
+      const Value<A> odd_grad = load(grad + (x + 1) * kLanes<A>);
+      for (int i = 0; i < kTaps; ++i) {
+        acc[i] = fma(even_grad, load(lines[i] + x * kLanes<A>), acc[i]);
+        odd[i] = fma(odd_grad, load(lines[i] + (x + 1) * kLanes<A>), odd[i]);
+      }
+    }
+    for (int i = 0; i < kTaps; ++i) {
+      if (x < width) {
+        acc[i] = fma(load(grad + x * kLanes<A>), load(lines[i] + x * kLanes<A>), acc[i]);
+      }
+      acc[i] += odd[i];
+    }
+    add_to<kTaps, A>(sums + first * kLanes<A>, acc, taps);
+  }
+}
+
+// Of rows `line` and `next` of a square convolution together: on their own, a row's few taps do
+// not keep the multipliers busy.
+template <int kEdge, typename A>
+SCRN_INLINE void add_two_lines(A* sums, A* next_sums, const A* grad, const A* line, const A* next,
+                               int64_t between, int width) {
+  Value<A> acc[kEdge] = {}, next_acc[kEdge] = {};
+  for (int x = 0; x < width; ++x) {
+    line = pinned(line);
+    next = pinned(next);
+    const Value<A> g = load(grad);
+#pragma GCC unroll 8
+    for (int i = 0; i < kEdge; ++i) {
+      acc[i] = fma(g, load(line + i * between), acc[i]);
+      next_acc[i] = fma(g, load(next + i * between), next_acc[i]);
+    }
+    grad += kLanes<A>;
+    line += kLanes<A>;
+    next += kLanes<A>;
+  }
+  add_to<kEdge, A>(sums, acc, kEdge);
+  add_to<kEdge, A>(next_sums, next_acc, kEdge);
+}
+
+template <int kEdge, typename A>
+SCRN_INLINE void add_lines(A* sums, const A* grad, const A* const* lines, int64_t between,
+                           int width) {
+  constexpr int64_t kRow = kEdge * kLanes<A>;
+  int i = 0;
+  for (; i + 2 <= kEdge; i += 2) {
+    add_two_lines<kEdge, A>(sums + i * kRow, sums + (i + 1) * kRow, grad, lines[i], lines[i + 1],
+                            between, width);
+  }
+  Value<A> acc[kEdge];
+  fill<kEdge, A>(acc, Value<A>{});
+  add_taps<kEdge, A>(acc, grad, lines[i], width, kLanes<A>, between);
+  add_to<kEdge, A>(sums + i * kRow, acc, kEdge);
+}
+
+// Of a square convolution of `source` whose result at row y has the gradient `grad`.
+template <typename A>
+void add_square_gradient(A* sums, const Ring<A>& grad, const Ring<A>& source, int64_t y, int width,
+                         int edge, int dilation) {
+  const int radius = edge / 2 * dilation;
+  const A* lines[kMaxSquare];
+  for (int i = 0; i < edge; ++i) lines[i] = source.at(y - radius + i * dilation, 0, -radius);
+  const A* g = grad.at(y, 0, 0);
+  const int64_t between = dilation * kLanes<A>;
+  if (edge == 3) return add_lines<3, A>(sums, g, lines, between, width);
+  if (edge == 5) return add_lines<5, A>(sums, g, lines, between, width);
+  add_lines<7, A>(sums, g, lines, between, width);
+}
+
+SCRN_INLINE void write_gradient(DType type, double value, void* gradients, int64_t index) {
+  switch (type) {
+    case DType::kFloat:
+      return narrow(value, static_cast<float*>(gradients)[index]);
+    case DType::kDouble:
+      return narrow(value, static_cast<double*>(gradients)[index]);
+    case DType::kHalf:
+      return narrow(value, static_cast<Half*>(gradients)[index]);
+    case DType::kBFloat16:
+      return narrow(value, static_cast<BFloat16*>(gradients)[index]);
+  }
+}
+
+}  // namespace
+}  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

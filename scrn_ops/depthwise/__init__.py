@@ -1,0 +1,1 @@
+"""Depthwise units of large kernels: MSCA of SegNeXt, LKA of VAN, a convolution with its GELU."""

@@ -1,0 +1,214 @@
+"""The units and their gradients, against the float64 reference."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.cuda_on_cpu.harness.compare import assert_close
+from tests.cuda_on_cpu.harness.device import DTYPES, Device, Tensor, rounded
+
+from . import reference
+from .reference import GELU, LARGE_KERNEL, MULTI_SCALE
+
+Array = NDArray[Any]
+UNITS = {MULTI_SCALE: (7, 11, 21), LARGE_KERNEL: (3,), GELU: (3,)}
+LAYOUTS = [False, True]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of one unit; ``need`` says which gradients the backward is asked for."""
+
+    unit: int
+    sizes: tuple[int, ...] = ()
+    shape: tuple[int, int, int, int] = (2, 5, 9, 13)
+    dtype: str = "float32"
+    weight_dtype: str = "float32"
+    channels_last: bool = False
+    bias: float = 1.0
+    need: str = "both"
+
+    def __str__(self) -> str:
+        sizes = "-".join(map(str, self.all_sizes))
+        shape = "x".join(map(str, self.shape))
+        kind = f"{self.dtype}-{'nhwc' if self.channels_last else 'nchw'}"
+        return f"unit{self.unit}-{sizes}-{shape}-{kind}-{self.weight_dtype}-{self.need}"
+
+    @property
+    def all_sizes(self) -> tuple[int, ...]:
+        return self.sizes or UNITS[self.unit]
+
+    def numbers(self, *shape: int) -> Array:
+        seed = zlib.crc32(repr((self.unit, self.all_sizes, self.shape, shape)).encode())
+        return np.random.default_rng(seed).standard_normal(shape)
+
+    @property
+    def input(self) -> Array:
+        return rounded(self.numbers(*self.shape), self.dtype)
+
+    @property
+    def grad(self) -> Array:
+        return rounded(self.numbers(*self.shape[::-1]).transpose(3, 2, 1, 0), self.dtype)
+
+    @property
+    def weights(self) -> Array:
+        """Of such a size that what they are multiplied with keeps its own."""
+        convolutions = reference.convolutions(self.unit, self.all_sizes)
+        values = self.numbers(self.shape[1], convolutions[-1].end + 1)
+        for convolution in convolutions:
+            values[:, convolution.first : convolution.end] /= np.sqrt(
+                convolution.height * convolution.width
+            )
+            values[:, convolution.end] *= self.bias
+        return rounded(values, self.weight_dtype)
+
+    def arguments(self, device: Device) -> dict[str, Any]:
+        batch, channels, height, width = self.shape
+        sizes = (*self.all_sizes, 0, 0)
+        weights = self.weights
+        return {
+            "batch": batch,
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "channels_last": self.channels_last,
+            "dtype": self.dtype,
+            "weight_dtype": self.weight_dtype,
+            "unit": self.unit,
+            **{f"size_{i}": sizes[i] for i in range(3)},
+            "input": device.upload("input", self.input, self.dtype, self.channels_last),
+            "weights": device.upload("weights", weights, self.weight_dtype),
+        }
+
+    def forward(self, device: Device) -> Tensor:
+        output = device.empty("output", self.shape, self.dtype, self.channels_last)
+        device.launch("forward", **self.arguments(device), output=output)
+        return output
+
+    def backward(self, device: Device) -> tuple[Tensor | None, Tensor | None]:
+        arguments = self.arguments(device)
+        arguments["grad"] = device.upload("grad", self.grad, self.dtype, self.channels_last)
+        grad_input = grad_weights = None
+        if self.need != "weights":
+            grad_input = device.empty("grad_input", self.shape, self.dtype, self.channels_last)
+        if self.need != "input":
+            shape = self.weights.shape
+            grad_weights = device.empty("grad_weights", shape, self.weight_dtype)
+        arguments |= {"grad_input": grad_input, "grad_weights": grad_weights}
+        count = device.call("backward_workspace", **arguments, workspace=None)
+        device.launch("backward", **arguments, workspace=device.workspace(count))
+        return grad_input, grad_weights
+
+
+def every(*cases: Case) -> list[Case]:
+    return [replace(case, channels_last=last) for case in cases for last in LAYOUTS]
+
+
+# One pixel, fewer rows and columns than a kernel, several steps of rows, two and three tiles with
+# tails; one channel, a register with a tail, more than a group.
+SHAPES = [(1, 1, 1, 1), (2, 3, 4, 6), (1, 17, 19, 5), (1, 2, 11, 70), (1, 9, 3, 131)]
+CASES = every(
+    *(Case(unit, shape=shape) for unit in UNITS for shape in SHAPES),
+    *(Case(unit, shape=(1, 33, 6, 7)) for unit in UNITS),
+    *(Case(unit, dtype=dtype) for unit in UNITS for dtype in DTYPES if dtype != "float32"),
+    *(
+        Case(unit, dtype=dtype, weight_dtype=dtype, shape=(1, 8, 5, 6))
+        for unit in UNITS
+        for dtype in DTYPES
+    ),
+    *(Case(unit, bias=100.0, dtype="float64", weight_dtype="float64") for unit in UNITS),
+    Case(MULTI_SCALE, (3, 5, 31), (1, 4, 17, 20)),
+    Case(MULTI_SCALE, (31, 9, 3), (1, 4, 17, 20)),
+    Case(LARGE_KERNEL, (1,), (1, 4, 9, 20)),
+    Case(LARGE_KERNEL, (8,), (1, 4, 30, 28)),
+    Case(GELU, (5,), (1, 4, 9, 20)),
+    Case(GELU, (7,), (1, 4, 9, 20)),
+    Case(GELU, shape=(1, 2, 2, 520)),
+    Case(GELU, shape=(1, 520, 3, 4)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_forward(device: Device, case: Case) -> None:
+    expected = reference.forward(case.unit, case.all_sizes, case.input, case.weights)
+    assert_close(case.forward(device).numpy(), expected, case.dtype, "output")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_backward(device: Device, case: Case) -> None:
+    check_backward(device, case)
+
+
+def check_backward(device: Device, case: Case) -> None:
+    if case.unit == GELU and case.shape == (1, 1, 1, 1):
+        case = replace(case, bias=3.0)  # a single pixel far from where the slope is 0
+    grad_input, grad_weights = case.backward(device)
+    expected_input, expected_weights = reference.backward(
+        case.unit, case.all_sizes, case.grad, case.input, case.weights
+    )
+    if grad_input is not None:
+        assert_close(grad_input.numpy(), expected_input, case.dtype, "grad_input")
+    if grad_weights is not None:
+        assert_close(grad_weights.numpy(), expected_weights, case.weight_dtype, "grad_weights")
+
+
+@pytest.mark.parametrize("need", ["input", "weights"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_one_gradient(device: Device, unit: int, need: str) -> None:
+    check_backward(device, Case(unit, need=need, channels_last=True))
+
+
+@pytest.mark.parametrize("placement", ["start", "end"])
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_guard_pages(device: Device, unit: int, last: bool, placement: str) -> None:
+    """A tile reads and writes nothing beyond the maps, whatever its tails."""
+    device.placement = placement
+    for dtype in ("float32", "bfloat16"):
+        for channels in (3, 16, 35):
+            shape = (1, channels, 5, 11)
+            case = Case(unit, shape=shape, dtype=dtype, channels_last=last)
+            case.forward(device)
+            check_backward(device, case)
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_any_order_of_tasks(device: Device, unit: int, last: bool) -> None:
+    """The same bits."""
+    case = Case(unit, shape=(2, 20, 5, 70), channels_last=last)
+    results = []
+    for order in ("forward", "reverse", "random"):
+        device.set_order(blocks=order, seed=3)
+        gradients = case.backward(device)
+        results.append([case.forward(device).raw(), *(g.raw() for g in gradients if g)])
+    for other in results[1:]:
+        assert all(map(np.array_equal, results[0], other))
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 5, 6, 9), (1, 40, 4, 530)], ids=str)
+def test_gelu_over_its_input(device: Device, shape: tuple[int, ...], last: bool) -> None:
+    case = Case(GELU, shape=shape, channels_last=last)  # type: ignore[arg-type]
+    arguments = case.arguments(device)
+    arguments["input"].buffer.set_writable(True)
+    device.launch("forward", **arguments, output=arguments["input"])
+    expected = case.forward(device)
+    assert np.array_equal(arguments["input"].raw(), expected.raw())
+
+
+@pytest.mark.parametrize("misalignment", [0, 1])
+def test_past_the_caches(device: Device, misalignment: int) -> None:
+    """A large output in channels_last is streamed, if its lines are aligned."""
+    device.placement, device.misalignment = "start", misalignment
+    for unit in (LARGE_KERNEL, GELU):
+        case = Case(unit, shape=(1, 16, 128, 1032), channels_last=True)
+        output = case.forward(device).raw()
+        part = replace(case, shape=(1, 16, 128, 1032), channels_last=False).forward(device).raw()
+        assert np.array_equal(output, part)

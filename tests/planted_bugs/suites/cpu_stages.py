@@ -1,0 +1,65 @@
+"""How a mistake in a family's CPU kernels is tried: on every instruction set of this machine."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tests.cpu_kernels.harness import build
+from tests.cuda_on_cpu.harness.build import BuildFailure, environment
+
+from ..engine.mutation import ROOT, Mutation
+from ..engine.suite import Equivalent, Stage, Stillborn
+
+TESTS = ROOT / "tests" / "cpu_kernels"
+
+
+def stages_of(
+    family: str, nearest: Mapping[str, str] | None = None
+) -> Callable[[Mutation], Sequence[Stage]]:
+    """``nearest``: by the end of a source's name, the test file that is run first."""
+    files = sorted(path.name for path in (TESTS / family).glob("test_*.py"))
+
+    def stages(mutation: Mutation) -> Sequence[Stage]:
+        """One instruction set after the other, since most mistakes show in each."""
+        sets = sorted(build.available(), key=("avx2", "portable", "avx512").index)
+        first = [test for end, test in (nearest or {}).items() if mutation.file.endswith(end)]
+        tests = tuple(dict.fromkeys([*first, *files]))
+        return [stage(family, name, tests, name == sets[-1]) for name in sets]
+
+    return stages
+
+
+@functools.cache
+def stage(family: str, name: str, tests: tuple[str, ...], last: bool) -> Stage:
+    arguments = (f"--confcutdir={TESTS}", *(str(TESTS / family / test) for test in tests))
+
+    def prepare(tree: Path) -> Mapping[str, str]:
+        try:
+            if last and same_code(family, tree):
+                raise Equivalent
+            library = build.build(family, "plain", tree / "csrc", (name,), jobs=1)
+        except BuildFailure as failure:
+            raise Stillborn from failure
+        return {
+            **environment("plain", ROOT / "build" / "report"),
+            "SCRN_CUDA_ON_CPU_MODULE": str(library),
+            "SCRN_CPU_KERNELS_SETS": name,
+        }
+
+    return Stage(name, arguments, prepare, seconds=600)
+
+
+def same_code(family: str, tree: Path) -> bool:
+    """Whether every object that can run on this machine is, once it is optimised, the same as
+    without the mistake."""
+    if tree == ROOT:
+        return False
+    sets = build.available()
+    planted = build.objects(family, "optimised", tree / "csrc", sets)
+    original = build.objects(family, "optimised", build.CSRC, sets)
+    return all(
+        one.compile().read_bytes() == other.compile().read_bytes()
+        for one, other in zip(planted, original, strict=True)
+    )

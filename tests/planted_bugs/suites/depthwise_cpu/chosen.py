@@ -1,0 +1,303 @@
+"""Mistakes in the depthwise units' CPU kernels that people make, or that a test might overlook."""
+
+from __future__ import annotations
+
+from ...engine.mutation import planted
+
+FOLDER = "csrc/depthwise/cpu"
+
+CHOSEN = (
+    *planted(
+        f"{FOLDER}/blocks.h",
+        (
+            "the last block of columns left out",
+            "for (; first < count; first += 4) body",
+            "for (; first + 4 < count; first += 4) body",
+        ),
+        (
+            "columns that are no whole block left out",
+            "return (columns + 3) / 4 * 4;",
+            "return columns / 4 * 4;",
+        ),
+        (
+            "negative rows in no slot",
+            "return static_cast<int>(rest < 0 ? rest + rows : rest);",
+            "return static_cast<int>(rest < 0 ? -rest : rest);",
+        ),
+        (
+            "rows behind the ring's end are those before it",
+            "second = ring.at(y + first_rows, 0, 0);",
+            "second = ring.at(y, 0, 0);",
+        ),
+        (
+            "the weights of the first run for the second",
+            "weights + rows.first_rows * kLanes<A>, rows.second",
+            "weights, rows.second",
+        ),
+        (
+            "columns left of the image are not cleared",
+            "for (int x = from; x < to && x0 + x < 0; ++x)",
+            "for (int x = from; x < to && x0 + x < from; ++x)",
+        ),
+        (
+            "the first column right of the image is not cleared",
+            "x >= from && x0 + x >= width; --x)",
+            "x >= from && x0 + x > width; --x)",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/rows.h",
+        (
+            "the first row below the image is read",
+            "if (y < 0 || y >= s.height) return ring.clear(y);",
+            "if (y < 0 || y > s.height) return ring.clear(y);",
+        ),
+        (
+            "the map of the first image",
+            "? map + ((b * s.height + y) * s.width + x) * s.channels + c",
+            "? map + (y * s.width + x) * s.channels + c",
+        ),
+        (
+            "one channel too many where a register has a tail",
+            "target[c] = c < channels ? widen(source[c]) : A(0);",
+            "target[c] = c <= channels ? widen(source[c]) : A(0);",
+        ),
+        (
+            "only the first image's planes",
+            ": map + ((b * s.channels + c) * s.height + y) * s.width + x;",
+            ": map + (c * s.height + y) * s.width + x;",
+        ),
+        (
+            "a whole block of planes is written where there are fewer",
+            "for (int c = 0; c < 8 && c < channels; ++c) store8",
+            "for (int c = 0; c < 8; ++c) store8",
+        ),
+        (
+            "the second register of a group is the first",
+            "put(target + sub * kLanes<A>, load(source + sub * ring.part()), streams);",
+            "put(target + sub * kLanes<A>, load(source), streams);",
+        ),
+        (
+            "the weights of the first channels for all",
+            "const int64_t taps = taps_of(s), first = c0 * taps;",
+            "const int64_t taps = taps_of(s), first = 0 * c0;",
+        ),
+        (
+            "columns' weights for rows",
+            "row[i] = next;",
+            "row[i] = next + length[i] + 1;",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/gelu.h",
+        ("the slope without the density", "return fma(x, n.density, n.below);", "return n.below;"),
+        (
+            "GELU is the identity a little too soon",
+            "constexpr float kEnd = 5.4f;",
+            "constexpr float kEnd = 2.4f;",
+        ),
+        (
+            "the tail on the wrong side",
+            "return {x < 0.0f ? tail : 1.0f - tail",
+            "return {x > 0.0f ? tail : 1.0f - tail",
+        ),
+        (
+            "a density that is too wide",
+            "__builtin_exp(-0.5 * x[i] * x[i])",
+            "__builtin_exp(-0.25 * x[i] * x[i])",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/forward.h",
+        (
+            "the intermediate map is not zero outside the image",
+            "target.first + target.columns, x0, s.width);",
+            "target.first, x0, s.width);",
+        ),
+        (
+            "a row of a strip outside the image has its bias",
+            "if (y < 0 || y >= s.height) return target.clear(y);",
+            "if (y < -100 || y >= s.height) return target.clear(y);",
+        ),
+        (
+            "no bias of the rows",
+            "fill<kOut, A>(acc, load(w + layout.length[i] * kLanes<A>));",
+            "fill<kOut, A>(acc, Value<A>{});",
+        ),
+        (
+            "a column bias left out",
+            "for (int i = 0; i < kStrips; ++i) bias += load(",
+            "for (int i = 1; i < kStrips; ++i) bias += load(",
+        ),
+        (
+            "the strips' rows end a row early",
+            "for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i])",
+            "for (; next_row[i] < y0 + rows + layout.radius[i] - 1; ++next_row[i])",
+        ),
+        (
+            "a ring of rows a row short",
+            "row[i] = {nullptr, kStep + 2 * layout.radius[i], columns, 0, subs};",
+            "row[i] = {nullptr, kStep + 2 * layout.radius[i] - 1, columns, 0, subs};",
+        ),
+        (
+            "a step of rows is the first one's",
+            "lines[r] = maps.local.at(y0 + r, 0, 0);",
+            "lines[r] = maps.local.at(y0, 0, 0);",
+        ),
+        (
+            "without the local convolution in the sum",
+            "acc[i] = bias + load(local + i * kLanes<A>);",
+            "acc[i] = bias + 0 * load(local + i * kLanes<A>);",
+        ),
+        (
+            "the dilated kernel's rows lie side by side",
+            "lines[r][i] = local.at(y0 + r - reach + i * s.dilation, 0, -reach);",
+            "lines[r][i] = local.at(y0 + r - reach + i, 0, -reach);",
+        ),
+        (
+            "the dilated kernel's columns lie side by side",
+            "lines[r][i] + at, kDilated,\n                              s.dilation * kLanes<A>);",
+            "lines[r][i] + at, kDilated,\n                              kLanes<A>);",
+        ),
+        (
+            "the convolution in front of GELU has no bias",
+            "fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));\n        for",
+            "fill<kOut, A>(acc, Value<A>{});\n        for",
+        ),
+        (
+            "a tile's channels are the first group's",
+            "tile.c0 = task % groups * group;",
+            "tile.c0 = 0 * group;",
+        ),
+        (
+            "the last tile is as wide as the others",
+            "tile.width = s.width - tile.x0 < tile_width ?",
+            "tile.width = s.width - tile.x0 < 0 ?",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/backward.h",
+        (
+            "weights that are not turned round",
+            "load(weights_ + (first + count - 1 - k) * kLanes<A>)",
+            "load(weights_ + (first + k) * kLanes<A>)",
+        ),
+        (
+            "the local gradient is not zero outside the image",
+            "                  tile_.x0, s_.width);\n  }\n\n  // What row y",
+            "                  -tile_.x0, s_.width + 4096);\n  }\n\n  // What row y",
+        ),
+        (
+            "gradients between the strips are not zero outside the image",
+            "clear_outside(u, y, u.first, u.first + u.columns, tile_.x0, s_.width);",
+            "clear_outside(u, y, u.first, u.first, tile_.x0, s_.width);",
+        ),
+        (
+            "the way around the strips left out",
+            "acc[i] = load(own + at + i * kLanes<A>);",
+            "acc[i] = 0 * load(own + at + i * kLanes<A>);",
+        ),
+        (
+            "sums of rows are not added up",
+            "partial_[i] += sums_[i];",
+            "partial_[i] = sums_[i];",
+        ),
+        (
+            "sums of rows are added twice",
+            "      partial_[i] += sums_[i];\n      sums_[i] = 0;",
+            "      partial_[i] += sums_[i];",
+        ),
+        (
+            "the rows below the image are those before",
+            "++next_below) local_grad_.clear(next_below);",
+            "++next_below) local_grad_.slot(next_below);",
+        ),
+        (
+            "the rows above the image hold anything",
+            "for (int64_t y = -radius; y < 0; ++y) local_grad_.clear(y);",
+            "",
+        ),
+        (
+            "one tile's part of the weights' gradients",
+            "for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];",
+            "for (int64_t i = 0; i < piece; ++i) total[i] = partial[i];",
+        ),
+        (
+            "the first register's gradients for every channel",
+            "const double* partial = plan.partial + tile * stride + group * piece;",
+            "const double* partial = plan.partial + tile * stride;",
+        ),
+        (
+            "the gradient of GELU's input without the incoming one",
+            "store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));",
+            "store(target + i, gelu_slope<A>(load(local + i)));",
+        ),
+        (
+            "the dilated kernel's gradient undilated",
+            "kDilated, s_.dilation);\n      add_sum",
+            "kDilated, 1);\n      add_sum",
+        ),
+        (
+            "rows of the gradient come too late",
+            "for (; next_grad_ < y0 + rows + reach_; ++next_grad_)",
+            "for (; next_grad_ < y0 + rows + reach_ - 1; ++next_grad_)",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/weight_gradients.h",
+        (
+            "the last column left out of sums",
+            "for (; x < width; ++x) acc[0]",
+            "for (; x + 1 < width; ++x) acc[0]",
+        ),
+        (
+            "an odd last column left out of the columns' gradients",
+            "      if (x < width) {",
+            "      if (x + 1 < width) {",
+        ),
+        ("odd columns left out of the columns' gradients", "acc[i] += odd[i];", ""),
+        (
+            "taps behind the last one are added to the bias",
+            "for (int i = 0; i < kOut && i < count; ++i)",
+            "for (int i = 0; i < kOut && i <= count; ++i)",
+        ),
+        (
+            "the second of two lines is the first",
+            "next_acc[i] = fma(g, load(next + i * between), next_acc[i]);",
+            "next_acc[i] = fma(g, load(line + i * between), next_acc[i]);",
+        ),
+        (
+            "sums that start anew with every row",
+            "store(sum, load(sum) + acc[i]);",
+            "store(sum, acc[i]);",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/launch.cpp",
+        (
+            "GELU in place in several tiles",
+            "      plan.tile_width = s.width;\n",
+            "",
+        ),
+        (
+            "the last tile left out",
+            "  plan.tiles = ceil_div(s.width, plan.tile_width);\n  plan.streams",
+            "  plan.tiles = s.width / plan.tile_width;\n  plan.streams",
+        ),
+        (
+            "lines that are not aligned are streamed",
+            "reinterpret_cast<uintptr_t>(params.output) % 64 == 0;",
+            "params.output != nullptr;",
+        ),
+        (
+            "a workspace for the channels without their padding",
+            "plan.padded_channels = ceil_div(s.channels, 16) * 16;",
+            "plan.padded_channels = s.channels;",
+        ),
+        (
+            "a workspace for one image",
+            "*bytes = sizeof(double) * s.batch * plan.tiles",
+            "*bytes = sizeof(double) * plan.tiles",
+        ),
+    ),
+)
