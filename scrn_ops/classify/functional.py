@@ -96,9 +96,15 @@ def upsampled_cross_entropy(
         ignore_index,
         label_smoothing,
         align_corners,
-        logits.requires_grad and torch.is_grad_enabled(),
+        _differentiated(logits),
     )[0]
     return loss
+
+
+def _differentiated(logits: Tensor) -> bool:
+    """Whether a gradient may be asked for. A sample that vmap hands out does not say so."""
+    transformed = torch._C._are_functorch_transforms_active()
+    return torch.is_grad_enabled() and (logits.requires_grad or transformed)
 
 
 def upsampled_argmax(

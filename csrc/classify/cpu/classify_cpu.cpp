@@ -30,7 +30,8 @@ class AxisTables {
     axis_.in_size = in_size;
     axis_.out_size = out_size;
     share_.resize(out_size + kPadding);
-    first_.assign(in_size + 2, 0);
+    // Whole registers are read from any cell on.
+    first_.assign(in_size + 2 + kPadding, 0);
     // Integers, so that a position is rounded once, at any size.
     const int64_t divisor = align_corners ? std::max(out_size - 1, 1) : 2 * int64_t{out_size};
     for (int64_t i = 0; i < out_size; ++i) {

@@ -140,21 +140,16 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
       }
 #pragma unroll
       for (int c = 0; c < N + kSmooths; ++c) {
-        // Both ends of a cell at the border are one node.
+        // A cell before the first node has only that one; one behind the last has its left end.
         if (column < 0) {
           ends.top_right[c] += ends.top_left[c];
           ends.bottom_right[c] += ends.bottom_left[c];
-        } else if (column == axis_x.in_size - 1) {
-          ends.top_left[c] += ends.top_right[c];
-          ends.bottom_left[c] += ends.bottom_right[c];
         }
         A top = ends.top_left[c] + __shfl_up_sync(kFullWarp, ends.top_right[c], 1);
         A bottom = ends.bottom_left[c] + __shfl_up_sync(kFullWarp, ends.bottom_right[c], 1);
         if (row < 0) {
           bottom += top;
           top = A(0);
-        } else if (row == axis_y.in_size - 1) {
-          top += bottom;
         }
         ends.top_left[c] = carried[c] + top;
         carried[c] = bottom;

@@ -259,3 +259,25 @@ def test_meta_tensors(dtype, backend):
         assert all(each.device.type == device for each in found)
         results.append([(each.shape, each.dtype) for each in found])
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_gradients_of_vmap(device, reduction):
+    """A sample that vmap hands out does not require a gradient itself."""
+    logits = torch.randn(3, 2, 5, 3, 4, device=device, requires_grad=True)
+    target = torch.randint(0, 5, (2, 6, 7), device=device)
+
+    def total(x):
+        def loss(sample):
+            return scrn_ops.upsampled_cross_entropy(sample, target, reduction=reduction)
+
+        return torch.func.vmap(loss)(x).sum()
+
+    (plain,) = torch.autograd.grad(total(logits), logits)
+    transformed = torch.func.grad(total)(logits.detach())
+    for i in range(3):
+        sample = logits[i].detach().requires_grad_()
+        loss = scrn_ops.upsampled_cross_entropy(sample, target, reduction=reduction).sum()
+        (want,) = torch.autograd.grad(loss, sample)
+        assert torch.equal(plain[i], want)
+        assert torch.equal(transformed[i], want)
