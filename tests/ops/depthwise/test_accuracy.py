@@ -18,7 +18,7 @@ SHAPES = (
 SHAPES_AND_TYPES = [
     *((shape, F32) for shape in SHAPES),
     *((shape, F64) for shape in SHAPES[:3]),
-    *((shape, dtype) for shape in SHAPES[1:3] for dtype in (F16, BF16)),
+    *((shape, dtype) for shape in SHAPES[2:3] for dtype in (F16, BF16)),
 ]
 
 
@@ -58,8 +58,10 @@ def test_biases_do_not_leak_into_the_image(kernels, unit):
     check(unit, unit.inputs((1, 3, 14, 12), F64, kernels, bias=1e4))
 
 
-@pytest.mark.parametrize("grad_layout", ["nchw", "expanded", "sliced"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "grad_layout"),
+    [*((each, "nchw") for each in LAYOUTS), ("nchw", "expanded"), ("nhwc", "sliced")],
+)
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 def test_any_strides(unit, layout, grad_layout):
     check(unit, unit.inputs((2, 6, 8, 9), F32, layout=layout), grad_layout)
