@@ -23,6 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from scrn_ops import SemanticRefinement
 
 from .models.backbones.large_kernel import DepthwiseUnit
+from .models.fused_layers import FusedGate, FusedMlp
 
 aten = torch.ops.aten
 
@@ -124,9 +125,9 @@ def module_counts(model: nn.Module, image: Tensor) -> dict[nn.Module, int]:
         elif isinstance(module, nn.Conv2d | nn.Linear):
             # The weight's first dimension is the output's channels.
             counts[module] += output.numel() * math.prod(module.weight.shape[1:])
-        elif isinstance(module, DepthwiseUnit):
+        elif isinstance(module, DepthwiseUnit | FusedGate | FusedMlp):
             # They return maps of the size of their input.
-            for conv in module.convolutions():
+            for conv in module.uncalled(inputs[0]):
                 batch, _, height, width = output.shape
                 counts[conv] += batch * height * width * conv.weight.numel()
         elif isinstance(module, nn.BatchNorm2d):

@@ -39,26 +39,30 @@ class FusedGate(nn.Module):
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()
-        if isinstance(gate, MultiScaleGate):
-            self.local: nn.Module = gate.conv0
-            self.strips = nn.ModuleList(
-                nn.Sequential(getattr(gate, f"conv{i}_1"), getattr(gate, f"conv{i}_2"))
-                for i in range(len(gate.strips))
-            )
-            self.project = gate.conv3
-        elif isinstance(gate, LargeKernelGate):
-            self.local = nn.Sequential(gate.conv0, gate.conv_spatial)
-            self.strips = nn.ModuleList()
-            self.project = gate.conv1
-        else:
+        if not isinstance(gate, MultiScaleGate | LargeKernelGate):
             raise TypeError(f"gate: expected a gating unit, got {type(gate).__name__}")
-        self.gate: MultiScaleGate | LargeKernelGate = gate
+        self.gate = gate
+
+    @property
+    def project(self) -> nn.Conv2d:
+        gate = self.gate
+        return gate.conv3 if isinstance(gate, MultiScaleGate) else gate.conv1
+
+    def uncalled(self, x: Tensor) -> list[nn.Conv2d]:
+        """The convolutions that an op computes without calling them."""
+        fused = unit_backend(x, self.gate.backend) != "eager"
+        return self.gate.convolutions() if fused else []
 
     def forward(self, x: Tensor) -> Tensor:
         if unit_backend(x, self.gate.backend) != "eager":
             return self.project(self.gate.context(x)).mul_(x)
-        local = self.local(x)
-        branches = [strip(local) for strip in self.strips]
+        local = self.gate.conv0(x)
+        if isinstance(self.gate, LargeKernelGate):
+            return self.project(self.gate.conv_spatial(local)).mul_(x)
+        branches = [
+            getattr(self.gate, f"conv{i}_2")(getattr(self.gate, f"conv{i}_1")(local))
+            for i in range(len(self.gate.strips))
+        ]
         for branch in branches:
             local.add_(branch)
         del branches
@@ -74,6 +78,10 @@ class FusedMlp(nn.Module):
         self.depthwise = mlp.dwconv.dwconv
         self.fc2 = scale_output(mlp.fc2, scale)
         self.backend = mlp.backend
+
+    def uncalled(self, x: Tensor) -> list[nn.Conv2d]:
+        """The convolutions that an op computes without calling them."""
+        return [] if unit_backend(x, self.backend) == "eager" else [self.depthwise]
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]

@@ -164,15 +164,17 @@ class _Registrations(torch.library.Library):
 
             def kernel(keyset: Any, *args: Any) -> Any:
                 # Outside of any dual level, nearly always, there is no tangent to look for.
-                if forward_ad._current_level >= 0 and any(map(_has_tangent, args)):
+                if forward_ad._current_level >= 0 and any(map(has_tangent, args)):
                     refuse_forward_mode(op_name.removesuffix("_backward"))
                 return fn(keyset, *args)
 
         return super().impl(op_name, kernel, dispatch_key, **kwargs)  # type: ignore[no-untyped-call]
 
 
-def _has_tangent(arg: Any) -> bool:
-    return isinstance(arg, Tensor) and forward_ad.unpack_dual(arg).tangent is not None
+def has_tangent(arg: Any) -> bool:
+    if forward_ad._current_level < 0 or not isinstance(arg, Tensor):
+        return False
+    return forward_ad.unpack_dual(arg).tangent is not None
 
 
 _library = _Registrations("scrn_ops", "IMPL")  # type: ignore[no-untyped-call]

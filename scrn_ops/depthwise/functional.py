@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._core.checks import autocast_features, check_backend
-from .._core.derivatives import apply_operator
+from .._core.derivatives import apply_operator, has_tangent, refuse_forward_mode
 from . import autograd, eager, reference
 from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale, check_out
 
@@ -159,8 +159,8 @@ def depthwise_gelu(
         weight: ``k`` [C, 1, n, n] with n = 3, 5 or 7; float32 or of the input's dtype.
         bias: ``b`` [C], or None for none; float32 or of the input's dtype.
         out: where the result is written, of the result's shape, dtype and device; it may be
-            ``input``, which is then overwritten without another map. Nothing may be
-            differentiated: neither inside ``torch.no_grad()`` nor of tensors without gradients.
+            ``input``, which is then overwritten without another map. Only
+            inside ``torch.no_grad()`` or where no tensor requires a gradient.
         backend: ``None`` or ``"fused"`` for the kernel of the tensors' device, ``"eager"``
             (``conv2d``, ``gelu``) or ``"reference"`` (the definition; twice differentiable).
 
@@ -177,7 +177,7 @@ def depthwise_gelu(
     """
     backend = check_backend(backend)
     if out is not None:
-        _check_nothing_differentiated(out, input, weight, bias)
+        _check_out_is_allowed(out, input, weight, bias)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         result = chain.depthwise_gelu(input, weight, bias)
@@ -192,6 +192,9 @@ def depthwise_gelu(
     if out is not None:
         check_out(out, input)
         _ops.depthwise_gelu_out.default(input, weights, weight.shape[3], out)
+        if not torch.compiler.is_compiling():
+            # Below autograd nothing else tells a graph that has saved it that it has changed.
+            torch.autograd.graph.increment_version(out)
         return out
     made: Tensor = apply_operator(
         autograd.DepthwiseGelu,
@@ -212,7 +215,11 @@ def _check_device(input: Tensor) -> None:
         )
 
 
-def _check_nothing_differentiated(out: Tensor, *tensors: Tensor | None) -> None:
+def _check_out_is_allowed(out: Tensor, *tensors: Tensor | None) -> None:
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError("out: expected None inside torch.func's transforms and vmap")
+    if any(map(has_tangent, (out, *tensors))):
+        refuse_forward_mode("depthwise_gelu")
     if torch.is_grad_enabled() and any(
         isinstance(t, Tensor) and t.requires_grad for t in (out, *tensors)
     ):

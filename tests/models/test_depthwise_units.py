@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from scrn import SCRN, build_model
+from scrn import SCRN, build_model, flops
 from scrn.models import with_ops
 from scrn.models.backbones.large_kernel import DepthwiseUnit, unit_backend
 from scrn_ops.depthwise import eager, reference
@@ -75,7 +75,21 @@ def test_on_a_gpu_the_units_are_torchs() -> None:
     assert unit_backend(x, "fused") == "fused"
 
     class OnGpu:
-        is_cuda = True
+        device = torch.device("cuda")
 
     assert unit_backend(OnGpu(), "fused") == "eager"  # type: ignore[arg-type]
     assert unit_backend(OnGpu(), "reference") == "reference"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backbone", GATES)
+def test_a_fused_network_holds_each_weight_once_and_costs_the_same(backbone: str) -> None:
+    model = build(backbone).eval().fuse()
+    state = model.state_dict()
+    assert len({each.data_ptr() for each in state.values() if each.numel()}) == sum(
+        each.numel() > 0 for each in state.values()
+    )
+    x = image(64, 96)
+    counts = [
+        sum(flops.module_counts(each, x).values()) for each in (model, with_ops(model, "eager"))
+    ]
+    assert counts[0] == counts[1] > 0

@@ -12,7 +12,7 @@ from torchvision.ops import StochasticDepth
 
 from scrn import SCRN, build_model
 from scrn.models import BACKBONES, create_backbone, with_ops
-from scrn_ops import reference
+from scrn_ops import attention, srm
 
 from .helpers import build, image, relative
 
@@ -105,7 +105,10 @@ def test_the_weights_are_the_same_for_all_ops() -> None:
 def test_the_same_weights_with_other_ops(rewrite: Callable[[SCRN], SCRN], monkeypatch) -> None:
     """Both kinds of op run by the other backend, in the copy alone."""
     calls = []
-    for module, name in ((reference, "semantic_refine"), (reference, "whitened_attention")):
+    for module, name in (
+        (srm.reference, "semantic_refine"),
+        (attention.reference, "whitened_attention"),
+    ):
         op = getattr(module, name)
         record = partial(lambda op, name, *a, **k: calls.append(name) or op(*a, **k), op, name)
         monkeypatch.setattr(module, name, record)

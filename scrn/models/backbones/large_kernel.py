@@ -32,6 +32,10 @@ class DepthwiseUnit(nn.Module):
         """Those that the op computes."""
         raise NotImplementedError
 
+    def uncalled(self, x: Tensor) -> list[nn.Conv2d]:
+        """Those that the op computes without calling them: all, for any input."""
+        return self.convolutions()
+
 
 class Mlp(DepthwiseUnit):
     """1x1 convolution, depthwise 3x3, GELU, 1x1: [B, C, H, W] to the same."""
@@ -61,9 +65,9 @@ class _Depthwise(nn.Module):
 
 
 def unit_backend(x: Tensor, ops: str) -> str:
-    """The backend of the depthwise units, whose fused kernels are for the CPU: on a GPU the fused
-    ops' network takes torch's convolutions in their place."""
-    return "eager" if ops == "fused" and x.is_cuda else ops
+    """The backend of the depthwise units, whose fused kernels are for the CPU: elsewhere the
+    network of the fused ops takes torch's convolutions in their place."""
+    return "eager" if ops == "fused" and x.device.type not in ("cpu", "meta") else ops
 
 
 class SpatialAttention(nn.Module):

@@ -152,3 +152,31 @@ def test_a_gpu_has_no_kernels_yet(function):
 def test_the_chain_runs_on_a_gpu(function):
     with FakeTensorMode(), torch.device("cuda"):
         assert function(backend="eager").device.type == "cuda"
+
+
+def test_out_tells_a_graph_that_has_saved_it():
+    weight, bias = torch.randn(3, 1, 3, 3), torch.randn(3)
+    hidden = torch.randn(1, 3, 5, 6, requires_grad=True) * 1
+    squares = hidden.square()
+    with torch.no_grad():
+        scrn_ops.depthwise_gelu(hidden, weight, bias, out=hidden)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        squares.sum().backward()
+
+
+def test_out_is_refused_where_it_would_lose_a_tangent():
+    weight, bias = torch.randn(3, 1, 3, 3), torch.randn(3)
+    x = torch.randn(1, 3, 5, 6)
+
+    def overwrite(x):
+        return scrn_ops.depthwise_gelu(x * 1, weight, bias, out=torch.empty_like(x))
+
+    with pytest.raises(NotImplementedError, match=r"out: expected None inside torch\.func"):
+        torch.func.jvp(overwrite, (x,), (x,))
+    with pytest.raises(NotImplementedError, match=r"out: expected None inside torch\.func"):
+        torch.func.vmap(overwrite)(x[None])
+    with (
+        torch.autograd.forward_ad.dual_level(),
+        pytest.raises(NotImplementedError, match="forward-mode"),
+    ):
+        overwrite(torch.autograd.forward_ad.make_dual(x, x))
