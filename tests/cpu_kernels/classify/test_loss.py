@@ -1,0 +1,122 @@
+"""Loss, gradient and argmax, against the float64 reference of the CUDA kernels' tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.cuda_on_cpu.classify import reference
+from tests.cuda_on_cpu.classify.cases import REDUCTIONS, Case
+from tests.cuda_on_cpu.harness.compare import assert_close
+from tests.cuda_on_cpu.harness.device import Device
+from tests.cuda_on_cpu.harness.session import KIND
+
+# Ratios that have kernels of their own, any other one up and down; one node, one column, and more
+# columns than whole registers have.
+SIZES = (
+    ((3, 6), (3, 6)),
+    ((3, 7), (6, 14)),
+    ((3, 5), (12, 20)),
+    ((2, 21), (8, 84)),
+    ((5, 9), (9, 5)),
+    ((9, 5), (5, 9)),
+    ((1, 1), (1, 1)),
+    ((1, 1), (3, 5)),
+    ((5, 1), (10, 2)),
+    ((5, 1), (3, 1)),
+    ((1, 1003), (1, 1003)),
+    ((1, 1003), (2, 2006)),
+)
+CASES = [
+    *(
+        Case(
+            dtype,
+            channels_last,
+            batch=1 + (low[1] < 100),
+            classes=3,
+            low=low,
+            high=high,
+            reduction="sum" if high == (1, 1) else "mean",
+            target_type=target_type,
+        )
+        for low, high in SIZES
+        for dtype, channels_last, target_type in (
+            ("float32", False, "uint8"),
+            ("float32", True, "int64"),
+            ("float16", False, "int64"),
+            ("float16", True, "uint8"),
+        )
+    ),
+    *(Case(reduction=r, smoothing_percent=10, weighted=True, high=(8, 12)) for r in REDUCTIONS),
+    *(Case(reduction="none", low=low, high=high) for low, high in SIZES[:6]),
+    Case(align_corners=True),
+]
+
+
+def check_loss(device: Device, case: Case) -> None:
+    loss, gradient = case.loss(device)
+    want, want_gradient = case.expected()
+    assert gradient is not None
+    assert_close(np.atleast_1d(loss), np.atleast_1d(want), case.sums, "loss")
+    if case.dtype == "float16":
+        # Rounded twice: what is kept, and what is scaled.
+        error = np.abs(gradient - want_gradient).max()
+        assert error <= 1.5 * 2.0**-10 * np.abs(want_gradient).max() + 2.0**-24
+    else:
+        assert_close(gradient, want_gradient, case.dtype, "gradient")
+
+
+def check_argmax(device: Device, case: Case, confident: bool) -> None:
+    labels, confidence = case.argmax(device, confident)
+    z = reference.upsampled(case.inputs()["logits"], case.high, case.align_corners)
+    chosen = np.take_along_axis(z, labels[:, None].astype(np.int64), 1)[:, 0]
+    assert (z.max(1) - chosen).max() <= 1e-5 * np.abs(z).max()
+    if confidence is not None:
+        want = 1 / np.exp(z - z.max(1, keepdims=True)).sum(1)
+        assert np.abs(confidence - want).max() <= 2e-6
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_between_guard_pages(device: Device, case: Case) -> None:
+    for placement in ("start", "end"):
+        device.placement = placement
+        check_loss(device, case)
+        check_argmax(device, case, confident=placement == "end")
+
+
+@pytest.mark.skipif(KIND == "asan", reason="the sanitizer watches the allocator's memory")
+def test_tables_are_between_guard_pages(device: Device) -> None:
+    before = device.call("guarded_allocations")
+    Case().loss(device)
+    assert device.call("guarded_allocations") >= before + 4
+
+
+def test_any_order_of_tasks(device: Device) -> None:
+    """The same bits."""
+    for reduction in REDUCTIONS:
+        case = Case(reduction=reduction, batch=3, low=(20, 9), high=(40, 18))
+        results = []
+        for order in ("forward", "reverse", "random"):
+            device.set_order(blocks=order, seed=3)
+            results.append([*case.loss(device), *case.argmax(device, True)])
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
+                assert a is not None
+                assert b is not None
+                assert np.array_equal(a, b)
+
+
+class Wrong(Case):
+    def inputs(self) -> dict[str, np.ndarray]:
+        values = super().inputs()
+        values["target"][1, 5, 5] = self.classes
+        return values
+
+
+@pytest.mark.parametrize("target_type", ["uint8", "int64"])
+def test_a_label_that_is_no_class(device: Device, target_type: str) -> None:
+    case = replace(Wrong(), target_type=target_type)
+    with pytest.raises(RuntimeError, match=r"got 5 at \[1, 5, 5\]"):
+        case.loss(device)
