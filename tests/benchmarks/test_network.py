@@ -57,7 +57,12 @@ def test_a_run_measures_every_variant(outcome):
     for parts in outcome.parts.values():
         assert set(parts) == set(measure.PARTS)
         assert max(parts, key=parts.get) == "backbone"
-    kinds = {"convolution 1x1", "depthwise strips", "gelu", "scrn_ops.semantic_refine"}
+    kinds = {
+        "convolution 1x1",
+        "gelu",
+        "scrn_ops.semantic_refine",
+        "scrn_ops.multi_scale_depthwise",
+    }
     assert kinds <= set(outcome.operators)
     seconds, operations = outcome.operators["convolution 1x1"]
     assert seconds > 0
