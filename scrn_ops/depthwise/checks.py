@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._core import checks
 
@@ -36,7 +36,7 @@ def check_multi_scale(
     }
     for name, group in groups.items():
         # A tensor with three slices in its first dimension has a length, too.
-        if not isinstance(group, Sequence):
+        if not isinstance(group, Sequence | nn.ParameterList):
             raise TypeError(
                 f"{name}: expected a sequence of {STRIPS} tensors, got {type(group).__name__}"
             )

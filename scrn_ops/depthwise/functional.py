@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._core.checks import autocast_features, check_backend
 from .._core.derivatives import apply_operator, has_tangent, refuse_forward_mode
+from .._core.load import check_device
 from . import autograd, eager, reference
 from .checks import check_depthwise_gelu, check_large_kernel, check_multi_scale, check_out
 
@@ -67,7 +68,7 @@ def multi_scale_depthwise(
             input, local, local_bias, rows, row_biases, columns, column_biases
         )
     check_multi_scale(input, local, local_bias, rows, row_biases, columns, column_biases)
-    _check_device(input)
+    check_device(input, cuda=False)
     parts: list[tuple[Tensor, Tensor | None]] = [(local, local_bias)]
     for i in range(len(rows)):
         parts += [(rows[i], row_biases[i]), (columns[i], column_biases[i])]
@@ -128,7 +129,7 @@ def large_kernel_depthwise(
             input, local, local_bias, dilated, dilated_bias, dilation=dilation
         )
     check_large_kernel(input, local, local_bias, dilated, dilated_bias, dilation)
-    _check_device(input)
+    check_device(input, cuda=False)
     result: Tensor = apply_operator(
         autograd.LargeKernelDepthwise,
         _ops.large_kernel_depthwise.default,
@@ -186,7 +187,7 @@ def depthwise_gelu(
         check_out(out, result)
         return out.copy_(result)
     check_depthwise_gelu(input, weight, bias)
-    _check_device(input)
+    check_device(input, cuda=False)
     input = autocast_features(input)
     weights = pack([(weight, bias)])
     if out is not None:
@@ -204,15 +205,6 @@ def depthwise_gelu(
         weight.shape[3],
     )
     return made
-
-
-def _check_device(input: Tensor) -> None:
-    device = input.device.type
-    if device not in ("cpu", "meta"):
-        raise NotImplementedError(
-            f"backend: no fused kernels for device {device!r} (the depthwise units have them for "
-            'the CPU); backend="eager" runs there'
-        )
 
 
 def _check_out_is_allowed(out: Tensor, *tensors: Tensor | None) -> None:

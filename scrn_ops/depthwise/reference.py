@@ -67,7 +67,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int =
     border_y, border_x = taps_y // 2 * dilation, taps_x // 2 * dilation
     padded = F.pad(x, (border_x, border_x, border_y, border_y))
     weight = weight.to(x.dtype)
-    total = x * 0 if bias is None else x * 0 + bias.to(x.dtype)[:, None, None]
+    total = x.new_zeros(()) if bias is None else bias.to(x.dtype)[:, None, None]
     for i in range(taps_y):
         for j in range(taps_x):
             y, x0 = i * dilation, j * dilation

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scrn import build_model, cost
-from scrn.flops import module_counts, operator_counts
+from scrn.flops import module_counts, operations, operator_counts
 from scrn.models import CONTEXTS, UPSAMPLERS, create_upsampler
 
 # Tables II, IV, V, VI and VII: GFLOPs and millions of parameters.
@@ -104,6 +104,13 @@ def test_module_counts_by_hand() -> None:
     assert [counts.get(module, 0) for module in model] == [
         8 * pixels * 3 * 9, 2 * 8 * pixels, 8 * pixels, 8 * pixels * 25, 0, 0, 0, 32
     ]  # fmt: skip
+
+
+def test_what_is_written_into_an_argument_is_counted() -> None:
+    x, weights = torch.zeros(1, 3, 4, 5), torch.zeros(3, 10)
+    arguments = (x, weights, 3, x)
+    overload = torch.ops.scrn_ops.depthwise_gelu_out.default
+    assert operations(overload, arguments, {}, overload(*arguments)) == 2 * 60 * 9
 
 
 def test_operator_counts_by_hand() -> None:

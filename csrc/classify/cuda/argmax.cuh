@@ -14,11 +14,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
   const int64_t classes = p.shape.classes;
   for (int64_t unit = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
        unit < work.total; unit += static_cast<int64_t>(gridDim.x) * kWarps) {
-    int64_t line, strip, image, line_in_image;
-    split(unit, work.strips, line, strip);
-    split(line, work.rows, image, line_in_image);
-    const int32_t row = static_cast<int32_t>(line_in_image) - 1;
-    const int32_t column = static_cast<int32_t>(strip) * kWarp + lane - 1;
+    const Cell cell = cell_of(work, unit, lane);
+    const auto [image, row, column] = cell;
     if (column >= axis_x.in_size) continue;
     const T* const logits = static_cast<const T*>(p.logits) + image * steps.image;
     const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
@@ -27,13 +24,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     for (int32_t y = y0; y < y1; y += kRows<A>) {
       for (int32_t x = x0; x < x1; x += kColumns<A>) {
         A below[kRows<A>], right[kColumns<A>];
-#pragma unroll
-        for (int r = 0; r < kRows<A>; ++r)
-          below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
-#pragma unroll
-        for (int c = 0; c < kColumns<A>; ++c) {
-          right[c] = share_of<A>(axis_x, column, at_most(x + c, x1 - 1));
-        }
+        shares_of(axis_y, axis_x, cell, y, y1, x, x1, below, right);
         A best[kRows<A>][kColumns<A>] = {}, sum[kRows<A>][kColumns<A>] = {};
         int32_t label[kRows<A>][kColumns<A>] = {};
         const T* plane = logits;
@@ -74,7 +65,10 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
             } else {
               static_cast<int64_t*>(p.labels)[pixel] = label[r][c];
             }
-            if constexpr (kConfidence) p.confidence[pixel] = static_cast<float>(A(1) / sum[r][c]);
+            if constexpr (kConfidence) {
+              const A share = has_no_class(best[r][c]) ? static_cast<A>(NAN) : A(1) / sum[r][c];
+              p.confidence[pixel] = static_cast<float>(share);
+            }
           }
         }
       }

@@ -109,6 +109,13 @@ SCRN_DEVICE A at_least_lowest(A value) {
   return value < kLowest<A> ? kLowest<A> : value;  // NaN stays
 }
 
+// Of a pixel's largest value, in whatever unit: whether all of its classes are minus infinity, of
+// which no softmax exists.
+template <typename A>
+SCRN_DEVICE bool has_no_class(A largest) {
+  return largest < kLowest<A> / 2;
+}
+
 template <typename T, typename A>
 SCRN_DEVICE Values<A> load_values(const T* plane, const Corners& at) {
   return {at_least_lowest<A>(widen(plane[at.top_left])),
@@ -158,6 +165,35 @@ inline Work work_of(const ResizeShape& s) {
   work.strips = ceil_div(int64_t{s.in_w} + 1, kWarp);
   work.total = s.batch * work.rows * work.strips;
   return work;
+}
+
+// The cell of a warp's lane, by the number of its strip.
+struct Cell {
+  int64_t image;
+  int32_t row, column;
+};
+
+SCRN_DEVICE Cell cell_of(const Work& work, int64_t unit, int lane) {
+  int64_t line, strip, image, row;
+  split(unit, work.strips, line, strip);
+  split(line, work.rows, image, row);
+  return {image, static_cast<int32_t>(row) - 1, static_cast<int32_t>(strip) * kWarp + lane - 1};
+}
+
+// The weights of the lower and of the right ends in the pixels from (y, x) on that are held at
+// once; those behind the cell's last row and column y1 - 1 and x1 - 1 are as there.
+template <typename A>
+SCRN_DEVICE void shares_of(const Axis& axis_y, const Axis& axis_x, const Cell& cell, int32_t y,
+                           int32_t y1, int32_t x, int32_t x1, A (&below)[kRows<A>],
+                           A (&right)[kColumns<A>]) {
+#pragma unroll
+  for (int r = 0; r < kRows<A>; ++r) {
+    below[r] = share_of<A>(axis_y, cell.row, at_most(y + r, y1 - 1));
+  }
+#pragma unroll
+  for (int c = 0; c < kColumns<A>; ++c) {
+    right[c] = share_of<A>(axis_x, cell.column, at_most(x + c, x1 - 1));
+  }
 }
 
 template <typename A>

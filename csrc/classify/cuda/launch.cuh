@@ -60,6 +60,18 @@ void launch_loss(const CrossEntropyParams& params, const Workspace<Accumulate<T>
               work, w, keeps);
 }
 
+// What the forward and the backward know of it; `gradient` and `grad_loss` are left out.
+template <typename P>
+GradientParams gradient_of(const P& params) {
+  GradientParams gradient;
+  gradient.shape = params.shape;
+  gradient.target_type = params.target_type;
+  gradient.ignore_index = params.ignore_index;
+  gradient.logits = params.logits;
+  gradient.target = params.target;
+  return gradient;
+}
+
 template <typename T>
 int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cudaStream_t stream,
                          const LaunchOptions& options = {}) {
@@ -74,12 +86,7 @@ int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cuda
               params.reduction == Reduction::kMean, static_cast<A*>(params.loss),
               params.statistics);
   if (params.gradient != nullptr && s.batch > 0) {
-    GradientParams gradient;
-    gradient.shape = s;
-    gradient.target_type = params.target_type;
-    gradient.ignore_index = params.ignore_index;
-    gradient.logits = params.logits;
-    gradient.target = params.target;
+    GradientParams gradient = gradient_of(params);
     gradient.gradient = params.gradient;
     launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
   }
@@ -103,12 +110,7 @@ int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void
   forward.target = params.target;
   forward.weight = params.weight;
   launch_loss<T>(forward, w, /*keeps=*/true, stream, options);
-  GradientParams gradient;
-  gradient.shape = s;
-  gradient.target_type = params.target_type;
-  gradient.ignore_index = params.ignore_index;
-  gradient.logits = params.logits;
-  gradient.target = params.target;
+  GradientParams gradient = gradient_of(params);
   gradient.grad_loss = params.grad_loss;
   gradient.gradient = params.gradient;
   launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);

@@ -102,11 +102,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
   const bool smooths = p.label_smoothing > 0;
   for (int64_t unit = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
        unit < work.total; unit += static_cast<int64_t>(gridDim.x) * kWarps) {
-    int64_t line, strip, image, line_in_image;
-    split(unit, work.strips, line, strip);
-    split(line, work.rows, image, line_in_image);
-    const int32_t row = static_cast<int32_t>(line_in_image) - 1;
-    const int32_t column = static_cast<int32_t>(strip) * kWarp + lane - 1;
+    const Cell cell = cell_of(work, unit, lane);
+    const auto [image, row, column] = cell;
     double loss = 0, weight = 0;
     const T* const logits = static_cast<const T*>(p.logits) + image * steps.image;
     const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
@@ -117,13 +114,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     for (int32_t y = y0; y < y1; y += kRows<A>) {
       for (int32_t x = x0; x < x1; x += kColumns<A>) {
         A below[kRows<A>], right[kColumns<A>];
-#pragma unroll
-        for (int r = 0; r < kRows<A>; ++r)
-          below[r] = share_of<A>(axis_y, row, at_most(y + r, y1 - 1));
-#pragma unroll
-        for (int c = 0; c < kColumns<A>; ++c) {
-          right[c] = share_of<A>(axis_x, column, at_most(x + c, x1 - 1));
-        }
+        shares_of(axis_y, axis_x, cell, y, y1, x, x1, below, right);
         Sums<A> sums;
         sum_classes<T, A>(logits, steps, classes, corners, below, right, sums);
 #pragma unroll
@@ -135,8 +126,9 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
             const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
             const A largest = sums.largest[r][c], log_sum = std::log2(sums.sum[r][c]);
             A kept = static_cast<A>(INFINITY), value = A(0);
-            if (label == -2) kept = value = static_cast<A>(NAN);
-            if (label >= 0) {
+            if (label == -2 || (label >= 0 && has_no_class(largest))) {
+              kept = value = static_cast<A>(NAN);
+            } else if (label >= 0) {
               const A soft = w.soft[label], hard = w.hard[label];
               const Values<A> v = load_values<T, A>(logits + label * steps.plane, corners);
               const A own = between(between(v.top_left, v.bottom_left, below[r]),

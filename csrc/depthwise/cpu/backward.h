@@ -51,9 +51,7 @@ class BackwardTile {
                        strips_.local.columns + 2 * radius + 4, strips_.local.first - radius};
       strips_.next_local = -reach_;
     }
-    size_t bytes = 0;
-    for (int pass = 0; pass < 2; ++pass) {
-      Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+    place([&](Scratch& scratch) {
       weights_ = scratch.take<A>(taps_ * kLanes<A>);
       flipped_ = scratch.take<A>(taps_ * kLanes<A>);
       sums_ = scratch.take<A>(taps_ * kLanes<A>);
@@ -67,8 +65,7 @@ class BackwardTile {
         scratch.take(strips_.input);
         scratch.take(strips_.local);
       }
-      bytes = scratch.used();
-    }
+    });
     read_weights(s_, plan.params.weights, tile.c0, tile.channels, weights_);
     strips_.weights = weights_;
     flip_weights();

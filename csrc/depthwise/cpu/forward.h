@@ -130,20 +130,13 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   maps.shape(subs, columns, /*kept=*/0);
   Ring<A> total{nullptr, kStep, columns, 0, subs};
   A* weights = nullptr;
-  size_t bytes = 0;
-  for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+  place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
     maps.place(scratch);
     scratch.take(total);
-    bytes = scratch.used();
-  }
+  });
   maps.weights = weights;
-  for (int sub = 0; sub < subs; ++sub) {
-    const int first = sub * kLanes<A>;
-    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
-                 weights + sub * part);
-  }
+  read_tile_weights(s, plan.params.weights, tile, weights);
   const S* input = static_cast<const S*>(plan.params.input);
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
@@ -192,20 +185,13 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
   Ring<A> total{nullptr, kStep, columns, 0, subs};
   A* weights = nullptr;
-  size_t bytes = 0;
-  for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+  place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
     scratch.take(source);
     scratch.take(local);
     scratch.take(total);
-    bytes = scratch.used();
-  }
-  for (int sub = 0; sub < subs; ++sub) {
-    const int first = sub * kLanes<A>;
-    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
-                 weights + sub * part);
-  }
+  });
+  read_tile_weights(s, plan.params.weights, tile, weights);
   const S* input = static_cast<const S*>(plan.params.input);
   int64_t next_input = -kLocal / 2, next_local = -reach;
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
@@ -263,19 +249,12 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
   Ring<A> total{nullptr, 1, columns, 0, subs};
   A* weights = nullptr;
-  size_t bytes = 0;
-  for (int pass = 0; pass < 2; ++pass) {
-    Scratch scratch(pass == 0 ? nullptr : thread_scratch(bytes));
+  place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
     scratch.take(source);
     scratch.take(total);
-    bytes = scratch.used();
-  }
-  for (int sub = 0; sub < subs; ++sub) {
-    const int first = sub * kLanes<A>;
-    read_weights(s, plan.params.weights, tile.c0 + first, tile.channels - first,
-                 weights + sub * part);
-  }
+  });
+  read_tile_weights(s, plan.params.weights, tile, weights);
   int64_t next_input = -radius;
   for (int64_t y = 0; y < s.height; ++y) {
     for (; next_input <= y + radius; ++next_input) {

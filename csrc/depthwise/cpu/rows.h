@@ -230,6 +230,14 @@ void read_weights(const UnitShape& s, const void* weights, int64_t c0, int chann
   }
 }
 
+// Those of all the tile's registers of channels, one after the other.
+template <typename A>
+void read_tile_weights(const UnitShape& s, const void* weights, const Tile& tile, A* target) {
+  for (int first = 0; first < tile.channels; first += kLanes<A>) {
+    read_weights(s, weights, tile.c0 + first, tile.channels - first, target + first * taps_of(s));
+  }
+}
+
 // Where in a unit's weights its convolutions are, and where their biases: in registers.
 struct Layout {
   int edge = 0;  // of the first convolution, which starts at 0
@@ -267,7 +275,7 @@ class Scratch {
   explicit Scratch(void* memory) : memory_(static_cast<char*>(memory)) {}
   template <typename A>
   A* take(int64_t elements) {
-    char* begin = memory_ + used_;
+    char* begin = memory_ == nullptr ? nullptr : memory_ + used_;
     used_ += (elements * sizeof(A) + 63) / 64 * 64;
     return reinterpret_cast<A*>(begin);
   }
@@ -281,6 +289,15 @@ class Scratch {
   char* memory_;
   size_t used_ = 0;
 };
+
+// Calls take(scratch), which takes a task's memory, twice: first only to count the bytes.
+template <typename F>
+void place(const F& take) {
+  Scratch counted(nullptr);
+  take(counted);
+  Scratch scratch(thread_scratch(counted.used()));
+  take(scratch);
+}
 
 }  // namespace
 }  // namespace scrn::depthwise::cpu::SCRN_CPU_ISA

@@ -85,6 +85,27 @@ def test_nothing_valid(device: Device) -> None:
     assert (gradient == 0).all()
 
 
+def test_no_softmax_where_every_class_is_minus_infinity(device: Device) -> None:
+    class Masked(Case):
+        def inputs(self) -> dict[str, np.ndarray]:
+            values = super().inputs()
+            values["logits"][0, :, 1:3] = -np.inf
+            values["target"][...] = 1
+            return values
+
+    for reduction in REDUCTIONS:
+        case = Masked(reduction=reduction, low=(5, 4), high=(5, 4))
+        loss, gradient = case.loss(device)
+        assert np.isnan(loss).any()
+        assert gradient is not None
+        assert np.isnan(gradient[0, :, 1:3]).all()
+        assert np.isfinite(gradient[1]).all()
+        _, confidence = case.argmax(device, True)
+        assert confidence is not None
+        assert np.isnan(confidence[0, 1:3]).all()
+        assert np.isfinite(confidence[1]).all()
+
+
 def test_labels_that_are_no_class_make_nan(device: Device) -> None:
     class Wrong(Case):
         def inputs(self) -> dict[str, np.ndarray]:

@@ -45,6 +45,19 @@ def test_a_masked_class_has_probability_zero(kernels, high, reduction):
 
 
 @HIGHS
+def test_no_confidence_where_every_class_is_minus_infinity(kernels, high):
+    logits, target = inputs(kernels, high)
+    logits[0] = -math.inf
+    _, confidence = scrn_ops.upsampled_argmax(logits, high, with_confidence=True)
+    assert confidence[0].isnan().all()
+    assert confidence[1].isfinite().all()
+    loss, gradient = loss_and_gradient(logits, target, reduction="none")
+    assert loss[0].isnan().all()
+    assert gradient[0].isnan().all()
+    assert loss[1].isfinite().all()
+
+
+@HIGHS
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_the_loss_of_an_impossible_label_is_infinite(kernels, high, reduction):
     logits, target = inputs(kernels, high)

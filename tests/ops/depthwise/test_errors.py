@@ -180,3 +180,14 @@ def test_out_is_refused_where_it_would_lose_a_tangent():
         pytest.raises(NotImplementedError, match="forward-mode"),
     ):
         overwrite(torch.autograd.forward_ad.make_dual(x, x))
+
+
+def test_a_module_s_list_of_parameters_is_a_sequence():
+    x = torch.randn(1, 2, 5, 6)
+    rows = torch.nn.ParameterList([torch.randn(2, 1, 1, n) for n in (3, 5, 7)])
+    columns = torch.nn.ParameterList([torch.randn(2, 1, n, 1) for n in (3, 5, 7)])
+    none = [None] * 3
+    local = torch.randn(2, 1, 5, 5)
+    got = scrn_ops.multi_scale_depthwise(x, local, None, rows, none, columns, none)
+    want = scrn_ops.multi_scale_depthwise(x, local, None, [*rows], none, [*columns], none)
+    assert torch.equal(got, want)
