@@ -92,13 +92,12 @@ def predicted_labels(
     size = size or (image.shape[-2], image.shape[-1])
     if inference.scales != (1.0,) or inference.flip:
         return probabilities(model, image, inference, size).argmax(1)
-    if isinstance(model, SCRN):
-        if inference.window is None and size == tuple(image.shape[-2:]):
-            return model.segment(image)
-        backend = model.backend
+    if isinstance(model, SCRN) and inference.window is None and size == tuple(image.shape[-2:]):
+        logits = model(image, full_size=False)
     else:
-        backend = None
-    labels: Any = upsampled_argmax(_logits(model, image, inference), size, backend=backend)
+        logits = _logits(model, image, inference)
+    backend = model.backend if isinstance(model, SCRN) else None
+    labels: Any = upsampled_argmax(logits, size, backend=backend)
     return cast(Tensor, labels)
 
 

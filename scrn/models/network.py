@@ -117,7 +117,7 @@ class SCRN(
             image: as of :meth:`forward`.
             size: (H, W) of the result; default the image's.
         """
-        logits = self.head(self.decode(image)[0])
+        logits = self(image, full_size=False)
         size = size or (image.shape[2], image.shape[3])
         labels: Any = upsampled_argmax(logits, size, backend=self.backend)
         return cast(Tensor, labels)

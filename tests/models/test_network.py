@@ -178,6 +178,10 @@ def test_segment_is_the_argmax_of_the_logits() -> None:
         assert labels.dtype == torch.int64
         assert (labels == best.indices[:, 0])[clear].float().mean() > 0.999
     assert model.segment(x, (33, 47)).shape == (2, 33, 47)
+    seen = []
+    model.register_forward_hook(lambda module, args, output: seen.append(output.shape))
+    model.segment(x)
+    assert len(seen) == 1
     low = model(x, full_size=False)
     assert low.shape == (2, 5, 16, 23)
     upsampled = torch.nn.functional.interpolate(low, (64, 90), mode="bilinear")
