@@ -16,7 +16,7 @@ from benchmarks.network import images, measure, memory, report, run, variants
 from benchmarks.network.variants import EAGER_FUSED, OURS, PLAIN, VARIANTS
 from scrn import build_model
 
-INNER, OUTER = 0.05, 0.02
+INNER, OUTER = 0.4, 0.02
 
 
 class Sleeper(nn.Module):
@@ -38,7 +38,9 @@ def test_a_module_has_its_own_time_without_that_of_those_within():
             outer(outer(torch.ones(3)))
 
     seconds = measure.own_seconds(call, "cpu")
-    assert seconds == pytest.approx({"inner": 2 * INNER, "outer": 2 * OUTER}, abs=0.02)
+    assert seconds.keys() == {"inner", "outer"}
+    assert 2 * INNER <= seconds["inner"]
+    assert 2 * OUTER <= seconds["outer"] < 2 * INNER  # on a busy machine a sleep lasts longer
     assert measure.own_seconds(lambda: outer(torch.ones(3)), "cpu") == {}  # the hooks are gone
 
 

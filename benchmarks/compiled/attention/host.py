@@ -1,4 +1,4 @@
-"""Microseconds that the host needs for a call of the launchers.
+"""What the host does for a call of the launchers: microseconds, and calls of functions.
 
 The stand-in returns at once from a launch, and memory is the CPU's, kept from one call to the
 next: what is left out is the driver's own launch, and what CUDA's allocator does differently.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter_ns
@@ -17,8 +18,6 @@ from . import calls
 from .calls import Case
 
 ROUNDS = 1000  # short ones, some of which nothing else on the machine disturbs
-# Microseconds of ``yardstick`` where Triton's own launches take what they do beside an H100.
-YARDSTICK = 80.0
 
 
 class HostTime(NamedTuple):
@@ -29,11 +28,6 @@ class HostTime(NamedTuple):
     @property
     def per_launch(self) -> float:
         return self.call / self.launches
-
-    @property
-    def slowdown(self) -> float:
-        """How much longer this machine, as busy as it was, takes for plain Python."""
-        return max(1.0, self.yardstick / YARDSTICK)
 
 
 def yardstick() -> None:
@@ -64,6 +58,29 @@ def microseconds(call: Callable[[], object]) -> float:
     start = perf_counter_ns()
     call()
     return (perf_counter_ns() - start) / 1000
+
+
+def calls_of_functions(case: Case) -> int:
+    """Of Python and of C, in a repeated call: a count of what the host does that nothing else on
+    the machine moves."""
+    tensors = calls.tensors_of(case)
+    calls.record(case, tensors)
+    counted = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    with calls.prepared(case):
+        call = calls.function_of(case, tensors)
+        call()
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            call()
+        finally:
+            sys.setprofile(before)
+    return counted
 
 
 def host_time(case: Case) -> HostTime:

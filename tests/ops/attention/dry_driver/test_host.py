@@ -1,4 +1,4 @@
-"""What a launch costs the host when everything is compiled."""
+"""What a call costs the host when everything is compiled."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import pytest
 
 pytest.importorskip("triton")
 from benchmarks.compiled.attention.calls import DIRECTIONS, SHAPES, Case
-from benchmarks.compiled.attention.host import host_time
+from benchmarks.compiled.attention.host import calls_of_functions, host_time
 
 from .recorded import ONE_CHUNK
 
-MOST = {"forward": 4, "backward": 7}  # launches
+# Calls of functions, which is what the microseconds are made of. Beside other work on the machine
+# those are more than twice as many as on a quiet one, so that no bar of theirs would hold.
+MOST = {"forward": 100, "backward": 145}
 MICROSECONDS = 8.0  # for a launch, what is done once for a call included
-MARGIN = 1.3  # for what else the machine does
+OF_A_BUSY_MACHINE = 5  # times as long
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_microseconds_of_a_launch(direction, shape):
-    time = host_time(Case(90, shape, direction, chunk_bytes=ONE_CHUNK))
+def test_calls_of_a_call(direction, shape):
+    assert calls_of_functions(Case(90, shape, direction, chunk_bytes=ONE_CHUNK)) <= MOST[direction]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_microseconds_of_a_launch(direction):
+    time = host_time(Case(90, SHAPES[0], direction, chunk_bytes=ONE_CHUNK))
     print(f"{time.call:.0f} us a call of {time.launches} launches, yardstick {time.yardstick:.0f}")
-    # A call with fewer launches, where keys are not split, has no less to do around them.
-    assert time.call <= MOST[direction] * MICROSECONDS * MARGIN * time.slowdown, time
+    assert 0 < time.per_launch <= MICROSECONDS * OF_A_BUSY_MACHINE, time
