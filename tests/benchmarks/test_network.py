@@ -39,7 +39,7 @@ def test_a_module_has_its_own_time_without_that_of_those_within():
 
     seconds = measure.own_seconds(call, "cpu")
     assert seconds.keys() == {"inner", "outer"}
-    assert 2 * INNER <= seconds["inner"]
+    assert seconds["inner"] >= 2 * INNER
     assert 2 * OUTER <= seconds["outer"] < 2 * INNER  # on a busy machine a sleep lasts longer
     assert measure.own_seconds(lambda: outer(torch.ones(3)), "cpu") == {}  # the hooks are gone
 
