@@ -1,4 +1,4 @@
-"""The ``scrn`` command: fit, validate, predict, export, cost."""
+"""The ``scrn`` command: data, fit, validate, predict, export, cost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-USAGE = """scrn {fit,validate,predict,export,cost} ...
+USAGE = """scrn {data,fit,validate,predict,export,cost} ...
 
+  scrn data DIR [--sheet FILE]
   scrn fit --config camvid.yaml [--data.root DIR] [--trainer.max_epochs N] ...
   scrn validate --config camvid.yaml --ckpt_path CHECKPOINT [--model.output DIR] ...
   scrn predict INPUT... [--output DIR] [--model PATH]
@@ -21,7 +22,12 @@ USAGE = """scrn {fit,validate,predict,export,cost} ...
 `scrn COMMAND --help` lists all of a command's options. --config takes a file, or the name of a
 recipe that comes with the package: {recipes}."""
 
-_MODULES = {"predict": ".engine.predict", "export": ".engine.export", "cost": ".cost"}
+_MODULES = {
+    "data": ".data.inspection",
+    "predict": ".engine.predict",
+    "export": ".engine.export",
+    "cost": ".cost",
+}
 # What the extras of pyproject.toml bring: "network", and "train", which includes it.
 _EXTRAS = {
     "huggingface_hub", "safetensors", "timm", "torchvision",
@@ -54,7 +60,7 @@ def _train(args: list[str]) -> None:
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
 
-    from .data.module import SegmentationData
+    from .data.module import SegmentationData, classes_of
     from .engine.checkpoint import AtomicCheckpointIO
     from .engine.task import Segmentation
 
@@ -63,6 +69,12 @@ def _train(args: list[str]) -> None:
             trainer = super().instantiate_trainer(**kwargs)
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
             return trainer
+
+        def before_instantiate_classes(self) -> None:
+            config = self.config[self.subcommand]
+            if config.model.num_classes is None:
+                names, _ = classes_of(config.data.name, config.data.root)
+                config.model.num_classes = len(names)
 
         def _parse_ckpt_path(self) -> None:
             # The recipe and the command line decide; Lightning would let the checkpoint's own

@@ -152,8 +152,8 @@ def draw_frames(weights: Path, root: Path, path: Path) -> None:
         prediction = segment(saved, torch.as_tensor(image)).argmax(0)
         panels = (
             image.permute(1, 2, 0).numpy(),
-            colorize(labels, data.classes),
-            colorize(prediction, data.classes),
+            colorize(labels, data.colors),
+            colorize(prediction, data.colors),
         )
         rows.append(np.concatenate([_small(panel) for panel in panels], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path, quality=85)

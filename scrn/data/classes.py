@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 
+Color = tuple[int, int, int]
+
 CITYSCAPES_CLASSES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
     "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
@@ -58,7 +60,7 @@ ADE20K_CLASSES = (
 )  # fmt: skip
 
 
-def palette(classes: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+def palette(classes: tuple[str, ...]) -> tuple[Color, ...]:
     """RGB colours of the classes: the published ones, or evenly spread hues."""
     if classes == CITYSCAPES_CLASSES:
         return CITYSCAPES_COLORS

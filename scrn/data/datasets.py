@@ -9,14 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from .classes import ADE20K_CLASSES, CAMVID_CLASSES, CITYSCAPES_CLASSES, CITYSCAPES_LABEL_IDS
+from .classes import (
+    ADE20K_CLASSES,
+    CAMVID_CLASSES,
+    CITYSCAPES_CLASSES,
+    CITYSCAPES_LABEL_IDS,
+    palette,
+)
 from .errors import DataError
 from .files import list_images, read_image, read_labels, with_any_suffix
 
@@ -34,7 +39,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             epoch, so that a run that is resumed draws what the uninterrupted one would have.
     """
 
-    classes: ClassVar[tuple[str, ...]] = ()
+    classes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             if not labels.is_file():
                 raise DataError(labels, f"the labels of {image}", "no such file")
         self.pairs = pairs
+        self.colors = palette(self.classes)
         self.transform = transform
         self.seed = 0
         self.epoch = 0
@@ -70,16 +76,28 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         """An item before the transform."""
         image_path, label_path = self.pairs[index]
         image = read_image(image_path)
-        labels = read_labels(label_path)
+        labels = self.read(label_path)
         if labels.shape != image.shape[1:]:
             raise DataError(
                 label_path,
                 f"labels of the image's size {tuple(image.shape[1:])} ({image_path})",
                 f"{tuple(labels.shape)}",
             )
-        return tv_tensors.Image(image), tv_tensors.Mask(self._to_classes(labels, label_path))
+        return tv_tensors.Image(image), tv_tensors.Mask(labels)
 
-    def _to_classes(self, labels: Tensor, path: Path) -> Tensor:
+    def read(self, path: Path) -> Tensor:
+        """A label file as class indices ``[H, W]``, uint8."""
+        return self.to_classes(read_labels(path), path)
+
+    def count(self) -> Tensor:
+        """The pixels of each class in all label files, ``[classes]``, int64."""
+        total = torch.zeros(IGNORE + 1, dtype=torch.int64)
+        for _, path in self.pairs:
+            total += self.read(path).flatten().bincount(minlength=IGNORE + 1)
+        return total[: len(self.classes)]
+
+    def to_classes(self, labels: Tensor, path: Path) -> Tensor:
+        """Stored label values to class indices."""
         inside = (labels >= 0) & (labels < len(self._lookup))
         mapped = self._lookup[labels.clamp(0, len(self._lookup) - 1).long()]
         unknown = ~inside | (mapped < 0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .errors import DataError
 
+LOSSLESS_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -35,6 +36,11 @@ def read_labels(path: Path) -> Tensor:
     if values.ndim != 2:
         raise DataError(path, "a single-channel label map", f"{values.shape[-1]} channels")
     return torch.from_numpy(values.astype(np.int32))
+
+
+def read_colors(path: Path) -> np.ndarray:
+    """A label file whose colours say the class, uint8 ``[H, W, 3]``; transparency is left out."""
+    return _decode(path, "a label map in colours", lambda image: image.convert("RGB"))
 
 
 def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -66,7 +72,7 @@ def list_images(folder: Path, pattern: str = "*") -> list[Path]:
 
 def with_any_suffix(stem: Path) -> Path | None:
     """The label file of a name without its suffix; lossless formats only."""
-    for suffix in (".png", ".bmp", ".tif", ".tiff"):
+    for suffix in LOSSLESS_SUFFIXES:
         candidate = stem.with_name(stem.name + suffix)
         if candidate.is_file():
             return candidate

@@ -12,9 +12,24 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from .classes import Color, palette
 from .datasets import DATASETS, SegmentationDataset
 from .errors import DataError
+from .folder import Folder, read_classes
 from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
+
+FOLDER = "folder"
+
+
+def classes_of(name: str, root: Path | str) -> tuple[tuple[str, ...], tuple[Color, ...]]:
+    """Names and colours of a data set's classes; those of a folder are read from it."""
+    if name == FOLDER:
+        found = read_classes(root)
+        return found.names, found.colors
+    if name not in DATASETS:
+        raise ValueError(f"name: expected one of {', '.join([*DATASETS, FOLDER])}, got {name!r}")
+    names = DATASETS[name].classes
+    return names, palette(names)
 
 
 class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
@@ -85,8 +100,9 @@ class SegmentationData(L.LightningDataModule):
     """Training and validation loaders of one data set.
 
     Args:
-        name: camvid, cityscapes, bdd100k or ade20k.
-        root: the data set's folder, in its published layout.
+        name: camvid, cityscapes, bdd100k, ade20k, or folder: images and masks of one's own.
+        root: the data set's folder, in its published layout, or in that of
+            :class:`scrn.data.folder.Folder`.
         batch_size: images per process and step.
         crop: (height, width) of a training crop.
         scale: range of the random scale.
@@ -112,11 +128,14 @@ class SegmentationData(L.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if name not in DATASETS:
-            raise ValueError(f"name: expected one of {', '.join(DATASETS)}, got {name!r}")
+        self.classes, self.colors = classes_of(name, root)
         self.save_hyperparameters()
-        self.dataset: Any = DATASETS[name]
+        self.dataset: Any = Folder if name == FOLDER else DATASETS[name]
         self.root = Path(root).expanduser()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs of the data set to be a model without it."""
+        return {"classes": self.classes, "colors": self.colors}
 
     def setup(self, stage: str | None = None) -> None:
         hp: Any = self.hparams

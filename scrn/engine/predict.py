@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             labels = segment_labels(saved, image, inference, args.short_side).byte().numpy()
         Image.fromarray(labels).save(output / "labels" / f"{path.stem}.png")
-        laid_over = report.overlay(image.permute(1, 2, 0).numpy(), labels, saved.classes)
+        laid_over = report.overlay(image.permute(1, 2, 0).numpy(), labels, saved.colors)
         Image.fromarray(laid_over).save(output / "overlays" / f"{path.stem}.png")
         share = np.bincount(labels.ravel(), minlength=len(saved.classes)) / labels.size
         largest = ", ".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..data.classes import palette
+from ..data.classes import Color
 from ..metrics import Scores
 
 _GREY = (90, 90, 90)
@@ -68,17 +69,17 @@ def bar_chart(path: Path, results: dict[str, Scores], classes: tuple[str, ...]) 
     plt.close(figure)
 
 
-def colorize(labels: Tensor | np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Class map ``[H, W]`` to uint8 RGB ``[H, W, 3]``; ignored pixels are grey."""
+def colorize(labels: Tensor | np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+    """Class map ``[H, W]`` to uint8 RGB ``[H, W, 3]`` by the classes' colours; ignored pixels are
+    grey."""
     table = np.full((256, 3), _GREY, np.uint8)
-    colors = palette(classes)
     table[: len(colors)] = colors
     return table[np.asarray(labels).astype(np.uint8)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
     """The photo ``[H, W, 3]`` with the class colours laid over it."""
-    return (0.45 * image + 0.55 * colorize(labels, classes)).round().astype(np.uint8)
+    return (0.45 * image + 0.55 * colorize(labels, colors)).round().astype(np.uint8)
 
 
 def side_by_side(path: Path, panels: dict[str, np.ndarray]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
@@ -28,7 +29,8 @@ class Segmentation(L.LightningModule):
 
     Args:
         backbone, upsampler, context, pretrained, ops: see :func:`scrn.build_model`.
-        num_classes: the number of the data set's classes; another number ends the run.
+        num_classes: the number of the data set's classes; another number ends the run. The
+            ``scrn`` command takes the data set's where none is given.
         lr: learning rate of everything but the backbone.
         backbone_lr: learning rate of the backbone; None takes ``lr``.
         optimizer: "adam" (the paper's) or "adamw".
@@ -42,7 +44,11 @@ class Segmentation(L.LightningModule):
         channels_last: runs the network in that layout.
         window, stride, scales, flip: see :class:`scrn.engine.inference.Inference`.
         weights: a saved model's folder (see ``scrn export``) or a checkpoint, whose weights the
-            whole network starts from; "packaged" takes those that come with the package.
+            whole network starts from; "packaged" takes those that come with the package. Where
+            that model has another number of classes, the last layer is new, which is said.
+        class_weights: weights of the classes in the cross-entropy; "balanced" takes them from the
+            training set: its pixels, divided by the number of classes that occur and by the
+            class's own pixels.
         output: folder for the evaluation's files; None writes none.
         visualize: number of validation images whose pictures are written there, too; where several
             processes evaluate, the images of the first one.
@@ -56,7 +62,7 @@ class Segmentation(L.LightningModule):
         backbone: str = "mscan_s",
         upsampler: Literal["bilinear", "fam", "align_fa", "srm"] = "srm",
         context: Literal["f4", "none", "ppm", "dappm", "ccam", "dam", "crm"] = "crm",
-        num_classes: int = 19,
+        num_classes: int | None = None,
         pretrained: str | None = None,
         ops: Literal["fused", "eager", "reference"] = "fused",
         lr: float = 6e-5,
@@ -76,12 +82,15 @@ class Segmentation(L.LightningModule):
         scales: tuple[float, ...] = (1.0,),
         flip: bool = False,
         weights: str | None = None,
+        class_weights: list[float] | Literal["balanced"] | None = None,
         output: str | None = None,
         visualize: int = 0,
         baseline: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if num_classes is None:
+            raise ValueError("num_classes: expected the number of the data set's classes, got None")
         self.save_hyperparameters()
         torch.manual_seed(seed)
         self.model = build_model(
@@ -97,8 +106,13 @@ class Segmentation(L.LightningModule):
         if contrast_weight == 0:
             # Data-parallel training takes no parameters that no loss depends on.
             self.model.embedding.requires_grad_(False)
+        fixed = class_weights if isinstance(class_weights, list) else None
+        if fixed is not None and len(fixed) != num_classes:
+            raise ValueError(
+                f"class_weights: expected {num_classes}, one a class, got {len(fixed)}"
+            )
         self.loss = SegmentationLoss(
-            contrast_weight, temperature, max_anchors, min_pixels, backend=ops
+            contrast_weight, temperature, max_anchors, min_pixels, backend=ops, class_weights=fixed
         )
         sizes: Any = [tuple(size) if size else None for size in (window, stride)]
         self.inference = Inference(sizes[0], sizes[1], tuple(scales), flip)
@@ -110,17 +124,36 @@ class Segmentation(L.LightningModule):
             self.model.to(memory_format=torch.channels_last)
 
     def _start_from(self, weights: str) -> None:
+        found = load_model(weights).model.state_dict()
+        if found.keys() == (own := self.model.state_dict()).keys():
+            # The last layer alone depends on the number of classes.
+            last = f"head.{len(self.model.head) - 1}."
+            new = [n for n in own if n.startswith(last) and found[n].shape != own[n].shape]
+            found |= {name: own[name] for name in new}
+            if new:
+                kept = len(own) - len(new)
+                _say(
+                    f"weights: {kept} of {len(own)} tensors of {weights}; new, for another number "
+                    f"of classes: {', '.join(new)}"
+                )
         try:
-            self.model.load_state_dict(load_model(weights).model.state_dict())
+            self.model.load_state_dict(found)
         except RuntimeError as error:
             raise ValueError(f"weights: {weights} is of another network: {error}") from error
 
     def setup(self, stage: str) -> None:
         trainer: Any = self.trainer
         data, got = trainer.datamodule, self.hparams["num_classes"]
-        if data is not None and got != (expected := len(data.dataset.classes)):
+        if data is not None and got != (expected := len(data.classes)):
             # Too many would train, and too few fail at the first label beyond them.
             raise ValueError(f"num_classes: expected the data set's {expected}, got {got}")
+        if stage == "fit" and self.hparams["class_weights"] == "balanced":
+            if data is None:
+                raise ValueError("class_weights: expected a list where there is no data module")
+            weights = balanced_weights(data.train_set.count())
+            self.loss.class_weights = weights.to(self.device)
+            named = (f"{n} {w:.3g}" for n, w in zip(data.classes, weights.tolist(), strict=True))
+            _say(f"class_weights: {', '.join(named)}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         hp: Any = self.hparams
@@ -275,16 +308,16 @@ class Segmentation(L.LightningModule):
         photo = data.load(index)[0].permute(1, 2, 0).numpy()
         folder = Path(self.hparams["output"]) / "pictures"
         name = data.pairs[index][0].stem
-        classes = data.classes
+        colors = data.colors
         panels = {
             "input": np.ascontiguousarray(photo),
-            "ground truth": report.colorize(labels.cpu(), classes),
+            "ground truth": report.colorize(labels.cpu(), colors),
         }
         finest = {"input": panels["input"]}
         if compared is not None:
-            panels["baseline"] = report.colorize(compared[0].cpu(), classes)
+            panels["baseline"] = report.colorize(compared[0].cpu(), colors)
             finest["baseline"] = _finest_level(self._load_baseline(), image, photo.shape[:2])
-        panels["ours"] = report.colorize(prediction.cpu(), classes)
+        panels["ours"] = report.colorize(prediction.cpu(), colors)
         finest["ours"] = _finest_level(self.model, image, photo.shape[:2])
         report.side_by_side(folder / f"{name}.png", panels)
         report.side_by_side(folder / f"{name}_features.png", finest)
@@ -297,6 +330,19 @@ class Segmentation(L.LightningModule):
 
 def _finest_level(model: SCRN, image: Tensor, size: tuple[int, int]) -> np.ndarray:
     return report.feature_picture(model.decode(image)[0][0], size)
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text)
+
+
+def balanced_weights(pixels: Tensor) -> Tensor:
+    """Weights of classes in inverse proportion to their pixels, whose mean over the pixels is 1.
+    A class that never occurs has the weight 1."""
+    occurs = pixels > 0
+    weights = pixels.sum() / (occurs.sum() * pixels.clamp(min=1))
+    return torch.where(occurs, weights, 1.0).float()
 
 
 def parameter_groups(

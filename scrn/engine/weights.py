@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from .. import SCRN
+from ..data.classes import Color, palette
 from ..data.datasets import DATASETS
 from ..data.errors import DataError, reading
 
@@ -22,6 +23,7 @@ PACKAGED_FOLDER = Path(__file__).resolve().parents[1] / "weights" / "camvid"
 WEIGHTS, _CARD = "model.safetensors", "inference.json"
 # The hyper-parameters of a training that are the network's.
 _NETWORK = ("backbone", "upsampler", "context", "num_classes", "ops")
+_DATA = "SegmentationData"  # under whose name Lightning keeps what the data module tells
 # Settings that a recipe leaves out: paths, and what does not bear on the result.
 _NOT_OF_THE_RECIPE = {"root", "workers", "weights", "output", "visualize", "baseline"}
 
@@ -35,6 +37,8 @@ class SavedModel:
         mean, std: of images in [0, 1], per channel.
         short_side: pixels to which the short side of a photo is brought; None keeps its size.
         about: where the weights come from.
+        colors: RGB, in which pictures show the classes; by default the published ones, or spread
+            hues.
     """
 
     model: SCRN
@@ -43,6 +47,10 @@ class SavedModel:
     std: tuple[float, ...]
     short_side: int | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    colors: tuple[Color, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.colors = self.colors or palette(self.classes)
 
 
 def fastest_layout(device: str | torch.device) -> torch.memory_format:
@@ -83,6 +91,7 @@ def save_model(saved: SavedModel, folder: str | Path, half: bool = True) -> None
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
     card = {
         "classes": saved.classes,
+        "colors": saved.colors,
         "mean": saved.mean,
         "std": saved.std,
         "short_side": saved.short_side,
@@ -108,6 +117,7 @@ def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
         if name.startswith("model.")
     }
     model.load_state_dict(weights)
+    classes, colors = _classes(content)
     recipe = {
         name: value
         for name, value in (settings | data).items()
@@ -122,12 +132,21 @@ def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
     }
     return SavedModel(
         model,
-        DATASETS[data["name"]].classes,
+        classes,
         tuple(data["mean"]),
         tuple(data["std"]),
         data["short_side"],
         about,
+        colors,
     )
+
+
+def _classes(content: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Color, ...]]:
+    found = content.get(_DATA)
+    if found is not None:
+        return found["classes"], found["colors"]
+    # A checkpoint from before data sets of one's own.
+    return DATASETS[content["datamodule_hyper_parameters"]["name"]].classes, ()
 
 
 def _load_folder(folder: Path) -> SavedModel:
@@ -149,4 +168,5 @@ def _from_folder(folder: Path, card_file: Path) -> SavedModel:
         tuple(card["std"]),
         card["short_side"],
         card["about"],
+        tuple((r, g, b) for r, g, b in card.get("colors", ())),  # which older folders lack
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -12,25 +14,35 @@ from .contrast import PixelContrastLoss
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, ignore_index: int = 255, backend: str | None = None
+    logits: Tensor,
+    labels: Tensor,
+    ignore_index: int = 255,
+    backend: str | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy (Eq. 10) over the valid pixels of all processes.
 
     Data-parallel training averages the gradients of the ranks, so each rank's sum is divided by
-    the mean count of valid pixels: the step then equals that of one process with the whole batch,
-    however the ignored pixels are spread. Zero, with a graph, where every pixel is ignored.
+    the ranks' mean count of valid pixels (the sum of their weights): the step then equals that of
+    one process with the whole batch, however the ignored pixels are spread. Zero, with a graph,
+    where every pixel is ignored.
 
     Args:
         logits: ``[B, classes, h, w]``, upsampled to the labels' size on the way.
         labels: ``[B, H, W]``, integer classes or ``ignore_index``.
         backend: of :func:`scrn_ops.upsampled_cross_entropy`.
+        weight: ``[classes]``; the mean is then the weighted one, as torch has it.
     """
     if labels.dtype not in (torch.uint8, torch.int32, torch.int64):
         labels = labels.long()
     total = upsampled_cross_entropy(
-        logits, labels, ignore_index=ignore_index, reduction="sum", backend=backend
+        logits, labels, weight=weight, ignore_index=ignore_index, reduction="sum", backend=backend
     )
-    count = (labels != ignore_index).sum().to(total.dtype)
+    valid = labels != ignore_index
+    if weight is None:
+        count = valid.sum().to(total.dtype)
+    else:
+        count = weight.to(total.dtype)[torch.where(valid, labels, 0).long()].mul(valid).sum()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(count)
         count = count / dist.get_world_size()
@@ -46,7 +58,10 @@ class SegmentationLoss(nn.Module):
         temperature, max_anchors, min_pixels: see :class:`PixelContrastLoss`.
         ignore_index: the label of pixels without a class.
         backend: of the ops of :mod:`scrn_ops`.
+        class_weights: of the classes in the cross-entropy.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -56,8 +71,15 @@ class SegmentationLoss(nn.Module):
         min_pixels: int = 2,
         ignore_index: int = 255,
         backend: str | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        if weights is not None and not (weights.isfinite().all() and weights.min() >= 0):
+            raise ValueError(
+                f"class_weights: expected numbers of at least 0, got {list(class_weights or ())}"
+            )
+        self.register_buffer("class_weights", weights, persistent=False)
         self.contrast_weight = contrast_weight
         self.ignore_index = ignore_index
         self.backend = backend
@@ -71,7 +93,7 @@ class SegmentationLoss(nn.Module):
         """The terms ``{"loss", "cross_entropy"[, "contrast"]}`` from logits ``[B,classes,*,*]``
         at the network's own size or the labels', labels ``[B,H,W]`` and embedding
         ``[B,D,h,w]``."""
-        ce = cross_entropy(logits, labels, self.ignore_index, self.backend)
+        ce = cross_entropy(logits, labels, self.ignore_index, self.backend, self.class_weights)
         if self.contrast_weight == 0:
             return {"loss": ce, "cross_entropy": ce.detach()}
         if embedding is None:
