@@ -101,8 +101,7 @@ class Segmentation(L.LightningModule):
             pretrained=pretrained,
             ops=ops,
         )
-        if weights is not None:
-            self._start_from(weights)
+        self._new = [] if weights is None else self._start_from(weights)
         if contrast_weight == 0:
             # Data-parallel training takes no parameters that no loss depends on.
             self.model.embedding.requires_grad_(False)
@@ -123,7 +122,9 @@ class Segmentation(L.LightningModule):
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
 
-    def _start_from(self, weights: str) -> None:
+    def _start_from(self, weights: str) -> list[str]:
+        """Loads what is the same network; the names of what is new, for another class count."""
+        new: list[str] = []
         found = load_model(weights).model.state_dict()
         if found.keys() == (own := self.model.state_dict()).keys():
             # The last layer alone depends on the number of classes.
@@ -140,6 +141,7 @@ class Segmentation(L.LightningModule):
             self.model.load_state_dict(found)
         except RuntimeError as error:
             raise ValueError(f"weights: {weights} is of another network: {error}") from error
+        return new
 
     def setup(self, stage: str) -> None:
         trainer: Any = self.trainer
@@ -147,6 +149,11 @@ class Segmentation(L.LightningModule):
         if data is not None and got != (expected := len(data.classes)):
             # Too many would train, and too few fail at the first label beyond them.
             raise ValueError(f"num_classes: expected the data set's {expected}, got {got}")
+        if stage == "validate" and self._new and trainer.ckpt_path is None:
+            raise ValueError(
+                f"weights: expected a model of {got} classes, as nothing trains its last layer, "
+                f"got {self.hparams['weights']}"
+            )
         if stage == "fit" and self.hparams["class_weights"] == "balanced":
             if data is None:
                 raise ValueError("class_weights: expected a list where there is no data module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -212,6 +213,10 @@ def test_weights_of_another_class_count_start_all_but_the_last_layer():
     for name, value in task.model.state_dict().items():
         same = value.shape == found[name].shape and torch.equal(value, found[name])
         assert same == (not name.startswith("head.3."))
+    task._trainer = SimpleNamespace(datamodule=None, ckpt_path=None)
+    task.setup("fit")
+    with pytest.raises(ValueError, match=r"weights: expected a model of 3 classes.*got packaged"):
+        task.setup("validate")
     with pytest.raises(ValueError, match="weights: packaged is of another network"):
         Segmentation("timm:test_resnet", num_classes=3, weights=PACKAGED)
     with pytest.raises(ValueError, match="class_weights: expected 3, one a class, got 2"):
