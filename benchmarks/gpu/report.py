@@ -9,6 +9,7 @@ from ..common.tables import number, table
 from ..ops.bars import MISSED, span, speedup_text
 from ..ops.case import BASELINE, OURS
 from ..ops.cases import FAMILIES
+from .check import STAGES
 from .record import OK
 
 Merged = dict[str, Any]
@@ -19,22 +20,20 @@ COLUMNS = ("call", "graph", "kernels")
 def report(merged: Merged, predictions: dict[str, Any] | None) -> str:
     stages = table(("stage", "status", "seconds", "its share"), _stages(merged), 2)
     lines = [f"# {merged['device']}", "", measured_at(merged, predictions), "", stages]
+    rows = {stage: _rows(merged, stage) for stage in STAGES}
     sections: dict[str, Iterable[str]] = {
-        "Tests marked `cuda`": _tests(_rows(merged, "test")),
-        "Every op, way, type, layout and direction, against float64": _smoke(
-            _rows(merged, "smoke")
-        ),
-        "Times in microseconds": _key(_rows(merged, "key")),
+        "Tests marked `cuda`": _tests(rows["test"]),
+        "Every op, way, type, layout and direction, against float64": _smoke(rows["smoke"]),
+        "Times in microseconds": _key(rows["key"]),
         "What others' operators need, where there is no fused op yet, in microseconds": _others(
-            _rows(merged, "key")
+            rows["key"]
         ),
-        "Kernel by kernel": _kernels(_rows(merged, "key")),
-        "The whole network, fuse(), random weights": _network(_rows(merged, "network")),
-        "Reductions into global memory": _reductions(_rows(merged, "micro")),
-        "Nsight Compute": _counters(_rows(merged, "profile")),
+        "Kernel by kernel": _kernels(rows["key"]),
+        "The whole network, fuse(), random weights": _network(rows["network"]),
+        "Reductions into global memory": _reductions(rows["micro"]),
+        "Nsight Compute": _counters(rows["profile"]),
         "compute-sanitizer": (
-            f"- {row['name']}: {row['status']}, {row['errors']} errors"
-            for row in _rows(merged, "sanitize")
+            f"- {row['name']}: {row['status']}, {row['errors']} errors" for row in rows["sanitize"]
         ),
     }
     if predictions is not None:
@@ -53,9 +52,12 @@ def measured_at(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
              "triton": facts.get("triton"), "Python": merged["python"]}  # fmt: skip
     versions = ", ".join(f"{name} {value}" for name, value in known.items() if value)
     text = f"{merged['device']}, {versions}, {merged['date'][:10]}. Measured at {merged['commit']}."
-    if predictions is not None and is_before(merged, predictions):
-        text += f" {predictions['since']}"
-    return text
+    return text + _since(merged, predictions)
+
+
+def _since(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
+    before = predictions is not None and is_before(merged, predictions)
+    return f" {predictions['since']}" if before else ""
 
 
 def is_before(merged: Merged, predictions: Mapping[str, Any]) -> bool:
@@ -77,6 +79,11 @@ def _stages(merged: Merged) -> Iterator[tuple[str, ...]]:
 
 def _rows(merged: Merged, stage: str) -> list[Row]:
     return list(merged["stages"].get(stage, {}).get("rows", []))
+
+
+def _key_rows(merged: Merged) -> dict[str, Row]:
+    """By name; without that of the device's own rates."""
+    return {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
 
 
 def _tests(rows: Sequence[Row]) -> Iterator[str]:
@@ -120,7 +127,19 @@ def lead(row: Row, column: str) -> float | None:
 
 
 def _key(rows: Sequence[Row]) -> Iterator[str]:
-    cells = [_key_cells(row) for row in rows if OURS in row.get("rows", {})]
+    cells = []
+    for row in rows:
+        ours = row.get("rows", {}).get(OURS)
+        if ours is None:
+            continue
+        cells.append([row["name"], *(microseconds(ours.get(each)) for each in COLUMNS)])
+        cells[-1].append(microseconds(row.get("floor")))
+        for column in ("call", "graph"):
+            other = fastest(row, column)
+            cells[-1].append("" if other is None else f"{microseconds(other[1])} ({other[0]})")
+            cells[-1].append(speedup_text(lead(row, column)))
+        note = "" if ours["status"] == OK else f"{ours['status']} {ours.get('note', '')}"
+        cells[-1].append(note.rstrip())
     if cells:
         yield (
             "call: as it is called; graph: replayed from a CUDA graph; kernels: theirs alone, by "
@@ -132,18 +151,6 @@ def _key(rows: Sequence[Row]) -> Iterator[str]:
         head = ("case", *(f"fused: {each}" for each in COLUMNS), "floor", "fastest other: call",
                 "x", "fastest other: graph", "x", "")  # fmt: skip
         yield table(head, cells)
-
-
-def _key_cells(row: Row) -> tuple[str, ...]:
-    ours = row["rows"][OURS]
-    note = "" if ours["status"] == OK else f"{ours['status']} {ours.get('note', '')}".rstrip()
-    cells = [row["name"], *(microseconds(ours.get(each)) for each in COLUMNS)]
-    cells.append(microseconds(row.get("floor")))
-    for column in ("call", "graph"):
-        other = fastest(row, column)
-        cells.append("" if other is None else f"{microseconds(other[1])} ({other[0]})")
-        cells.append(speedup_text(lead(row, column)))
-    return (*cells, note)
 
 
 def _others(rows: Sequence[Row]) -> Iterator[str]:
@@ -222,31 +229,22 @@ def _plain(value: object) -> object:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def predicted_and_measured(
-    merged: Merged, predictions: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], float | None]]:
-    """Each prediction with the microseconds that were measured, if they were."""
-    rows = {row["name"]: row["rows"] for row in _rows(merged, "key") if "rows" in row}
-    for each in predictions["rows"]:
-        seconds = rows.get(each["case"], {}).get(OURS, {}).get(each["column"])
-        yield each, None if seconds is None else 1e6 * seconds
-
-
 def _predicted(merged: Merged, predictions: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"Written down after the measurement at {predictions['made_at']}, before the next: "
         "microseconds at most."
     )
     yield ""
-    cells = []
-    for each, measured in predicted_and_measured(merged, predictions):
+    rows, cells = _key_rows(merged), []
+    for each in predictions["rows"]:
+        found = rows.get(each["case"], {}).get("rows", {}).get(OURS, {}).get(each["column"])
         verdict = ""
         if not is_before(merged, predictions):
             verdict = "not measured"
-            if measured is not None:
-                verdict = "met" if measured <= each["at_most"] else MISSED
+            if found is not None:
+                verdict = "met" if 1e6 * found <= each["at_most"] else MISSED
         limit = f"{each['at_most']:g}"
-        cells.append((each["case"], each["column"], number(measured, 1), limit, verdict))
+        cells.append((each["case"], each["column"], number(found, 1, 1e6), limit, verdict))
     yield table(("case", "column", f"at {merged['commit']}", "predicted", ""), cells, 2)
 
 
@@ -255,8 +253,7 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
     ``results`` are by the link to their page."""
     lines: list[str] = []
     for link, merged in results.items():
-        rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
-        cells = [_readme_cells(*pair) for pair in _headlines(rows)]
+        cells = [_readme_cells(*pair) for pair in _headlines(_key_rows(merged))]
         if not cells:
             continue
         head = ("microseconds", "fused: call / graph / kernels", "fastest other: call / graph", "x",
@@ -273,18 +270,15 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
 
 def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
     """One line: of every family and direction the leads over the fastest other, as called."""
-    rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
     found: dict[str, list[float]] = {}
-    for pair in _headlines(rows):
+    for pair in _headlines(_key_rows(merged)):
         for direction, row in zip(("forward", "backward"), pair, strict=True):
             ratio = None if row is None else lead(row, "call")
             if row is not None and ratio is not None:
                 found.setdefault(f"`{row['name'].split()[0]}` {direction}", []).append(ratio)
     leads = ", ".join(f"{name} {span(ratios)}" for name, ratios in found.items())
     text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
-    if predictions is not None and is_before(merged, predictions):
-        text += f" {predictions['since']}"
-    return text
+    return text + _since(merged, predictions)
 
 
 def _networks(merged: Merged) -> str:
@@ -294,7 +288,7 @@ def _networks(merged: Merged) -> str:
     for row in _rows(merged, "network"):
         if row.get("graph") is not None:
             size = " ".join(row["name"].split()[:2])
-            kind = f"{row['dtype']} {row['layout']}".replace("_", r"\_")
+            kind = f"{row['dtype']} {row['layout']}"
             found.setdefault(kind, []).append(f"{1e3 * row['graph']:.2f} with {row['ops']} ops")
     if not found:
         return ""
@@ -314,7 +308,7 @@ def _readme_cells(forward: Row, backward: Row | None) -> tuple[str, ...]:
     others = [fastest(forward, column) for column in ("call", "graph")]
     named = "" if others[0] is None or others[0][0] == BASELINE else f" ({others[0][0]})"
     cells = (
-        forward["name"].replace(" forward", "").replace(" smooth", "").replace("_", r"\_"),
+        forward["name"].replace(" forward", "").replace(" smooth", ""),
         _own(forward, COLUMNS),
         _slashed(other and other[1] for other in others) + named,
         *(speedup_text(lead(forward, column)) for column in ("call", "graph")),
