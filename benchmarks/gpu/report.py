@@ -153,7 +153,7 @@ def _key(rows: Sequence[Row]) -> Iterator[str]:
         yield table(head, cells)
 
 
-def _others(rows: Sequence[Row]) -> Iterator[str]:
+def _others(rows: Sequence[Row]) -> list[str]:
     cells = [
         (
             row["name"],
@@ -165,18 +165,21 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
         if "rows" in row and OURS not in row["rows"]
         for name, each in row["rows"].items()
     ]
-    if cells:
-        yield table(("case", "row", "call", "graph", "peak GiB"), cells, 2)
+    return _shown(("case", "row", "call", "graph", "peak GiB"), cells)
 
 
-def _kernels(rows: Sequence[Row]) -> Iterator[str]:
+def _kernels(rows: Sequence[Row]) -> list[str]:
     cells = [
         (row["name"], short_kernel(name), f"{each['launches']:g}", microseconds(each["seconds"]))
         for row in rows
         for name, each in row.get("rows", {}).get(OURS, {}).get("by_kernel", {}).items()
     ]
-    if cells:
-        yield table(("case", "kernel", "launches", "us"), cells, 2)
+    return _shown(("case", "kernel", "launches", "us"), cells)
+
+
+def _shown(head: Sequence[str], cells: Sequence[Sequence[object]]) -> list[str]:
+    """The table of a section, which is left out where it is empty."""
+    return [table(head, cells, 2)] if cells else []
 
 
 def short_kernel(name: str) -> str:
@@ -203,26 +206,21 @@ def _network(rows: Sequence[Row]) -> Iterator[str]:
     yield from ["", *failed] if failed else []
 
 
-def _reductions(rows: Sequence[Row]) -> Iterator[str]:
+def _reductions(rows: Sequence[Row]) -> list[str]:
     cells = [
         (each["kind"], each["addresses"], number(each["floats_per_second"], 1, 1e-9))
         for row in rows
         for each in row.get("rows", [])
     ]
-    if cells:
-        yield table(("kind", "addresses", "10^9 floats/s"), cells, 2)
+    return _shown(("kind", "addresses", "10^9 floats/s"), cells)
 
 
-def _counters(rows: Sequence[Row]) -> Iterator[str]:
+def _counters(rows: Sequence[Row]) -> list[str]:
     kernels = [each for row in rows for each in row.get("kernels", [])]
-    if not kernels:
-        return
     head = list(dict.fromkeys(name for each in kernels for name in each))
-    yield table(head, [[_plain(each.get(name)) for name in head] for each in kernels], 2)
-    refused = sorted({name for row in rows for name in row.get("refused", [])})
-    if refused:
-        yield ""
-        yield f"Counters that it does not know: {', '.join(refused)}."
+    made = _shown(head, [[_plain(each.get(name)) for name in head] for each in kernels])
+    refused = ", ".join(sorted({name for row in rows for name in row.get("refused", [])}))
+    return [*made, "", f"Counters that it does not know: {refused}."] if made and refused else made
 
 
 def _plain(value: object) -> object:

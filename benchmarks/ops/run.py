@@ -123,7 +123,8 @@ class Runner:
                 row.status, row.note = WRONG, str(verdict)
                 return
             if gradients and row.threads == max(self.threads):
-                row.saved_bytes = memory.saved_bytes(partial(function, **inputs_of(drawn, True)))
+                kept = memory.saved(partial(function, **inputs_of(drawn, True)))
+                row.saved_bytes = sum(kept.values())
             calls[row.implementation] = prepare(function, drawn, row.case.direction)
         except Exception as problem:
             row.status = FAILED

@@ -284,11 +284,12 @@ def test_the_exit_status(
 ) -> None:
     monkeypatch.setattr(command, "read", lambda library, architectures: [PLAIN])
     path = tmp_path / "srm.json"
-    table, figures = tmp_path / "table.md", tmp_path / "figures.json"
+    figures = tmp_path / "figures.json"
     path.write_text(json.dumps([{"kernels": ["backward_*"], "max_registers": 150}]))
-    files = ["--budgets", str(path), "--markdown", str(table), "--json", str(figures)]
+    files = ["--budgets", str(path), "--json", str(figures)]
     assert command.main(files) == 0
-    assert re.search(r"\| backward_window +\| fp32 +\| 32 +\| 150 +\|", table.read_text())
+    table = capsys.readouterr().out
+    assert re.search(r"\| +backward_window +\| +fp32 +\| +32 +\| +150 +\|", table)
     assert json.loads(figures.read_text())[0]["occupancy"]["blocks"] == 3
     path.write_text(json.dumps([{"kernels": ["backward_*", "gone"], "max_registers": 149}]))
     assert command.main(files) == 1

@@ -55,7 +55,7 @@ class CallRow(NamedTuple):
     variants: int  # the most of any kernel
     kernels: list[KernelRow]
     host_calls: int
-    microseconds: float | None
+    microseconds: float
 
 
 def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
@@ -75,7 +75,7 @@ def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
     ]
 
 
-def call_row(case: Case, timed: bool = False) -> CallRow:
+def call_row(case: Case) -> CallRow:
     launches = calls.record(case)[0]
     return CallRow(
         case,
@@ -83,7 +83,7 @@ def call_row(case: Case, timed: bool = False) -> CallRow:
         max(driver.variants(launches).values()),
         kernel_rows(case, launches),
         host_calls(case),
-        host_microseconds(case) if timed else None,
+        host_microseconds(case),
     )
 
 
