@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from .common import pages, yardstick
 from .common.checkout import CHANGED, ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
+from .ops import bars
+from .ops.case import BASELINE, OURS
 from .ops.report import page as ops
 from .ops.results import Document
 
@@ -87,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def speed(read: Document, network: dict[str, Any] | None, gpu_results: Path) -> str:
     """A line for the CPU, one for every GPU, one for the whole network."""
     facts, threads = read.environment, read.results.threads
-    leads = ", ".join(ops.leads(read.results))
+    ratio = partial(read.results.ratio, threads=threads, first=BASELINE, second=OURS)
+    leads = bars.leads((each.op, each.direction, ratio(each)) for each in read.results.shown())
     lines = [f"- **CPU** ({facts['cpu']}, {threads} threads), over the chain of PyTorch: {leads}."]
     predictions = record.read(gpu_results / PREDICTIONS)
     for merged in gpu_measured(gpu_results).values():

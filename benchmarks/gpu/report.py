@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..common.tables import number, table
-from ..ops.bars import MISSED, span, speedup_text
+from ..ops import bars
+from ..ops.bars import MISSED, speedup_text
 from ..ops.case import BASELINE, OURS
 from ..ops.cases import FAMILIES
 from .check import STAGES
@@ -268,13 +269,12 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
 
 def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
     """One line: of every family and direction the leads over the fastest other, as called."""
-    found: dict[str, list[float]] = {}
-    for pair in _headlines(_key_rows(merged)):
-        for direction, row in zip(("forward", "backward"), pair, strict=True):
-            ratio = None if row is None else lead(row, "call")
-            if row is not None and ratio is not None:
-                found.setdefault(f"`{row['name'].split()[0]}` {direction}", []).append(ratio)
-    leads = ", ".join(f"{name} {span(ratios)}" for name, ratios in found.items())
+    leads = bars.leads(
+        (row["name"].split()[0], row["direction"], lead(row, "call"))
+        for pair in _headlines(_key_rows(merged))
+        for row in pair
+        if row is not None
+    )
     text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
     return text + _since(merged, predictions)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ..common.yardstick import COPY, FLOOR
@@ -20,9 +20,18 @@ def speedup_text(speedup: float | None) -> str:
     return "" if speedup is None else f"x{math.floor(10 * speedup) / 10:.1f}"
 
 
-def span(ratios: Sequence[float]) -> str:
-    ends = list(dict.fromkeys(speedup_text(end) for end in (min(ratios), max(ratios))))
-    return " to ".join(ends)
+def leads(speedups: Iterable[tuple[str, str, float | None]]) -> str:
+    """Of every op and direction the smallest and the largest that was measured; where the
+    smallest lead is comes first."""
+    found: dict[str, list[float]] = {}
+    for op, direction, speedup in speedups:
+        if speedup is not None:
+            found.setdefault(f"`{op}` {direction}", []).append(speedup)
+    texts = []
+    for name, each in sorted(found.items(), key=lambda item: min(item[1])):
+        ends = dict.fromkeys(map(speedup_text, (min(each), max(each))))
+        texts.append(f"{name} {' to '.join(ends)}")
+    return ", ".join(texts)
 
 
 def judge(results: Results) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...common import environment
 from ...common.tables import number, percent, table
-from ..bars import MISSED, span, speedup_text
+from ..bars import MISSED, speedup_text
 from ..case import BASELINE, COMPILED, OURS, Case
 from ..cases import case_of
 from ..cost import cost
@@ -231,17 +231,6 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
     if network is not None:
         lines += ["", *(line.replace("## ", "### ") for line in network_lines(network))]
     return "\n".join(lines)
-
-
-def leads(results: Results) -> Iterator[str]:
-    """Of every op and direction the smallest and the largest speed-up over the chain of PyTorch."""
-    found: dict[str, list[float]] = {}
-    for case in results.shown():
-        ratio = results.ratio(case, results.threads, BASELINE, OURS)
-        if ratio is not None:
-            found.setdefault(f"`{case.op}` {case.direction}", []).append(ratio)
-    for name, ratios in sorted(found.items()):
-        yield f"{name} {span(ratios)}"
 
 
 def network_lead(network: dict[str, Any]) -> str:
