@@ -19,17 +19,17 @@ from .common import environment, yardstick
 from .ops import bars, base, cases
 from .ops.report import page
 from .ops.results import Document
-from .ops.run import Options, Runner
+from .ops.run import Runner
 
-QUICK_COMPILE_BUDGET = 20.0
-QUICK_TIME_LIMIT = 110.0
+# Seconds of compiling each implementation, and after which no further case is begun.
+QUICK_COMPILE_BUDGET, QUICK_TIME_LIMIT = 20.0, 110.0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--quick", action="store_true", help="two shapes, under two minutes")
-    which.add_argument("--full", action="store_true", help="every case (the default)")
+    parser.add_argument(
+        "--quick", action="store_true", help="two shapes, under two minutes, instead of every case"
+    )
     parser.add_argument(
         "--filter",
         nargs="+",
@@ -48,18 +48,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seconds", type=float, help="of timing per implementation (quick 0.2, else 1)"
     )
     parser.add_argument("--no-compile", action="store_true", help="without the torch.compile rows")
-    parser.add_argument(
-        "--compile-budget",
-        type=float,
-        metavar="SECONDS",
-        help=f"of compiling each implementation (quick {QUICK_COMPILE_BUDGET:g}, else without end)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=float,
-        metavar="SECONDS",
-        help=f"after it no further case is begun (quick {QUICK_TIME_LIMIT:g})",
-    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -90,18 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     facts = environment.describe(options.device)
     print(environment.headline(facts))
-    compile_budget = options.compile_budget
-    if compile_budget is None:
-        compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
     threads = options.threads or _default_threads(device)
+    compile_budget = QUICK_COMPILE_BUDGET if options.quick else float("inf")
     runner = Runner(
-        Options(
-            device=options.device,
-            threads=threads,
-            seconds=options.seconds or (0.2 if options.quick else 1.0),
-            compile_budget=0.0 if options.no_compile else compile_budget,
-            time_limit=options.time_limit or (QUICK_TIME_LIMIT if options.quick else float("inf")),
-        )
+        device=options.device,
+        threads=threads,
+        seconds=options.seconds or (0.2 if options.quick else 1.0),
+        compile_budget=0.0 if options.no_compile else compile_budget,
+        time_limit=QUICK_TIME_LIMIT if options.quick else float("inf"),
     )
     start = time.perf_counter()
     first = yardstick.measure(options.device, max(threads))
@@ -124,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         disturbed = read.base.environment.get("disturbed")
     facts["disturbed"] = disturbed
     if device == "cpu" and not disturbed:
-        read.bars = [each.to_json() for each in bars.judge(results)]
+        read.bars = bars.judge(results)
     if read.bars:
         print(*page.bars(read.bars), "", sep="\n")
     read.write(options.out / summary.RESULTS)

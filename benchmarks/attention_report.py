@@ -37,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtype", nargs="+", choices=list(DTYPES), help="default: bf16")
     parser.add_argument("--layout", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
     parser.add_argument("--n", type=int, nargs="+", help="only shapes with these N")
-    parser.add_argument("--no-time", action="store_true", help="leave the host's time out")
     parser.add_argument("--kernels", action="store_true", help="a second table, of the kernels")
     parser.add_argument(
         "--table",
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(any(kernel.complaint for kernel in kernels))
     shapes = [shape for shape in SHAPES if options.n is None or shape[1] in options.n]
     wanted = cases(options.arch or [90], options.dtype or ["bf16"], options.layout, shapes)
-    rows = [call_row(case, timed=not options.no_time) for case in wanted]
+    rows = [call_row(case) for case in wanted]
     kernels = [kernel for row in rows for kernel in row.kernels]
     print(text(CALL_COLUMNS, rows))
     if options.kernels:

@@ -41,7 +41,7 @@ COLUMNS: dict[str, Callable[[Kernel], object]] = {
 
 
 def merged(kernels: Sequence[Kernel]) -> str:
-    """The table; a kernel's architectures are in one row."""
+    """The table in Markdown; a kernel's architectures are in one row."""
 
     def identity(kernel: Kernel) -> tuple[str, str, int]:
         return kernel.name, kernel.feature_type, kernel.index_bits
@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--library", type=Path, default=LIBRARY)
     parser.add_argument("--budgets", type=Path, default=rules.DEFAULT, help="file or folder")
-    parser.add_argument("--markdown", type=Path, metavar="PATH", help="also write the table there")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write everything there")
     options = parser.parse_args(argv)
     start = time.perf_counter()
@@ -79,10 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not shown:
         print(f"--filter: no kernel has all of {options.filter}", file=sys.stderr)
         return 2
-    text = merged(shown)
-    print(text)
-    if options.markdown:
-        options.markdown.write_text(text + "\n")
+    print(merged(shown))
     if options.json:
         options.json.write_text(json.dumps([each.facts() for each in shown], indent=1) + "\n")
     exceeded = rules.violations(kernels, rules.load(options.budgets))

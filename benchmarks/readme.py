@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from .common import pages, yardstick
 from .common.checkout import CHANGED, ROOT
 from .gpu import record, report
 from .gpu.collect import PREDICTIONS
+from .ops import bars
+from .ops.case import BASELINE, OURS
 from .ops.report import page as ops
 from .ops.results import Document
 
@@ -31,24 +34,11 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "performance.md")
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=RESULTS,
-        metavar="DIR",
-        help="with results.json and, if there is one, network.json",
-    )
-    parser.add_argument(
-        "--gpu-results",
-        type=Path,
-        default=GPU_RESULTS,
-        metavar="DIR",
-        help="with what benchmarks.gpu.collect wrote",
-    )
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    parser.add_argument("--results", default=RESULTS, **folder, help="a run's JSON")
+    parser.add_argument("--gpu-results", default=GPU_RESULTS, **folder, help="benchmarks.gpu's")
     parser.add_argument("--page", type=Path, nargs="+", default=PAGES, metavar="PATH", dest="pages")
-    parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="first copy a run's JSON from there, to be kept"
-    )
+    parser.add_argument("--keep", **folder, help="first copy a run's JSON from there, to be kept")
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if old")
     return parser.parse_args(argv)
 
@@ -100,29 +90,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def speed(read: Document, network: dict[str, Any] | None, gpu_results: Path) -> str:
     """A line for the CPU, one for every GPU, one for the whole network."""
     facts, threads = read.environment, read.results.threads
-    leads = ", ".join(ops.leads(read.results))
+    ratio = partial(read.results.ratio, threads=threads, first=BASELINE, second=OURS)
+    leads = bars.leads((each.op, each.direction, ratio(each)) for each in read.results.shown())
     lines = [f"- **CPU** ({facts['cpu']}, {threads} threads), over the chain of PyTorch: {leads}."]
     predictions = record.read(gpu_results / PREDICTIONS)
-    for merged in gpu_measured(gpu_results):
+    for merged in gpu_measured(gpu_results).values():
         lines.append(f"- **GPU**, {report.speed(merged, predictions)}")
     if network is not None:
         lines.append(f"- **Whole network**, {ops.network_lead(network)}.")
     return "\n".join(lines)
 
 
-def gpu_measured(results: Path) -> list[Any]:
+def gpu_measured(results: Path) -> dict[Path, Any]:
+    """Of every GPU that was measured, by its file."""
     paths = (path for path in sorted(results.glob("*.json")) if path.name != PREDICTIONS)
-    return [record.read(path) for path in paths]
+    return {path: record.read(path) for path in paths}
 
 
 def gpu_section(results: Path, page: Path) -> str:
-    """Of every GPU that was measured."""
-    found = {
-        Path(os.path.relpath(path.with_suffix(".md"), page.parent)).as_posix(): record.read(path)
-        for path in sorted(results.glob("*.json"))
-        if path.name != PREDICTIONS
+    by_link = {
+        Path(os.path.relpath(path.with_suffix(".md"), page.parent)).as_posix(): merged
+        for path, merged in gpu_measured(results).items()
     }
-    return report.readme(found, record.read(results / PREDICTIONS))
+    return report.readme(by_link, record.read(results / PREDICTIONS))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .common import environment, yardstick
-from .common.tables import number, percent, table
+from .common import yardstick
 from .ops import derived
-from .ops.bars import speedup_text
-from .ops.case import OURS
 from .ops.report import page, pictures
-from .ops.results import YARDSTICKS, Document, Results
+from .ops.results import Document
 
 OUT = Path("outputs/benchmarks")
 RESULTS, NETWORK, DEMO, REPORT = "results.json", "network.json", "demo.png", "report.md"
@@ -36,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read = Document.load(path)
     if yardstick.refused(path, read.environment):
         return yardstick.CANNOT_JUDGE
-    print(environment.headline(read.environment))
-    print(f"How many times as long everything else takes, {read.results.threads} threads\n")
-    print(leads(read.results), end="\n\n")
+    print(page.readme(read, None), end="\n\n")
     drawn = pictures.draw(read, folder)
     drawn += [each for each in (folder / DEMO,) if each.is_file()]
     # Where there is a GPU its own figures take the place of derived ones.
@@ -54,23 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def network(folder: Path) -> dict[str, Any] | None:
     path = folder / NETWORK
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def leads(results: Results) -> str:
-    """One line for each case at the largest number of threads, the smallest lead first."""
-    threads = results.threads
-    names = dict.fromkeys(row.implementation for row in results.rows)
-    others = [name for name in names if name not in (OURS, *YARDSTICKS)]
-    rows = []
-    for case in results.shown():
-        own = results.seconds(case, threads, OURS)
-        rows.append((
-            case.name,
-            "refused" if own is None else number(own, 3, 1e3),
-            *(speedup_text(results.ratio(case, threads, name, OURS)) for name in others),
-            percent(results.share_of_floor(case, threads, OURS)),
-        ))  # fmt: skip
-    return table(("case", f"{OURS} ms", *others, "of floor"), rows)
 
 
 if __name__ == "__main__":

@@ -53,20 +53,9 @@ Results = Sequence[Tensor]
 @pytest.fixture
 def captured() -> Callable[[Callable[[], Results]], tuple[torch.cuda.CUDAGraph, Results]]:
     """Captures a call in a CUDA graph: the graph, and the results that a replay overwrites."""
+    from benchmarks.gpu.measure import captured
 
-    def capture(call: Callable[[], Results]) -> tuple[torch.cuda.CUDAGraph, Results]:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                call()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            results = call()
-        return graph, results
-
-    return capture
+    return captured
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ def peak_bytes(call: Callable[[], object], device: str) -> int:
     return most
 
 
-def saved_bytes(call: Callable[[], Tensor]) -> int:
-    """Of the distinct storages that the graph of the result holds on to, the arguments' own
-    included."""
+def saved(call: Callable[[], object]) -> dict[int, int]:
+    """The storages, by their address, that the graph of the result holds on to, the arguments' own
+    included, and their bytes."""
     storages: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def saved_bytes(call: Callable[[], Tensor]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         output = call()
     del output
-    return sum(storages.values())
+    return storages
 
 
 def start(device: str) -> int:

@@ -55,15 +55,5 @@ def resources(*arguments: str | Path) -> dict[str, dict[str, int]]:
 
 def sections(text: str, heading: str) -> Iterator[tuple[str, list[str]]]:
     """Lines below each heading, which names the kernel that they are about."""
-    pattern = re.compile(heading + "$")
-    name, lines = "", []
-    for line in text.splitlines():
-        match = pattern.match(line)
-        if match is not None:
-            if name:
-                yield name, lines
-            name, lines = match.group(1), []
-        elif name:
-            lines.append(line)
-    if name:
-        yield name, lines
+    _, *parts = re.split(f"^{heading}$", text, flags=re.MULTILINE)
+    return zip(parts[::2], map(str.splitlines, parts[1::2]), strict=True)

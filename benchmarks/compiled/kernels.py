@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .loops import parse
@@ -85,10 +85,11 @@ class Kernel:
     def facts(self) -> dict[str, Any]:
         """For JSON."""
         derived = ("loads", "stores", "local_accesses", "generic_accesses", "reductions")
+        # Not dataclasses.asdict, which counts a Counter's pairs anew.
         return {
-            **asdict(self),
+            **vars(self),
             **{name: getattr(self, name) for name in derived},
-            "occupancy": asdict(self.occupancy),
+            "occupancy": vars(self.occupancy),
         }
 
 

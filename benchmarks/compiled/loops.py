@@ -6,9 +6,12 @@ it share one latency of the memory; each one behind it pays another.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import networkx as nx  # which torch depends on
 
 INSTRUCTION = re.compile(
     r"/\*(?P<address>[0-9a-f]{4,})\*/ +(?:(?P<guard>@!?U?P\w+) +)?(?P<code>[A-Z][\w.]*)"
@@ -68,61 +71,29 @@ def innermost_loops(code: Sequence[Instruction]) -> list[list[Instruction]]:
     targets = {place[each.target] for each in code if each.target is not None}
     ends = {number + 1 for number, each in enumerate(code) if each.family in ("BRA", "EXIT", "RET")}
     starts = sorted(number for number in {0} | targets | ends if number < len(code))
-    bounds = list(zip(starts, [*starts[1:], len(code)], strict=True))
-    block_at = {start: number for number, start in enumerate(starts)}
-    after: list[list[int]] = []
-    for _, end in bounds:
-        last = code[end - 1]
-        next_blocks: list[int] = []
+    blocks = {start: range(start, end) for start, end in itertools.pairwise([*starts, len(code)])}
+    flow = nx.DiGraph()
+    flow.add_nodes_from(blocks)
+    for start, block in blocks.items():
+        last = code[block[-1]]
         if last.target is not None:
-            next_blocks.append(block_at[place[last.target]])
+            flow.add_edge(start, place[last.target])
         leaves = last.family in ("BRA", "EXIT", "RET") and not last.conditional
-        if not leaves and end in block_at:
-            next_blocks.append(block_at[end])
-        after.append(next_blocks)
-    before: list[list[int]] = [[] for _ in bounds]
-    for number, blocks in enumerate(after):
-        for each in blocks:
-            before[each].append(number)
-    dominators = _dominators(before)
+        if not leaves and block.stop in blocks:
+            flow.add_edge(start, block.stop)
+    # What is reached by calls only is dominated by nothing.
+    dominators = nx.DiGraph((by, block) for block, by in nx.immediate_dominators(flow, 0).items())
     loops = set()
-    for latch, blocks in enumerate(after):
-        for header in blocks:
-            if dominators[latch] >> header & 1:
-                loops.add(_body(header, latch, before))
+    for latch, header in flow.edges:
+        if latch in dominators and header in {latch} | nx.ancestors(dominators, latch):
+            others = flow.subgraph(flow.nodes - {header})
+            body = nx.ancestors(others, latch) | {latch} if latch != header else set()
+            loops.add(frozenset(body | {header}))
     inner = [loop for loop in loops if not any(other < loop for other in loops)]
     return [
-        [each for number in sorted(loop) for each in code[slice(*bounds[number])]]
+        [code[number] for start in sorted(loop) for number in blocks[start]]
         for loop in sorted(inner, key=min)
     ]
-
-
-def _dominators(before: Sequence[Sequence[int]]) -> list[int]:
-    """Of each block, as bits; block 0 is where the kernel starts."""
-    everything = (1 << len(before)) - 1
-    found = [1] + [everything] * (len(before) - 1)
-    changed = True
-    while changed:
-        changed = False
-        for number in range(1, len(before)):
-            common = everything
-            for each in before[number]:
-                common &= found[each]
-            common |= 1 << number
-            changed = changed or common != found[number]
-            found[number] = common
-    # What is reached by calls only has no block before it and would be dominated by all.
-    return [mask if mask != everything else 0 for mask in found]
-
-
-def _body(header: int, latch: int, before: Sequence[Sequence[int]]) -> frozenset[int]:
-    body, open_ends = {header}, [latch]
-    while open_ends:
-        block = open_ends.pop()
-        if block not in body:
-            body.add(block)
-            open_ends += before[block]
-    return frozenset(body)
 
 
 def loads_under_way(loop: Sequence[Instruction]) -> int:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from importlib.util import find_spec
@@ -100,36 +101,23 @@ def find_device() -> dict[str, str] | None:
         "import torch; p = torch.cuda.get_device_properties(0); "
         "print(p.name, f'{p.major}.{p.minor}', torch.__version__, sep='\\n')"
     )
-    try:
-        # A driver that hangs is to cost seconds, not the whole visit.
-        asked = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PATIENCE,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+    asked = _said([sys.executable, "-c", code])
+    if asked is None:
         return None
-    name, capability, version = asked.stdout.splitlines()[-3:]
-    facts = {"name": name, "capability": capability, "torch": version}
+    facts = dict(zip(("name", "capability", "torch"), asked[-3:], strict=True))
     query = "driver_version,clocks.max.sm,clocks.max.mem,clocks.sm,clocks.mem"
+    told = _said(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"])
+    values = told[0].split(",") if told else []
+    return facts | dict(zip(query.split(","), map(str.strip, values), strict=False))
+
+
+def _said(command: list[str]) -> list[str] | None:
+    """Its lines; None where it fails, or hangs, which is to cost seconds and not the visit."""
     try:
-        told = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True, timeout=PATIENCE,
-        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     except (OSError, subprocess.SubprocessError):
-        return facts
-    values = (each.strip() for each in told.stdout.splitlines()[0].split(","))
-    return facts | dict(zip(query.split(","), values, strict=False))
-
-
-def _versions() -> dict[str, str]:
-    try:
-        return {"triton": metadata.version("triton")}
-    except metadata.PackageNotFoundError:
-        return {}
+        return None
+    return done.stdout.splitlines()
 
 
 class Check:
@@ -151,7 +139,8 @@ class Check:
             "python": sys.version.split()[0],
         }
         if found is not None:
-            found |= _versions()
+            with suppress(metadata.PackageNotFoundError):
+                found["triton"] = metadata.version("triton")
         self.save()
 
     def save(self) -> None:
@@ -160,20 +149,17 @@ class Check:
     def run(self, stages: Sequence[str], seconds: float, resume: bool) -> None:
         end = time.monotonic() + seconds
         known = self.facts["stages"]
-        for number, stage in enumerate(stages):
-            if resume and known.get(stage, {}).get("status") == OK:
-                print(f"{stage}: ended well before", flush=True)
-                continue
+        done = [stage for stage in stages if resume and known.get(stage, {}).get("status") == OK]
+        for stage in done:
+            print(f"{stage}: ended well before", flush=True)
+        to_run = [stage for stage in stages if stage not in done]
+        for number, stage in enumerate(to_run):
             if not resume:
                 known.pop(stage, None)
                 if (rows := self._record(stage)) is not None:
                     rows.forget()
             # What earlier stages left over is shared out again.
-            weights = [
-                STAGES[each][0]
-                for each in stages[number:]
-                if not (resume and known.get(each, {}).get("status") == OK)
-            ]
+            weights = [STAGES[each][0] for each in to_run[number:]]
             left = max(0.0, end - time.monotonic())
             self.run_stage(stage, left * weights[0] / sum(weights))
             print(self.line(stage), flush=True)
@@ -185,10 +171,10 @@ class Check:
             "status": RUNNING, "seconds": 0.0, "share_seconds": round(seconds, 1), "commands": [],
         }  # fmt: skip
         self.facts["stages"][stage] = facts
-        self.save()
         if self.facts["device"] is None:
             facts["status"] = NO_DEVICE
-            self.save()
+        self.save()
+        if facts["status"] == NO_DEVICE:
             return
         log = self.out / LOG
         with log.open("a") as file:

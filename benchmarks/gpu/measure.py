@@ -17,7 +17,7 @@ from .record import OK, Record
 
 CALLS = 10  # that the profiler watches
 Call = Callable[[], object]
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 def parser(stage: str, about: str | None, required: bool = True) -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def parser(stage: str, about: str | None, required: bool = True) -> argparse.Arg
 
 
 def work(
-    record: Record, planned: Mapping[str, Item], measure: Callable[[Item], Mapping[str, Any]]
+    record: Record, planned: Mapping[str, T], measure: Callable[[T], Mapping[str, Any]]
 ) -> int:
     """The exit status. Every row is kept at once, and those that ended well before are not
     measured again."""
@@ -63,6 +63,14 @@ def call_seconds(call: Call, device: str, seconds: float = 0.05) -> float:
 def graph_seconds(call: Call, device: str) -> float | None:
     if not on_cuda(device):
         return None
+    graph, held = captured(call)
+    seconds = call_seconds(graph.replay, device)
+    del held
+    return seconds
+
+
+def captured(call: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+    """A CUDA graph of the call, and the results that a replay overwrites."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -71,10 +79,8 @@ def graph_seconds(call: Call, device: str) -> float | None:
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        held = call()
-    seconds = call_seconds(graph.replay, device)
-    del held
-    return seconds
+        results = call()
+    return graph, results
 
 
 def kernel_seconds(call: Call, device: str) -> dict[str, dict[str, float]] | None:

@@ -90,7 +90,7 @@ def run(command: Sequence[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def watched(group: str, cases: Sequence[str]) -> tuple[list[dict[str, object]], list[str]]:
+def watched(group: str, cases: Sequence[str]) -> dict[str, Any]:
     """The group's kernels, and the names of counters that this Nsight Compute does not know: it
     refuses them all for one, so that they are left out and it is asked again.
 
@@ -106,7 +106,7 @@ def watched(group: str, cases: Sequence[str]) -> tuple[list[dict[str, object]], 
         status, output, errors = run([*command, "--target", group])
         try:
             if status == 0:
-                return parse(output, cases), refused
+                return {"kernels": parse(output, cases), "refused": refused}
             said = f"exit status {status}"
         except ValueError as problem:
             said = str(problem)
@@ -141,11 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def measure(item: tuple[str, list[Case]]) -> dict[str, Any]:
         group, cases = item
-        if not on_cuda(device):
-            target(group, device)
-            return {"kernels": [], "refused": []}
-        kernels, refused = watched(group, [case.name for case in cases])
-        return {"kernels": kernels, "refused": refused}
+        if on_cuda(device):
+            return watched(group, [case.name for case in cases])
+        target(group, device)
+        return {"kernels": [], "refused": []}
 
     return work(record, planned, measure)
 

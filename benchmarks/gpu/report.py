@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..common.tables import number, table
-from ..ops.bars import MISSED, span, speedup_text
+from ..ops import bars
+from ..ops.bars import MISSED, speedup_text
 from ..ops.case import BASELINE, OURS
 from ..ops.cases import FAMILIES
+from .check import STAGES
 from .record import OK
 
 Merged = dict[str, Any]
@@ -19,22 +21,20 @@ COLUMNS = ("call", "graph", "kernels")
 def report(merged: Merged, predictions: dict[str, Any] | None) -> str:
     stages = table(("stage", "status", "seconds", "its share"), _stages(merged), 2)
     lines = [f"# {merged['device']}", "", measured_at(merged, predictions), "", stages]
+    rows = {stage: _rows(merged, stage) for stage in STAGES}
     sections: dict[str, Iterable[str]] = {
-        "Tests marked `cuda`": _tests(_rows(merged, "test")),
-        "Every op, way, type, layout and direction, against float64": _smoke(
-            _rows(merged, "smoke")
-        ),
-        "Times in microseconds": _key(_rows(merged, "key")),
+        "Tests marked `cuda`": _tests(rows["test"]),
+        "Every op, way, type, layout and direction, against float64": _smoke(rows["smoke"]),
+        "Times in microseconds": _key(rows["key"]),
         "What others' operators need, where there is no fused op yet, in microseconds": _others(
-            _rows(merged, "key")
+            rows["key"]
         ),
-        "Kernel by kernel": _kernels(_rows(merged, "key")),
-        "The whole network, fuse(), random weights": _network(_rows(merged, "network")),
-        "Reductions into global memory": _reductions(_rows(merged, "micro")),
-        "Nsight Compute": _counters(_rows(merged, "profile")),
+        "Kernel by kernel": _kernels(rows["key"]),
+        "The whole network, fuse(), random weights": _network(rows["network"]),
+        "Reductions into global memory": _reductions(rows["micro"]),
+        "Nsight Compute": _counters(rows["profile"]),
         "compute-sanitizer": (
-            f"- {row['name']}: {row['status']}, {row['errors']} errors"
-            for row in _rows(merged, "sanitize")
+            f"- {row['name']}: {row['status']}, {row['errors']} errors" for row in rows["sanitize"]
         ),
     }
     if predictions is not None:
@@ -53,9 +53,12 @@ def measured_at(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
              "triton": facts.get("triton"), "Python": merged["python"]}  # fmt: skip
     versions = ", ".join(f"{name} {value}" for name, value in known.items() if value)
     text = f"{merged['device']}, {versions}, {merged['date'][:10]}. Measured at {merged['commit']}."
-    if predictions is not None and is_before(merged, predictions):
-        text += f" {predictions['since']}"
-    return text
+    return text + _since(merged, predictions)
+
+
+def _since(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
+    before = predictions is not None and is_before(merged, predictions)
+    return f" {predictions['since']}" if before else ""
 
 
 def is_before(merged: Merged, predictions: Mapping[str, Any]) -> bool:
@@ -77,6 +80,11 @@ def _stages(merged: Merged) -> Iterator[tuple[str, ...]]:
 
 def _rows(merged: Merged, stage: str) -> list[Row]:
     return list(merged["stages"].get(stage, {}).get("rows", []))
+
+
+def _key_rows(merged: Merged) -> dict[str, Row]:
+    """By name; without that of the device's own rates."""
+    return {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
 
 
 def _tests(rows: Sequence[Row]) -> Iterator[str]:
@@ -120,7 +128,19 @@ def lead(row: Row, column: str) -> float | None:
 
 
 def _key(rows: Sequence[Row]) -> Iterator[str]:
-    cells = [_key_cells(row) for row in rows if OURS in row.get("rows", {})]
+    cells = []
+    for row in rows:
+        ours = row.get("rows", {}).get(OURS)
+        if ours is None:
+            continue
+        cells.append([row["name"], *(microseconds(ours.get(each)) for each in COLUMNS)])
+        cells[-1].append(microseconds(row.get("floor")))
+        for column in ("call", "graph"):
+            other = fastest(row, column)
+            cells[-1].append("" if other is None else f"{microseconds(other[1])} ({other[0]})")
+            cells[-1].append(speedup_text(lead(row, column)))
+        note = "" if ours["status"] == OK else f"{ours['status']} {ours.get('note', '')}"
+        cells[-1].append(note.rstrip())
     if cells:
         yield (
             "call: as it is called; graph: replayed from a CUDA graph; kernels: theirs alone, by "
@@ -134,19 +154,7 @@ def _key(rows: Sequence[Row]) -> Iterator[str]:
         yield table(head, cells)
 
 
-def _key_cells(row: Row) -> tuple[str, ...]:
-    ours = row["rows"][OURS]
-    note = "" if ours["status"] == OK else f"{ours['status']} {ours.get('note', '')}".rstrip()
-    cells = [row["name"], *(microseconds(ours.get(each)) for each in COLUMNS)]
-    cells.append(microseconds(row.get("floor")))
-    for column in ("call", "graph"):
-        other = fastest(row, column)
-        cells.append("" if other is None else f"{microseconds(other[1])} ({other[0]})")
-        cells.append(speedup_text(lead(row, column)))
-    return (*cells, note)
-
-
-def _others(rows: Sequence[Row]) -> Iterator[str]:
+def _others(rows: Sequence[Row]) -> list[str]:
     cells = [
         (
             row["name"],
@@ -158,18 +166,21 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
         if "rows" in row and OURS not in row["rows"]
         for name, each in row["rows"].items()
     ]
-    if cells:
-        yield table(("case", "row", "call", "graph", "peak GiB"), cells, 2)
+    return _shown(("case", "row", "call", "graph", "peak GiB"), cells)
 
 
-def _kernels(rows: Sequence[Row]) -> Iterator[str]:
+def _kernels(rows: Sequence[Row]) -> list[str]:
     cells = [
         (row["name"], short_kernel(name), f"{each['launches']:g}", microseconds(each["seconds"]))
         for row in rows
         for name, each in row.get("rows", {}).get(OURS, {}).get("by_kernel", {}).items()
     ]
-    if cells:
-        yield table(("case", "kernel", "launches", "us"), cells, 2)
+    return _shown(("case", "kernel", "launches", "us"), cells)
+
+
+def _shown(head: Sequence[str], cells: Sequence[Sequence[object]]) -> list[str]:
+    """The table of a section, which is left out where it is empty."""
+    return [table(head, cells, 2)] if cells else []
 
 
 def short_kernel(name: str) -> str:
@@ -196,40 +207,25 @@ def _network(rows: Sequence[Row]) -> Iterator[str]:
     yield from ["", *failed] if failed else []
 
 
-def _reductions(rows: Sequence[Row]) -> Iterator[str]:
+def _reductions(rows: Sequence[Row]) -> list[str]:
     cells = [
         (each["kind"], each["addresses"], number(each["floats_per_second"], 1, 1e-9))
         for row in rows
         for each in row.get("rows", [])
     ]
-    if cells:
-        yield table(("kind", "addresses", "10^9 floats/s"), cells, 2)
+    return _shown(("kind", "addresses", "10^9 floats/s"), cells)
 
 
-def _counters(rows: Sequence[Row]) -> Iterator[str]:
+def _counters(rows: Sequence[Row]) -> list[str]:
     kernels = [each for row in rows for each in row.get("kernels", [])]
-    if not kernels:
-        return
     head = list(dict.fromkeys(name for each in kernels for name in each))
-    yield table(head, [[_plain(each.get(name)) for name in head] for each in kernels], 2)
-    refused = sorted({name for row in rows for name in row.get("refused", [])})
-    if refused:
-        yield ""
-        yield f"Counters that it does not know: {', '.join(refused)}."
+    made = _shown(head, [[_plain(each.get(name)) for name in head] for each in kernels])
+    refused = ", ".join(sorted({name for row in rows for name in row.get("refused", [])}))
+    return [*made, "", f"Counters that it does not know: {refused}."] if made and refused else made
 
 
 def _plain(value: object) -> object:
     return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def predicted_and_measured(
-    merged: Merged, predictions: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, Any], float | None]]:
-    """Each prediction with the microseconds that were measured, if they were."""
-    rows = {row["name"]: row["rows"] for row in _rows(merged, "key") if "rows" in row}
-    for each in predictions["rows"]:
-        seconds = rows.get(each["case"], {}).get(OURS, {}).get(each["column"])
-        yield each, None if seconds is None else 1e6 * seconds
 
 
 def _predicted(merged: Merged, predictions: Mapping[str, Any]) -> Iterator[str]:
@@ -238,15 +234,16 @@ def _predicted(merged: Merged, predictions: Mapping[str, Any]) -> Iterator[str]:
         "microseconds at most."
     )
     yield ""
-    cells = []
-    for each, measured in predicted_and_measured(merged, predictions):
+    rows, cells = _key_rows(merged), []
+    for each in predictions["rows"]:
+        found = rows.get(each["case"], {}).get("rows", {}).get(OURS, {}).get(each["column"])
         verdict = ""
         if not is_before(merged, predictions):
             verdict = "not measured"
-            if measured is not None:
-                verdict = "met" if measured <= each["at_most"] else MISSED
+            if found is not None:
+                verdict = "met" if 1e6 * found <= each["at_most"] else MISSED
         limit = f"{each['at_most']:g}"
-        cells.append((each["case"], each["column"], number(measured, 1), limit, verdict))
+        cells.append((each["case"], each["column"], number(found, 1, 1e6), limit, verdict))
     yield table(("case", "column", f"at {merged['commit']}", "predicted", ""), cells, 2)
 
 
@@ -255,8 +252,7 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
     ``results`` are by the link to their page."""
     lines: list[str] = []
     for link, merged in results.items():
-        rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
-        cells = [_readme_cells(*pair) for pair in _headlines(rows)]
+        cells = [_readme_cells(*pair) for pair in _headlines(_key_rows(merged))]
         if not cells:
             continue
         head = ("microseconds", "fused: call / graph / kernels", "fastest other: call / graph", "x",
@@ -273,18 +269,14 @@ def readme(results: Mapping[str, Merged], predictions: Mapping[str, Any] | None)
 
 def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
     """One line: of every family and direction the leads over the fastest other, as called."""
-    rows = {row["name"]: row for row in _rows(merged, "key") if "rows" in row}
-    found: dict[str, list[float]] = {}
-    for pair in _headlines(rows):
-        for direction, row in zip(("forward", "backward"), pair, strict=True):
-            ratio = None if row is None else lead(row, "call")
-            if row is not None and ratio is not None:
-                found.setdefault(f"`{row['name'].split()[0]}` {direction}", []).append(ratio)
-    leads = ", ".join(f"{name} {span(ratios)}" for name, ratios in found.items())
+    leads = bars.leads(
+        (row["name"].split()[0], row["direction"], lead(row, "call"))
+        for pair in _headlines(_key_rows(merged))
+        for row in pair
+        if row is not None
+    )
     text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
-    if predictions is not None and is_before(merged, predictions):
-        text += f" {predictions['since']}"
-    return text
+    return text + _since(merged, predictions)
 
 
 def _networks(merged: Merged) -> str:
@@ -294,7 +286,7 @@ def _networks(merged: Merged) -> str:
     for row in _rows(merged, "network"):
         if row.get("graph") is not None:
             size = " ".join(row["name"].split()[:2])
-            kind = f"{row['dtype']} {row['layout']}".replace("_", r"\_")
+            kind = f"{row['dtype']} {row['layout']}"
             found.setdefault(kind, []).append(f"{1e3 * row['graph']:.2f} with {row['ops']} ops")
     if not found:
         return ""
@@ -314,7 +306,7 @@ def _readme_cells(forward: Row, backward: Row | None) -> tuple[str, ...]:
     others = [fastest(forward, column) for column in ("call", "graph")]
     named = "" if others[0] is None or others[0][0] == BASELINE else f" ({others[0][0]})"
     cells = (
-        forward["name"].replace(" forward", "").replace(" smooth", "").replace("_", r"\_"),
+        forward["name"].replace(" forward", "").replace(" smooth", ""),
         _own(forward, COLUMNS),
         _slashed(other and other[1] for other in others) + named,
         *(speedup_text(lead(forward, column)) for column in ("call", "graph")),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from ..common.yardstick import COPY, FLOOR
@@ -16,56 +15,50 @@ THREADS = 2
 MISSED = "MISSED"
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The figures are None where a row was refused. ``additions`` and ``copies`` are the op's time
-    in units of the yardsticks, which hold across machines."""
-
-    bar: Bar
-    speedup: float | None
-    additions: float | None
-    copies: float | None
-
-    @property
-    def verdict(self) -> str:
-        if self.speedup is None:
-            return "not measured"
-        if self.bar.moonshot is not None and self.speedup >= self.bar.moonshot:
-            return "met, stretch too"
-        return "met" if self.speedup >= self.bar.required else MISSED
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **self.bar.case.to_json(),
-            "threads": THREADS,
-            "over_layouts": list(self.bar.layouts),
-            "required": self.bar.required,
-            "moonshot": self.bar.moonshot,
-            "aim_additions": self.bar.aim,
-            "speedup": self.speedup,
-            "additions": self.additions,
-            "copies": self.copies,
-            "verdict": self.verdict,
-        }
-
-
 def speedup_text(speedup: float | None) -> str:
     """Rounded down: what missed a bar must not read as if it had met it."""
     return "" if speedup is None else f"x{math.floor(10 * speedup) / 10:.1f}"
 
 
-def span(ratios: Sequence[float]) -> str:
-    ends = list(dict.fromkeys(speedup_text(end) for end in (min(ratios), max(ratios))))
-    return " to ".join(ends)
+def leads(speedups: Iterable[tuple[str, str, float | None]]) -> str:
+    """Of every op and direction the smallest and the largest that was measured; where the
+    smallest lead is comes first."""
+    found: dict[str, list[float]] = {}
+    for op, direction, speedup in speedups:
+        if speedup is not None:
+            found.setdefault(f"`{op}` {direction}", []).append(speedup)
+    texts = []
+    for name, each in sorted(found.items(), key=lambda item: min(item[1])):
+        ends = dict.fromkeys(map(speedup_text, (min(each), max(each))))
+        texts.append(f"{name} {' to '.join(ends)}")
+    return ", ".join(texts)
 
 
-def judge(results: Results) -> list[Judgement]:
-    """Every bar that was measured."""
-    judgements = []
-    for bar in (bar for family in FAMILIES.values() for bar in family.bars):
-        if results.row(bar.case, THREADS, OURS) is None:
-            continue
-        speedup = results.ratio(bar.case, THREADS, BASELINE, OURS, bar.layouts)
-        additions, copies = (results.ratio(bar.case, THREADS, OURS, name) for name in (FLOOR, COPY))
-        judgements.append(Judgement(bar, speedup, additions, copies))
-    return judgements
+def judge(results: Results) -> list[dict[str, Any]]:
+    """Every bar that was measured, for JSON. ``additions`` and ``copies`` are the op's time in
+    units of the yardsticks, which hold across machines; of a refused row all figures are None."""
+    return [
+        {
+            **bar.case.to_json(),
+            "threads": THREADS,
+            "over_layouts": list(bar.layouts),
+            "required": bar.required,
+            "moonshot": bar.moonshot,
+            "aim_additions": bar.aim,
+            "speedup": (speedup := results.ratio(bar.case, THREADS, BASELINE, OURS, bar.layouts)),
+            "additions": results.ratio(bar.case, THREADS, OURS, FLOOR),
+            "copies": results.ratio(bar.case, THREADS, OURS, COPY),
+            "verdict": _verdict(bar, speedup),
+        }
+        for family in FAMILIES.values()
+        for bar in family.bars
+        if results.row(bar.case, THREADS, OURS) is not None
+    ]
+
+
+def _verdict(bar: Bar, speedup: float | None) -> str:
+    if speedup is None:
+        return "not measured"
+    if bar.moonshot is not None and speedup >= bar.moonshot:
+        return "met, stretch too"
+    return "met" if speedup >= bar.required else MISSED

@@ -15,7 +15,7 @@ from ..common.checkout import ROOT, git
 from .results import Document
 
 COMPILED = ("csrc", "setup.py", "tools")
-PACKAGES = ("scrn", "scrn_ops")
+MEASURING = ("benchmarks", "tools")  # the kernel report reads the latter
 
 
 def measure(revision: str, arguments: Sequence[str], device: str) -> Document:
@@ -24,24 +24,17 @@ def measure(revision: str, arguments: Sequence[str], device: str) -> Document:
     Raises:
         RuntimeError: there is no such commit, it does not build, or the run failed.
     """
-    with _worktree(revision) as tree, tempfile.TemporaryDirectory() as folder:
+    with _worktree(revision) as tree:
         _build(tree, revision, device)
         # This commit's benchmark beside the other's packages.
-        together = Path(folder) / "together"
-        together.mkdir()
-        for name in PACKAGES:
-            (together / name).symlink_to(tree / name)
-        (together / "tools").symlink_to(ROOT / "tools")  # which the kernel report reads
-        shutil.copytree(
-            ROOT / "benchmarks", together / "benchmarks",
-            ignore=shutil.ignore_patterns("__pycache__", "results"),
-        )  # fmt: skip
-        out = Path(folder) / "out"
-        command = [sys.executable, "-m", "benchmarks", *arguments, "--out", str(out)]
+        for name in MEASURING:
+            shutil.rmtree(tree / name, ignore_errors=True)
+            shutil.copytree(ROOT / name, tree / name)
+        out = tree / "out"
         # A row that was refused there is in the document; without one there was no run.
         done = subprocess.run(
-            command, cwd=together, env=os.environ | {"PYTHONPATH": str(together)},
-            stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "benchmarks", *arguments, "--out", str(out)],
+            cwd=tree, env=os.environ | {"PYTHONPATH": str(tree)}, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         path = out / "results.json"
         if not path.is_file():

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from .case import OURS, Case, shapes
+from .case import OURS, Arguments, Case, shapes
 
 aten = torch.ops.aten
 
@@ -49,16 +49,11 @@ class Cost:
 @functools.cache
 def cost(case: Case) -> Cost:
     """Of the op itself, whatever carries it out."""
-    op = case.operation
     with FakeTensorMode():
-        made = shapes(case)
-        grad = made.pop("grad")
-        leaves = [tensor.requires_grad_() for tensor in made.values()]
-        with FlopCounterMode(display=False) as forward:
-            output = op.implementations[OURS](**made)
-        with FlopCounterMode(display=False) as backward:
-            torch.autograd.grad(output, leaves, grad.to(output.dtype))
-    needed = [tensor for name, tensor in made.items() if name not in op.passed]
+        made, output, forward, backward = _watched(
+            case, OURS, functools.partial(FlopCounterMode, display=False)
+        )
+    needed = [tensor for name, tensor in made.items() if name not in case.operation.passed]
     total, flops = 0, 0
     if case.direction != "backward":
         total += _bytes(made.values()) + output.nbytes
@@ -85,19 +80,27 @@ def launches(case: Case, implementation: str) -> int:
 def _launches_by_operator(case: Case, implementation: str) -> int:
     """One for each operator of torch that is no view, and more where it is known to need more:
     a lower bound, since some of them launch several."""
-    function = case.operation.implementations[implementation]
     with FakeTensorMode():
-        made = shapes(case)
-        grad = made.pop("grad")
-        training = case.direction != "forward"
-        leaves = [tensor.requires_grad_(training) for tensor in made.values()]
-        with _Launches(case.batch) as counter:
-            output = function(**made)
-            if case.direction == "backward":
-                counter.total = 0
-            if training:
-                torch.autograd.grad(output, leaves, grad.to(output.dtype))
-        return counter.total
+        watcher = functools.partial(_Launches, case.batch)
+        *_, forward, backward = _watched(case, implementation, watcher)
+    return forward.total * (case.direction != "backward") + backward.total * (
+        case.direction != "forward"
+    )
+
+
+def _watched(
+    case: Case, implementation: str, watcher: Callable[[], Any]
+) -> tuple[Arguments, Tensor, Any, Any]:
+    """A call without numbers: its arguments and output, and the modes that its forward and its
+    backward ran within."""
+    made = shapes(case)
+    grad = made.pop("grad")
+    leaves = [tensor.requires_grad_() for tensor in made.values()]
+    with watcher() as forward:
+        output = case.operation.implementations[implementation](**made)
+    with watcher() as backward:
+        torch.autograd.grad(output, leaves, grad.to(output.dtype))
+    return made, output, forward, backward
 
 
 class _Launches(TorchDispatchMode):

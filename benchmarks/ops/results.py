@@ -17,6 +17,8 @@ from .cases import case_of
 from .cost import cost
 
 SCHEMA = 2
+KEPT = ("threads", "implementation", "status", "note", "errors", "compile_seconds", "peak_bytes",
+        "saved_bytes")  # fmt: skip
 YARDSTICKS = (FLOOR, COPY)
 OK, WRONG, FAILED, LEFT_OUT = "ok", "wrong", "failed", "left out"
 Rates = Mapping[tuple[torch.dtype, int], float]
@@ -190,18 +192,11 @@ def _to_json(results: Results) -> list[dict[str, Any]]:
         floor = results.floor_seconds(row.case, row.threads)
         rows.append({
             **row.case.to_json(),
-            "threads": row.threads,
-            "implementation": row.implementation,
-            "status": row.status,
-            "note": row.note,
+            **{name: getattr(row, name) for name in KEPT},
             "seconds": seconds,
             "seconds_minimum": timing and timing.minimum,
             "seconds_median": timing and timing.median,
             "runs": timing and timing.runs,
-            "errors": row.errors,
-            "compile_seconds": row.compile_seconds,
-            "peak_bytes": row.peak_bytes,
-            "saved_bytes": row.saved_bytes,
             "least_bytes": least.bytes,
             "flops": least.flops,
             "gb_per_second": seconds and least.bytes / seconds / 1e9,
@@ -215,6 +210,4 @@ def _to_json(results: Results) -> list[dict[str, Any]]:
 def _row_of(read: Mapping[str, Any]) -> Row:
     times = (read[f"seconds{which}"] for which in ("_minimum", "_median", ""))
     timing = None if read["seconds"] is None else Timing(*times, read["runs"])
-    names = ("threads", "implementation", "status", "note", "errors", "compile_seconds",
-             "peak_bytes", "saved_bytes")  # fmt: skip
-    return Row(case_of(read), timing=timing, **{name: read[name] for name in names})
+    return Row(case_of(read), timing=timing, **{name: read[name] for name in KEPT})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -25,26 +25,21 @@ PAST_BUDGET = "left out, compilation takes too long"
 
 
 @dataclass
-class Options:
+class Runner:
     device: str
     threads: tuple[int, ...]
     seconds: float  # of timing for each implementation
     compile_budget: float  # seconds of compilation in all, for each implementation
     time_limit: float = float("inf")  # seconds after which no further case is begun
-
-
-class Runner:
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.compile_seconds: dict[str, float] = {}  # by implementation
-        self.left_out: list[Case] = []
-        self.flops_per_second: dict[tuple[torch.dtype, int], float] = {}
-        self._definition: tuple[Case, gate.Definition] | None = None
+    left_out: list[Case] = field(default_factory=list)
+    _compile_seconds: dict[str, float] = field(default_factory=dict)  # by implementation
+    _flops_per_second: dict[tuple[torch.dtype, int], float] = field(default_factory=dict)
+    _definition: tuple[Case, gate.Definition] | None = None
 
     def run(self, cases: Iterable[Case], report: Callable[[str], None]) -> Results:
         rows = []
         cases = list(cases)
-        if self.options.device == "cpu":
+        if self.device == "cpu":
             keep_freed_memory()
         threads_before = torch.get_num_threads()
         start = time.perf_counter()
@@ -52,27 +47,27 @@ class Runner:
             # A compiled backward that gave its buffers away could not be called again.
             with functorch_config.patch(donated_buffer=False):
                 for number, case in enumerate(cases, 1):
-                    if time.perf_counter() - start > self.options.time_limit:
+                    if time.perf_counter() - start > self.time_limit:
                         self.left_out = cases[number - 1 :]
                         break
                     report(f"[{number}/{len(cases)}] {case.name}")
-                    drawn = arguments(case, self.options.device)
-                    for threads in self.options.threads:
+                    drawn = arguments(case, self.device)
+                    for threads in self.threads:
                         torch.set_num_threads(threads)
                         self._measure_products(case.dtype, threads)
                         rows += self._measure(case, drawn, threads)
         finally:
             torch.set_num_threads(threads_before)
-        return Results(rows, self.flops_per_second)
+        return Results(rows, self._flops_per_second)
 
     def _measure_products(self, dtype: torch.dtype, threads: int) -> None:
         """The best that was seen: again for every case, since the machine has slow spells."""
-        rate = timing.matrix_product_rate(dtype, self.options.device, threads)
-        best = self.flops_per_second.get((dtype, threads), 0.0)
-        self.flops_per_second[dtype, threads] = max(best, rate)
+        rate = timing.matrix_product_rate(dtype, self.device, threads)
+        best = self._flops_per_second.get((dtype, threads), 0.0)
+        self._flops_per_second[dtype, threads] = max(best, rate)
 
     def _measure(self, case: Case, drawn: Arguments, threads: int) -> list[Row]:
-        device, largest = self.options.device, max(self.options.threads)
+        device, largest = self.device, max(self.threads)
         op, peers = case.operation, case.operation.peers(case)
         functions = {**op.implementations, **{name: each.function for name, each in peers.items()}}
         if torch.device(device).type == "cuda":
@@ -94,7 +89,7 @@ class Runner:
                 self._admit(row, function, drawn, calls)
         yardsticks = {FLOOR: floor(drawn), COPY: copy(case, device)}
         rows += [Row(case, threads, name) for name in yardsticks]
-        timings = timing.time_all({**calls, **yardsticks}, device, threads, self.options.seconds)
+        timings = timing.time_all({**calls, **yardsticks}, device, threads, self.seconds)
         for each in rows:
             each.timing = timings.get(each.implementation)
             if each.implementation in calls and threads == largest:
@@ -104,8 +99,8 @@ class Runner:
     def _admit_compiled(
         self, row: Row, compiled: Function, drawn: Arguments, calls: dict[str, Function]
     ) -> None:
-        spent = self.compile_seconds.get(row.implementation, 0.0)
-        if spent >= self.options.compile_budget:
+        spent = self._compile_seconds.get(row.implementation, 0.0)
+        if spent >= self.compile_budget:
             row.status, row.note = LEFT_OUT, PAST_BUDGET
             return
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
@@ -113,7 +108,7 @@ class Runner:
         start = time.perf_counter()
         self._admit(row, compiled, drawn, calls)
         row.compile_seconds = time.perf_counter() - start
-        self.compile_seconds[row.implementation] = spent + row.compile_seconds
+        self._compile_seconds[row.implementation] = spent + row.compile_seconds
 
     def _admit(
         self, row: Row, function: Function, drawn: Arguments, calls: dict[str, Function]
@@ -127,8 +122,9 @@ class Runner:
             if verdict.wrong:
                 row.status, row.note = WRONG, str(verdict)
                 return
-            if gradients and row.threads == max(self.options.threads):
-                row.saved_bytes = memory.saved_bytes(partial(function, **inputs_of(drawn, True)))
+            if gradients and row.threads == max(self.threads):
+                kept = memory.saved(partial(function, **inputs_of(drawn, True)))
+                row.saved_bytes = sum(kept.values())
             calls[row.implementation] = prepare(function, drawn, row.case.direction)
         except Exception as problem:
             row.status = FAILED

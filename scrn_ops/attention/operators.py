@@ -35,23 +35,6 @@ Results = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.library.impl(_library, "whitened_attention", "CPU")
-def _(
-    query: Tensor,
-    key: Tensor,
-    unary: Tensor,
-    value: Tensor,
-    scale: float = 1.0,
-    keep_probabilities: bool = False,
-    path: str | None = None,
-) -> Results:
-    check_whitened_attention(query, key, unary, value)
-    check_path(path, value)
-    if path is not None:
-        return _by_triton(query, key, unary, value, scale, path, keep_probabilities)
-    output, shared, probabilities = cpu.forward(query, key, unary, value, scale, keep_probabilities)
-    return output, shared.new_empty(0), shared, probabilities
-
-
 @torch.library.impl(_library, "whitened_attention", "CUDA")
 def _(
     query: Tensor,
@@ -64,23 +47,14 @@ def _(
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
     check_path(path, value)
-    return _by_triton(query, key, unary, value, scale, path, keep_probabilities)
+    if path is not None or value.is_cuda:
+        from .kernels.forward import forward
 
-
-def _by_triton(
-    query: Tensor,
-    key: Tensor,
-    unary: Tensor,
-    value: Tensor,
-    scale: float,
-    path: str | None,
-    keep: bool,
-) -> Results:
-    """In the place of the probabilities the pairwise term is kept: what the backward needs of the
-    output, without the rounding of the shared term."""
-    from .kernels.forward import forward
-
-    return forward(query, key, unary, value, scale, path, keep)
+        # In the place of the probabilities the pairwise term is kept: what the backward needs of
+        # the output, without the rounding of the shared term.
+        return forward(query, key, unary, value, scale, path, keep_probabilities)
+    output, shared, probabilities = cpu.forward(query, key, unary, value, scale, keep_probabilities)
+    return output, shared.new_empty(0), shared, probabilities
 
 
 @torch.library.impl(_library, "whitened_attention_backward", "CPU")

@@ -8,6 +8,7 @@ own, whose derivative, like forward-mode differentiation, is not implemented and
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,40 +56,30 @@ def _gradients(function: type[OperatorFunction], ctx: Any, grad: Tensor) -> tupl
     return (*wanted(gradients, needs), *[None] * len(ctx.sizes))
 
 
-class MultiScaleDepthwise(OperatorFunction):
+class _Unit:
+    fold = staticmethod(fold_mapped_dims)
+    setup_context = staticmethod(_save)
+
+
+class MultiScaleDepthwise(_Unit, OperatorFunction):
     """``apply(input, weights, n0, n1, n2)``: see :func:`scrn_ops.multi_scale_depthwise`."""
 
     operator = "multi_scale_depthwise"
-    fold = staticmethod(fold_mapped_dims)
-    setup_context = staticmethod(_save)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return _gradients(MultiScaleDepthwiseBackward, ctx, grad)
+    backward = staticmethod(partial(_gradients, MultiScaleDepthwiseBackward))
 
 
-class LargeKernelDepthwise(OperatorFunction):
+class LargeKernelDepthwise(_Unit, OperatorFunction):
     """``apply(input, weights, dilation)``: see :func:`scrn_ops.large_kernel_depthwise`."""
 
     operator = "large_kernel_depthwise"
-    fold = staticmethod(fold_mapped_dims)
-    setup_context = staticmethod(_save)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return _gradients(LargeKernelDepthwiseBackward, ctx, grad)
+    backward = staticmethod(partial(_gradients, LargeKernelDepthwiseBackward))
 
 
-class DepthwiseGelu(OperatorFunction):
+class DepthwiseGelu(_Unit, OperatorFunction):
     """``apply(input, weights, size)``: see :func:`scrn_ops.depthwise_gelu`."""
 
     operator = "depthwise_gelu"
-    fold = staticmethod(fold_mapped_dims)
-    setup_context = staticmethod(_save)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return _gradients(DepthwiseGeluBackward, ctx, grad)
+    backward = staticmethod(partial(_gradients, DepthwiseGeluBackward))
 
 
 register_autograd(

@@ -6,6 +6,7 @@ fail when it is traced, not when the program runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -47,62 +48,46 @@ def _check_gelu(input: Tensor, weights: Tensor, size: int) -> None:
     check_packed(input, weights, size**2 + 1)
 
 
-def _empty_like(map: Tensor) -> Tensor:
-    return empty(map, shape_of(map), map.dtype, memory_format(map))
+def _register(name: str, check: Callable[..., None], taps: Callable[..., int]) -> None:
+    """The fakes, the FLOP formulas and the rules of a unit and of its backward.
+
+    Args:
+        name: of the operator.
+        check: takes the input, the packed weights and the unit's sizes.
+        taps: takes the sizes, and gives the taps of all its convolutions. As torch counts one, in
+            the backward once for each gradient, each is a multiplication and an addition.
+    """
+
+    @torch.library.register_fake(f"scrn_ops::{name}")
+    def _(input: Tensor, weights: Tensor, *sizes: int) -> Tensor:
+        check(input, weights, *sizes)
+        return empty(input, shape_of(input), input.dtype, memory_format(input))
+
+    @torch.library.register_fake(f"scrn_ops::{name}_backward")
+    def _(grad: Tensor, input: Tensor, weights: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        *sizes, need_input, need_weights = rest
+        check(input, weights, *sizes)
+        check_gradient("grad", grad, shape_of(input), input.dtype, input.device)
+        grad_input = empty_gradient(input, need_input, memory_format(input))
+        return grad_input, empty_gradient(weights, need_weights)
+
+    @register_flop_formula(getattr(_ops, name))
+    def _(input: Any, weights: Any, *sizes: Any, **_kwargs: Any) -> int:
+        return int(2 * prod(input) * taps(*sizes))
+
+    @register_flop_formula(getattr(_ops, f"{name}_backward"))
+    def _(grad: Any, input: Any, weights: Any, *rest: Any, **_kwargs: Any) -> int:
+        *sizes, need_input, need_weights = rest
+        return int(2 * prod(input) * taps(*sizes) * (need_input + need_weights))
+
+    register_vmap(name, fold_mapped_dims)
+    register_vmap(f"{name}_backward", fold_mapped_dims)
+    register_autocast(name, (0,))
 
 
-def _gradients(
-    grad: Tensor, input: Tensor, weights: Tensor, need_input: bool, need_weights: bool
-) -> tuple[Tensor, Tensor]:
-    check_gradient("grad", grad, shape_of(input), input.dtype, input.device)
-    grad_input = empty_gradient(input, need_input, memory_format(input))
-    return grad_input, empty_gradient(weights, need_weights)
-
-
-@torch.library.register_fake("scrn_ops::multi_scale_depthwise")
-def _(input: Tensor, weights: Tensor, n0: int, n1: int, n2: int) -> Tensor:
-    _check_multi_scale(input, weights, n0, n1, n2)
-    return _empty_like(input)
-
-
-@torch.library.register_fake("scrn_ops::multi_scale_depthwise_backward")
-def _(
-    grad: Tensor,
-    input: Tensor,
-    weights: Tensor,
-    n0: int,
-    n1: int,
-    n2: int,
-    need_input: bool,
-    need_weights: bool,
-) -> tuple[Tensor, Tensor]:
-    _check_multi_scale(input, weights, n0, n1, n2)
-    return _gradients(grad, input, weights, need_input, need_weights)
-
-
-@torch.library.register_fake("scrn_ops::large_kernel_depthwise")
-def _(input: Tensor, weights: Tensor, dilation: int) -> Tensor:
-    _check_large_kernel(input, weights, dilation)
-    return _empty_like(input)
-
-
-@torch.library.register_fake("scrn_ops::large_kernel_depthwise_backward")
-def _(
-    grad: Tensor,
-    input: Tensor,
-    weights: Tensor,
-    dilation: int,
-    need_input: bool,
-    need_weights: bool,
-) -> tuple[Tensor, Tensor]:
-    _check_large_kernel(input, weights, dilation)
-    return _gradients(grad, input, weights, need_input, need_weights)
-
-
-@torch.library.register_fake("scrn_ops::depthwise_gelu")
-def _(input: Tensor, weights: Tensor, size: int) -> Tensor:
-    _check_gelu(input, weights, size)
-    return _empty_like(input)
+_register("multi_scale_depthwise", _check_multi_scale, lambda *n: LOCAL**2 + 2 * sum(n))
+_register("large_kernel_depthwise", _check_large_kernel, lambda dilation: LOCAL**2 + DILATED**2)
+_register("depthwise_gelu", _check_gelu, lambda size: size**2)
 
 
 @torch.library.register_fake("scrn_ops::depthwise_gelu_out")
@@ -111,82 +96,6 @@ def _(input: Tensor, weights: Tensor, size: int, out: Tensor) -> None:
     check_out(out, input)
 
 
-@torch.library.register_fake("scrn_ops::depthwise_gelu_backward")
-def _(
-    grad: Tensor, input: Tensor, weights: Tensor, size: int, need_input: bool, need_weights: bool
-) -> tuple[Tensor, Tensor]:
-    _check_gelu(input, weights, size)
-    return _gradients(grad, input, weights, need_input, need_weights)
-
-
-def _flops(input: Any, taps: int, directions: int = 1) -> int:
-    """As torch counts a convolution: a multiplication and an addition for every tap and element,
-    in the backward once for each gradient."""
-    return int(2 * prod(input) * taps * directions)
-
-
-@register_flop_formula(_ops.multi_scale_depthwise)
-def _(input: Any, weights: Any, n0: int, n1: int, n2: int, *_args: Any, **_kwargs: Any) -> int:
-    return _flops(input, LOCAL**2 + 2 * (n0 + n1 + n2))
-
-
-@register_flop_formula(_ops.multi_scale_depthwise_backward)
-def _(
-    grad: Any,
-    input: Any,
-    weights: Any,
-    n0: int,
-    n1: int,
-    n2: int,
-    need_input: bool,
-    need_weights: bool,
-    **_kwargs: Any,
-) -> int:
-    return _flops(input, LOCAL**2 + 2 * (n0 + n1 + n2), need_input + need_weights)
-
-
-@register_flop_formula(_ops.large_kernel_depthwise)
-def _(input: Any, weights: Any, *_args: Any, **_kwargs: Any) -> int:
-    return _flops(input, LOCAL**2 + DILATED**2)
-
-
-@register_flop_formula(_ops.large_kernel_depthwise_backward)
-def _(
-    grad: Any,
-    input: Any,
-    weights: Any,
-    dilation: int,
-    need_input: bool,
-    need_weights: bool,
-    **_kwargs: Any,
-) -> int:
-    return _flops(input, LOCAL**2 + DILATED**2, need_input + need_weights)
-
-
-@register_flop_formula(_ops.depthwise_gelu)
-def _(input: Any, weights: Any, size: int, *_args: Any, **_kwargs: Any) -> int:
-    return _flops(input, size**2)
-
-
 @register_flop_formula(_ops.depthwise_gelu_out)
 def _(input: Any, weights: Any, size: int, *_args: Any, **_kwargs: Any) -> int:
-    return _flops(input, size**2)
-
-
-@register_flop_formula(_ops.depthwise_gelu_backward)
-def _(
-    grad: Any,
-    input: Any,
-    weights: Any,
-    size: int,
-    need_input: bool,
-    need_weights: bool,
-    **_kwargs: Any,
-) -> int:
-    return _flops(input, size**2, need_input + need_weights)
-
-
-for _name in ("multi_scale_depthwise", "large_kernel_depthwise", "depthwise_gelu"):
-    register_vmap(_name, fold_mapped_dims)
-    register_vmap(f"{_name}_backward", fold_mapped_dims)
-    register_autocast(_name, (0,))
+    return int(2 * prod(input) * size**2)

@@ -143,9 +143,9 @@ TIMES = {
 
 def test_bars_by_hand():
     verdicts = {
-        (each.bar.case.direction, each.bar.case.layout, len(each.bar.layouts)): each
+        (each["direction"], each["layout"], len(each["over_layouts"])): each
         for each in bars.judge(measured(TIMES))
-        if each.bar.case.low == (64, 128)
+        if each["low"] == (64, 128)
     }
     expected = {
         ("forward", "nchw", 1): (10.0, "met", 2.5),
@@ -157,11 +157,11 @@ def test_bars_by_hand():
     }
     assert verdicts.keys() == expected.keys()
     for key, (speedup, verdict, additions) in expected.items():
-        assert verdicts[key].speedup == pytest.approx(speedup)
-        assert verdicts[key].verdict == verdict
-        assert verdicts[key].additions == pytest.approx(additions)
+        assert verdicts[key]["speedup"] == pytest.approx(speedup)
+        assert verdicts[key]["verdict"] == verdict
+        assert verdicts[key]["additions"] == pytest.approx(additions)
         copies = 2.0 if key[:2] == ("forward", "nchw") else None
-        assert verdicts[key].copies == copies
+        assert verdicts[key]["copies"] == copies
 
 
 @pytest.mark.parametrize(("speedup", "text"), [(8.99, "x8.9"), (9.0, "x9.0"), (None, "")])
@@ -193,9 +193,9 @@ def test_bars_are_those_asked_for():
 def test_refused_row_meets_no_bar():
     refused = (((OURS, "nchw", "forward"), WRONG),)
     for each in bars.judge(measured(TIMES, statuses=refused)):
-        ours = (each.bar.case.direction, each.bar.case.layout) == ("forward", "nchw")
-        assert (each.speedup is None) == ours
-        assert (each.verdict == "not measured") == ours
+        ours = (each["direction"], each["layout"]) == ("forward", "nchw")
+        assert (each["speedup"] is None) == ours
+        assert (each["verdict"] == "not measured") == ours
 
 
 def printed(results):
@@ -204,7 +204,7 @@ def printed(results):
 
 def document_of(results):
     facts = environment.describe("cpu")
-    return Document(facts, results, [each.to_json() for each in bars.judge(results)])
+    return Document(facts, results, bars.judge(results))
 
 
 def test_bars_are_given_in_units_of_the_yardsticks(tmp_path, compact):

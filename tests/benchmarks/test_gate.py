@@ -15,7 +15,7 @@ from benchmarks.ops.cases import operations
 from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
 from benchmarks.ops.report import page
 from benchmarks.ops.results import FAILED, OK, WRONG, Document
-from benchmarks.ops.run import Options, Runner
+from benchmarks.ops.run import Runner
 
 OPS = operations()
 
@@ -151,7 +151,7 @@ def test_comparison_with_another_commit(capsys, tmp_path):
 
 
 def run(*chosen, compile_budget=0.0, threads=(1,)):
-    return Runner(Options("cpu", threads, 0.005, compile_budget)).run(chosen, lambda _: None).rows
+    return Runner("cpu", threads, 0.005, compile_budget).run(chosen, lambda _: None).rows
 
 
 def test_wrong_in_one_layout_only_is_refused_there_only(monkeypatch):

@@ -254,9 +254,9 @@ def test_a_counter_that_ncu_does_not_know_loses_only_itself(monkeypatch):
         return 0, NCU, ""
 
     monkeypatch.setattr(profile, "run", run)
-    rows, refused = profile.watched("a group", ["first", "second"])
-    assert refused == ["lts__t_requests_op_red.sum"]
-    assert len(rows) == 2
+    found = profile.watched("a group", ["first", "second"])
+    assert found["refused"] == ["lts__t_requests_op_red.sum"]
+    assert len(found["kernels"]) == 2
     assert [len(each) for each in asked] == [len(profile.METRICS), len(profile.METRICS) - 1]
     monkeypatch.setattr(profile, "run", lambda command: (1, "", "==ERROR== no permission\n"))
     with pytest.raises(RuntimeError, match="exit status 1: ==ERROR== no permission"):

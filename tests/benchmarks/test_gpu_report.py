@@ -138,7 +138,7 @@ def test_readme_shows_losing_rows_of_every_device(tmp_path, compact):
     text = compact(readme.gpu_section(tmp_path / "results", page))
     assert text.index("GPU 8") < text.index("GPU 9")
     assert "(results/gpu-9.md)" in text
-    name = FORWARD.replace("_", r"\_").replace(" smooth forward", "")
+    name = FORWARD.replace(" smooth forward", "")
     assert f"| {name} | 100.0 / 90.0 / 70.0 | 50.0 / 360.0 | x0.5 | x4.0 |  |  |  |" in text
     page.write_text("".join((*pages.marks("performance"), *pages.marks("gpu"))))
     arguments = ["--page", str(page), "--gpu-results", str(tmp_path / "results")]

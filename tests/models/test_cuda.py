@@ -12,7 +12,7 @@ from scrn.models import with_ops
 
 from .helpers import build, image, relative, type_of_logits
 from .networks import COVERING, Network
-from .test_ops_agree import NETWORKS, between_pixels, evaluate, without_chance
+from .test_ops_agree import NETWORKS, assert_ops_agree, between_pixels
 
 pytestmark = [
     pytest.mark.cuda,
@@ -41,17 +41,7 @@ def _full_precision() -> Iterator[None]:
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_fused_ops_are_their_definition(network: Network, training: bool) -> None:
-    model = without_chance(between_pixels(build(*network))).train(training).to(DEVICE)
-    x = image(97, 131).to(DEVICE)
-    direction = torch.randn(2, 5, 97, 131).to(DEVICE) / 100
-    logits, gradients = evaluate(with_ops(model, "fused"), x, direction)
-    expected, expected_gradients = evaluate(with_ops(model, "reference"), x, direction)
-    assert relative(logits, expected) < 1e-4
-    whole = sum(g.norm() ** 2 for g in expected_gradients.values()) ** 0.5
-    for name, gradient in gradients.items():
-        reference = expected_gradients[name]
-        size = max(reference.norm(), 1e-4 * whole)
-        assert (gradient - reference).norm() <= 1e-3 * size, name
+    assert_ops_agree(network, training, DEVICE)
 
 
 @pytest.mark.parametrize("network", COVERING, ids=str)

@@ -19,9 +19,13 @@ NETWORKS = [n for n in COVERING if n.is_tiny and (n.upsampler != "bilinear" or n
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_fused_ops_are_their_definition(network: Network, training: bool) -> None:
-    model = without_chance(between_pixels(build(*network))).train(training)
-    x = image(97, 131)
-    direction = torch.randn(2, 5, 97, 131) / 100
+    assert_ops_agree(network, training, "cpu")
+
+
+def assert_ops_agree(network: Network, training: bool, device: str) -> None:
+    model = without_chance(between_pixels(build(*network))).train(training).to(device)
+    x = image(97, 131).to(device)
+    direction = torch.randn(2, 5, 97, 131).to(device) / 100
     logits, gradients = evaluate(with_ops(model, "fused"), x, direction)
     expected, expected_gradients = evaluate(with_ops(model, "reference"), x, direction)
     assert relative(logits, expected) < 1e-4

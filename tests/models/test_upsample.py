@@ -103,15 +103,16 @@ def make(name: str, add_skip: bool, backend: str) -> nn.Module:
     return randomise(module).eval()
 
 
+@pytest.mark.parametrize(("name", "literal"), [("fam", literal_fam), ("srm", literal_srm)])
 @pytest.mark.parametrize("backend", ["fused", "eager", "reference"])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @torch.no_grad()
-def test_fam_is_sfnets(sizes, backend: str) -> None:
+def test_fam_is_sfnets_and_srm_the_papers(sizes, backend: str, name: str, literal) -> None:
     low, high = maps(*sizes)
-    module = make("fam", False, backend)
-    expected = literal_fam(module, low, high)
+    module = make(name, False, backend)
+    expected = literal(module, low, high)
     assert relative(module(low, high), expected) < 1e-5
-    assert relative(make("fam", True, backend)(low, high), expected + high) < 1e-5
+    assert relative(make(name, True, backend)(low, high), expected + high) < 1e-5
 
 
 @pytest.mark.parametrize("backend", ["fused", "eager", "reference"])
@@ -125,17 +126,6 @@ def test_align_fa_is_alignsegs(sizes, backend: str) -> None:
     alone = make("align_fa", False, backend)
     alone.load_state_dict(module.state_dict(), strict=False)
     assert relative(alone(low, high), aligned_low) < 1e-5
-
-
-@pytest.mark.parametrize("backend", ["fused", "eager", "reference"])
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-@torch.no_grad()
-def test_srm_is_the_papers(sizes, backend: str) -> None:
-    low, high = maps(*sizes)
-    module = make("srm", False, backend)
-    expected = literal_srm(module, low, high)
-    assert relative(module(low, high), expected) < 1e-5
-    assert relative(make("srm", True, backend)(low, high), expected + high) < 1e-5
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)

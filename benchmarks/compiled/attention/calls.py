@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -60,13 +61,10 @@ def cases(
     layouts: Iterable[str] = LAYOUTS,
     shapes: Iterable[tuple[int, int, int, int]] = SHAPES,
 ) -> Iterator[Case]:
-    shapes, layouts, dtypes = tuple(shapes), tuple(layouts), tuple(dtypes)
-    for family in families:
-        for dtype in dtypes:
-            for layout in layouts:
-                for shape in shapes:
-                    for direction in DIRECTIONS:
-                        yield Case(family, shape, direction, dtype, layout)
+    for family, dtype, layout, shape, direction in itertools.product(
+        families, dtypes, layouts, shapes, DIRECTIONS
+    ):
+        yield Case(family, shape, direction, dtype, layout)
 
 
 def empty(case: Case, *sizes: int) -> Tensor:

@@ -32,19 +32,9 @@ class Launcher:
         self.driver = triton_driver.active
         self.kernel = self.driver.utils.announced = Kernel(src, metadata)
 
-    def __call__(
-        self,
-        grid_0: int,
-        grid_1: int,
-        grid_2: int,
-        stream: int,
-        function: int,
-        packed_metadata: Any,
-        launch_metadata: Any,
-        enter_hook: Any,
-        exit_hook: Any,
-        *arguments: Any,
-    ) -> None:
+    def __call__(self, *launch: Any) -> None:
+        """Grid, stream, function, two kinds of metadata, two hooks, the kernel's arguments."""
+        grid, (stream, function), arguments = launch[:3], launch[3:5], launch[9:]
         active = triton_driver.active
         launches = active.launches
         if launches is None:
@@ -56,7 +46,6 @@ class Launcher:
             raise RuntimeError(f"{self.kernel.name}: launched with the handle of another kernel")
         if stream != active.stream:
             raise RuntimeError(f"{kernel.name}: launched on stream {stream}, not on the current")
-        grid = (grid_0, grid_1, grid_2)
         check(kernel, grid, arguments)
         addresses = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
         launches.append(Launch(kernel, grid, tuple(addresses)))
@@ -168,40 +157,33 @@ def device(family: int) -> Iterator[DryDriver]:
         L2_cache_size=50 << 20,
         warp_size=32,
     )
-    cuda: dict[str, Any] = {
-        "current_device": dry.get_current_device,
-        "current_stream": lambda device=None: SimpleNamespace(cuda_stream=dry.stream),
-        "device_of": contextlib.nullcontext,
-        "get_device_capability": dry.get_device_capability,
-        "get_device_properties": lambda device=None: properties,
-        "is_current_stream_capturing": lambda: False,
-    }
-    with contextlib.ExitStack() as stack:
-        for name, stand_in in cuda.items():
-            stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
-        for name in ("_cuda_getCurrentRawStream", "_cuda_getDevice"):
-            stand_in = dry.get_current_stream if "Stream" in name else dry.get_current_device
-            stack.enter_context(mock.patch.object(torch._C, name, stand_in, create=True))
+    stand_ins: list[tuple[Any, str, Any]] = [
+        (torch.cuda, "current_device", dry.get_current_device),
+        (torch.cuda, "current_stream", lambda device=None: SimpleNamespace(cuda_stream=dry.stream)),
+        (torch.cuda, "device_of", contextlib.nullcontext),
+        (torch.cuda, "get_device_capability", dry.get_device_capability),
+        (torch.cuda, "get_device_properties", lambda device=None: properties),
+        (torch.cuda, "is_current_stream_capturing", lambda: False),
+        (torch._C, "_cuda_getCurrentRawStream", dry.get_current_stream),
+        (torch._C, "_cuda_getDevice", dry.get_current_device),
         # These hide the attributes of the class in C that torch.Tensor derives from.
-        tensor = {"is_cuda": property(lambda tensor: True), "get_device": lambda tensor: dry.device}
-        for name, stand_in in tensor.items():
-            stack.enter_context(mock.patch.object(torch.Tensor, name, stand_in))
-        before = triton_driver._active
-        triton_driver.set_active(dry)
-        try:
-            yield dry
-        finally:
-            triton_driver._active = before
+        (torch.Tensor, "is_cuda", property(lambda tensor: True)),
+        (torch.Tensor, "get_device", lambda tensor: dry.device),
+        (triton_driver, "_active", dry),
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, name, stand_in in stand_ins:
+            # A torch without CUDA has not all of its C functions.
+            patch = mock.patch.object(owner, name, stand_in, create=owner is torch._C)
+            stack.enter_context(patch)
+        yield dry
 
 
 @contextlib.contextmanager
 def recording(dry: DryDriver) -> Iterator[list[Launch]]:
     """Collects what is launched within."""
-    before, dry.launches = dry.launches, []
-    try:
-        yield dry.launches
-    finally:
-        dry.launches = before
+    with mock.patch.object(dry, "launches", []) as launches:
+        yield launches
 
 
 def variants(launches: Sequence[Launch]) -> dict[tuple[object, ...], int]:

@@ -1,4 +1,4 @@
-"""What the host does for a call of the launchers: microseconds, and calls of functions.
+"""What the host does for a repeated call of the launchers: microseconds, and calls of functions.
 
 The stand-in returns at once from a launch, and memory is the CPU's, kept from one call to the
 next: what is left out is the driver's own launch, and what CUDA's allocator does differently.
@@ -6,13 +6,12 @@ next: what is left out is the driver's own launch, and what CUDA's allocator doe
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import sys
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter_ns
-from typing import NamedTuple
+
+from scrn_ops._core.allocator import keep_freed_memory
 
 from . import calls
 from .calls import Case
@@ -20,60 +19,26 @@ from .calls import Case
 ROUNDS = 1000  # short ones, some of which nothing else on the machine disturbs
 
 
-class HostTime(NamedTuple):
-    launches: int
-    call: float  # microseconds of the fastest round
-    yardstick: float  # as well
-
-    @property
-    def per_launch(self) -> float:
-        return self.call / self.launches
-
-
-def yardstick() -> None:
-    """What launchers do most: calls, tuples and look-ups, but always the same."""
-    known: dict[tuple[int, int], int] = {}
-    for i in range(300):
-        key = (i & 15, i & 3)
-        known[key] = known.get(key, 0) + max(*key)
-
-
 @contextmanager
-def memory_kept() -> Iterator[None]:
-    """As CUDA's allocator does: the C library would ask the kernel for every large piece, and give
-    it back, which takes longer than all the launches of a call."""
-    library = ctypes.CDLL(None)
-    trim_threshold, mmap_max = -1, -4
-    library.mallopt(mmap_max, 0)
-    library.mallopt(trim_threshold, 2**31 - 1)
-    try:
-        yield
-    finally:
-        library.mallopt(mmap_max, 65536)
-        library.mallopt(trim_threshold, 128 << 10)
-        library.malloc_trim(0)
-
-
-def microseconds(call: Callable[[], object]) -> float:
-    start = perf_counter_ns()
-    call()
-    return (perf_counter_ns() - start) / 1000
-
-
-def calls_of_functions(case: Case) -> int:
-    """Of Python and of C, in a repeated call: a count of what the host does that nothing else on
-    the machine moves."""
+def repeated(case: Case) -> Iterator[Callable[[], object]]:
+    """The call, everything compiled, and whatever is kept between calls there."""
     tensors = calls.tensors_of(case)
     calls.record(case, tensors)
+    with calls.prepared(case):
+        call = calls.function_of(case, tensors)
+        call()
+        yield call
+
+
+def host_calls(case: Case) -> int:
+    """Of functions of Python and of C: what nothing else on the machine moves."""
     counted = 0
 
     def count(frame: object, event: str, argument: object) -> None:
         nonlocal counted
         counted += event in ("call", "c_call")
 
-    with calls.prepared(case):
-        call = calls.function_of(case, tensors)
-        call()
+    with repeated(case) as call:
         before = sys.getprofile()
         sys.setprofile(count)
         try:
@@ -83,18 +48,9 @@ def calls_of_functions(case: Case) -> int:
     return counted
 
 
-def host_time(case: Case) -> HostTime:
-    """Of a repeated call: everything is compiled, and whatever is kept between calls is there."""
-    tensors = calls.tensors_of(case)
-    launches = len(calls.record(case, tensors)[0])
-    with calls.prepared(case), memory_kept():
-        call = calls.function_of(case, tensors)
-        call()
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            rounds = [(microseconds(call), microseconds(yardstick)) for _ in range(ROUNDS)]
-        finally:
-            if enabled:
-                gc.enable()
-    return HostTime(launches, *map(min, zip(*rounds, strict=True)))
+def host_microseconds(case: Case) -> float:
+    """Of the fastest round."""
+    # As CUDA's allocator does: to map every large piece anew takes longer than all the launches.
+    keep_freed_memory()
+    with repeated(case) as call:
+        return 1e6 * min(timeit.repeat(call, number=1, repeat=ROUNDS))

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from scrn_ops.attention.table import SHARED_BYTES
 
+from ...common.tables import number
 from . import calls, driver
 from .calls import Case
 from .code import TENSOR_CORES, Code, code_of
-from .host import HostTime, host_time
+from .host import host_calls, host_microseconds
 from .record import Kernel, Launch
 
 
@@ -53,7 +54,8 @@ class CallRow(NamedTuple):
     launches: int
     variants: int  # the most of any kernel
     kernels: list[KernelRow]
-    host: HostTime | None
+    host_calls: int
+    microseconds: float
 
 
 def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
@@ -73,14 +75,15 @@ def kernel_rows(case: Case, launches: Sequence[Launch]) -> list[KernelRow]:
     ]
 
 
-def call_row(case: Case, timed: bool = False) -> CallRow:
+def call_row(case: Case) -> CallRow:
     launches = calls.record(case)[0]
     return CallRow(
         case,
         len(launches),
         max(driver.variants(launches).values()),
         kernel_rows(case, launches),
-        host_time(case) if timed else None,
+        host_calls(case),
+        host_microseconds(case),
     )
 
 
@@ -104,9 +107,9 @@ CALL_COLUMNS: dict[str, Callable[[CallRow], object]] = {
     "registers": lambda row: max(k.code.registers for k in row.kernels),
     "stack": lambda row: max(k.code.stack for k in row.kernels),
     "shared": lambda row: max(k.code.shared for k in row.kernels),
-    "us a call": lambda row: f"{row.host.call:.0f}" if row.host else "",
-    "us a launch": lambda row: f"{row.host.per_launch:.1f}" if row.host else "",
-    "yardstick us": lambda row: f"{row.host.yardstick:.0f}" if row.host else "",
+    "host's calls": lambda row: row.host_calls,
+    "us a call": lambda row: number(row.microseconds, 0),
+    "us a launch": lambda row: number(row.microseconds, 1, 1 / row.launches),
 }
 KERNEL_COLUMNS: dict[str, Callable[[KernelRow], object]] = {
     "call": lambda row: row.case,

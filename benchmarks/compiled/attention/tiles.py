@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from scrn_ops.attention import table
@@ -41,9 +42,6 @@ def cases(
     dtypes: Iterable[str] = DTYPES,
     layouts: Iterable[str] = LAYOUTS,
 ) -> Iterator[Case]:
-    dtypes, layouts = tuple(dtypes), tuple(layouts)
-    for family in families:
-        for dtype in dtypes:
-            for layout in layouts:
-                # Rows of several kernels may be those of one call.
-                yield from dict.fromkeys(_cases(family, dtype, layout))
+    for each in itertools.product(families, dtypes, layouts):
+        # Rows of several kernels may be those of one call.
+        yield from dict.fromkeys(_cases(*each))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...common import environment
 from ...common.tables import number, percent, table
-from ..bars import MISSED, span, speedup_text
+from ..bars import MISSED, speedup_text
 from ..case import BASELINE, COMPILED, OURS, Case
 from ..cases import case_of
 from ..cost import cost
@@ -183,7 +183,7 @@ def _derived(derived: Sequence[Derived]) -> Iterator[str]:
 
 
 def readme(document: Document, network: dict[str, Any] | None) -> str:
-    """The README's section: what was measured at the largest number of threads."""
+    """A section of a page: what was measured at the largest number of threads."""
     results, threads = document.results, document.results.threads
     groups = [group for group, _ in results.groups(threads)]
     losing = sum(results.lead(group, threads) < 1 for group in groups)
@@ -192,28 +192,25 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
     rows: list[tuple[str, ...]] = []
     met: dict[str, None] = {}
     for case in results.shown():
-        ours, eager = (results.row(case, threads, name) for name in (OURS, BASELINE))
-        if ours is None or ours.timing is None:
-            continue
-        others = {
-            name: ratio
-            for name in results.names(case, threads)
-            if name != OURS and (ratio := results.ratio(case, threads, name, OURS)) is not None
-        }
+        ratios = {name: results.ratio(case, threads, name, OURS)
+                  for name in results.names(case, threads) if name != OURS}  # fmt: skip
+        others = {name: ratio for name, ratio in ratios.items() if ratio is not None}
         peers = {name: other for name, other in others.items() if name not in (BASELINE, COMPILED)}
         peer = min(peers, key=lambda name: peers[name], default=None)
         known = case.operation.peers(case)
         met |= dict.fromkeys(known[name].about for name in peers if name in known)
-        shrink = ""
-        if eager is not None and eager.peak_bytes and ours.peak_bytes:
-            shrink = f"{ours.peak_bytes / 1e6:.1f} / {eager.peak_bytes / 1e6:.1f}"
+        ours, eager = (results.row(case, threads, name) for name in (OURS, BASELINE))
+        own, peaks = (
+            results.seconds(case, threads, OURS),
+            [row and row.peak_bytes for row in (ours, eager)],
+        )
         rows.append((
-            case.name.replace("_", r"\_"),
-            number(ours.timing.best, 2, 1e3),
+            case.name,
+            "refused" if own is None else number(own, 2, 1e3),
             *(speedup_text(others.get(name)) for name in (BASELINE, COMPILED)),
             "" if peer is None else f"{speedup_text(peers[peer])} ({peer})",
             percent(results.share_of_floor(case, threads, OURS)),
-            shrink,
+            " / ".join(number(peak, 1, 1e-6) for peak in peaks) if all(peaks) else "",
         ))  # fmt: skip
     head = ("case", "fused, ms", "over eager", "over torch.compile", "over a peer", "of the floor",
             "peak MB, fused / eager")  # fmt: skip
@@ -234,17 +231,6 @@ def readme(document: Document, network: dict[str, Any] | None) -> str:
     if network is not None:
         lines += ["", *(line.replace("## ", "### ") for line in network_lines(network))]
     return "\n".join(lines)
-
-
-def leads(results: Results) -> Iterator[str]:
-    """Of every op and direction the smallest and the largest speed-up over the chain of PyTorch."""
-    found: dict[str, list[float]] = {}
-    for case in results.shown():
-        ratio = results.ratio(case, results.threads, BASELINE, OURS)
-        if ratio is not None:
-            found.setdefault(f"`{case.op}` {case.direction}", []).append(ratio)
-    for name, ratios in sorted(found.items()):
-        yield f"{name} {span(ratios)}"
 
 
 def network_lead(network: dict[str, Any]) -> str:

@@ -129,15 +129,13 @@ class PatchEmbed(nn.Module):
 
 
 class LargeKernelBackbone(Backbone):
-    """Four stages, each an embedding, blocks and a layer norm over the channels.
+    """Four stages, each an embedding, blocks and a layer norm over the channels; subclasses say
+    what the first embedding, of stride 4, and the gating units are.
 
     Args:
         widths: channels of the stages.
-        mlp_ratios: hidden over outer channels of each stage's MLPs.
         depths: blocks of each stage.
-        stem: the first stage's embedding, of stride 4.
-        gating_unit: class of the gating units, built with the channels and ``ops``.
-        norm_eps: of the layer norms.
+        mlp_ratios: hidden over outer channels of each stage's MLPs.
         drop_path: probability of dropping a branch in the last block; it grows linearly from 0.
         ops: backend of the depthwise units: ``"fused"``, ``"eager"`` or ``"reference"``.
 
@@ -145,16 +143,14 @@ class LargeKernelBackbone(Backbone):
         [B, 3, H, W] to four maps [B, widths[i], ceil(H / 2^(i+2)), ceil(W / 2^(i+2))].
     """
 
+    norm_eps: float
+
     def __init__(
         self,
         widths: Sequence[int],
-        mlp_ratios: Sequence[int],
         depths: Sequence[int],
-        *,
-        stem: nn.Module,
-        gating_unit: Callable[[int, str], nn.Module],
-        norm_eps: float,
-        drop_path: float,
+        mlp_ratios: Sequence[int] = (8, 8, 4, 4),
+        drop_path: float = 0.1,
         ops: str = "fused",
     ) -> None:
         super().__init__()
@@ -162,12 +158,18 @@ class LargeKernelBackbone(Backbone):
         last = sum(depths) - 1
         rates = [drop_path * i / last for i in range(last + 1)]
         for i, (width, ratio, depth) in enumerate(zip(widths, mlp_ratios, depths, strict=True)):
-            embed = stem if i == 0 else PatchEmbed(widths[i - 1], width, 3, 2)
-            blocks = [Block(width, ratio, rates.pop(0), gating_unit, ops) for _ in range(depth)]
+            embed = PatchEmbed(widths[i - 1], width, 3, 2) if i else self.stem(width)
+            blocks = [Block(width, ratio, rates.pop(0), self.gate, ops) for _ in range(depth)]
             setattr(self, f"patch_embed{i + 1}", embed)
             setattr(self, f"block{i + 1}", nn.ModuleList(blocks))
-            setattr(self, f"norm{i + 1}", ChannelLayerNorm(width, eps=norm_eps))
+            setattr(self, f"norm{i + 1}", ChannelLayerNorm(width, eps=self.norm_eps))
         self.apply(_initialise)
+
+    def stem(self, channels: int) -> nn.Module:
+        raise NotImplementedError
+
+    def gate(self, channels: int, ops: str) -> nn.Module:
+        raise NotImplementedError
 
     def stages(self) -> list[tuple[nn.Module, nn.ModuleList, ChannelLayerNorm]]:
         """Embedding, blocks and norm of each stage."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from scrn_ops import multi_scale_depthwise
@@ -71,21 +69,10 @@ class _Stem(nn.Module):
 class MSCAN(LargeKernelBackbone):
     """Multi-scale convolutional attention network, see :class:`LargeKernelBackbone`."""
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        depths: Sequence[int],
-        mlp_ratios: Sequence[int] = (8, 8, 4, 4),
-        drop_path: float = 0.1,
-        ops: str = "fused",
-    ) -> None:
-        super().__init__(
-            widths,
-            mlp_ratios,
-            depths,
-            stem=_Stem(widths[0]),
-            gating_unit=MultiScaleGate,
-            norm_eps=1e-5,
-            drop_path=drop_path,
-            ops=ops,
-        )
+    norm_eps = 1e-5
+
+    def stem(self, channels: int) -> nn.Module:
+        return _Stem(channels)
+
+    def gate(self, channels: int, ops: str) -> nn.Module:
+        return MultiScaleGate(channels, ops)

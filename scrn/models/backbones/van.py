@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from scrn_ops import large_kernel_depthwise
@@ -46,21 +44,10 @@ class LargeKernelGate(DepthwiseUnit):
 class VAN(LargeKernelBackbone):
     """Visual attention network, see :class:`LargeKernelBackbone`."""
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        depths: Sequence[int],
-        mlp_ratios: Sequence[int] = (8, 8, 4, 4),
-        drop_path: float = 0.1,
-        ops: str = "fused",
-    ) -> None:
-        super().__init__(
-            widths,
-            mlp_ratios,
-            depths,
-            stem=PatchEmbed(3, widths[0], 7, 4),
-            gating_unit=LargeKernelGate,
-            norm_eps=1e-6,
-            drop_path=drop_path,
-            ops=ops,
-        )
+    norm_eps = 1e-6
+
+    def stem(self, channels: int) -> nn.Module:
+        return PatchEmbed(3, channels, 7, 4)
+
+    def gate(self, channels: int, ops: str) -> nn.Module:
+        return LargeKernelGate(channels, ops)

@@ -30,7 +30,7 @@ class AlignFA(Upsampler):
         add_skip: bool = True,
         backend: str | None = None,
     ) -> None:
-        super().__init__(low_channels, high_channels, add_skip, backend)
+        super().__init__(low_channels, high_channels, add_skip=add_skip, backend=backend)
         self.offset_low = _offsets(low_channels + high_channels, high_channels)
         if add_skip:
             self.offset_high = _offsets(low_channels + high_channels, high_channels)

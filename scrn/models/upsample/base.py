@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from torch import nn
 
+from scrn_ops._core.checks import check_backend
+
 
 class Upsampler(nn.Module):
     """Keeps and checks the options of every upsampler."""
 
     def __init__(
-        self, low_channels: int, high_channels: int, add_skip: bool, backend: str | None
+        self,
+        low_channels: int,
+        high_channels: int,
+        *,
+        add_skip: bool = True,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
         if add_skip and low_channels != high_channels:
@@ -17,9 +24,6 @@ class Upsampler(nn.Module):
                 "add_skip: expected low_channels == high_channels, got "
                 f"{low_channels} and {high_channels}; add_skip=False returns the aligned low alone"
             )
-        if backend not in (None, "fused", "eager", "reference"):
-            raise ValueError(
-                f"backend: expected None, 'fused', 'eager' or 'reference', got {backend!r}"
-            )
+        check_backend(backend)
         self.add_skip = add_skip
         self.backend = backend

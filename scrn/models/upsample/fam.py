@@ -27,7 +27,7 @@ class FAM(Upsampler):
         add_skip: bool = True,
         backend: str | None = None,
     ) -> None:
-        super().__init__(low_channels, high_channels, add_skip, backend)
+        super().__init__(low_channels, high_channels, add_skip=add_skip, backend=backend)
         width = low_channels // 2
         self.compress_low = nn.Conv2d(low_channels, width, 1, bias=False)
         self.compress_high = nn.Conv2d(high_channels, width, 1, bias=False)

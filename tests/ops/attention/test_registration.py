@@ -12,6 +12,7 @@ from torch.library import opcheck
 from torch.utils.flop_counter import FlopCounterMode
 
 import scrn_ops
+from benchmarks.common.memory import saved
 from scrn_ops.attention import autograd, cpu
 
 from ..common.maps import BF16, DTYPES, F16, F32, F64
@@ -290,22 +291,11 @@ def test_flops_are_counted(monkeypatch):
 def test_what_is_kept_for_the_backward():
     """The inputs, Dv numbers per image and the probabilities; without need nothing."""
     tensors = inputs(Shape(2, 40, 50, 16, 24), F32, "cpu")
-
-    def saved():
-        storages = {}
-
-        def pack(tensor):
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            scrn_ops.whitened_attention(*tensors)
-        return sum(storages.values())
-
     own = sum(t.untyped_storage().nbytes() for t in tensors)
-    assert saved() == own + 4 * (2 * 24 + 2 * 40 * 50)
+    kept = saved(lambda: scrn_ops.whitened_attention(*tensors))
+    assert sum(kept.values()) == own + 4 * (2 * 24 + 2 * 40 * 50)
     with torch.no_grad():
-        assert saved() == 0
+        assert not saved(lambda: scrn_ops.whitened_attention(*tensors))
 
 
 def spoiled():

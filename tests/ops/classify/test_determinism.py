@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import scrn_ops
+from benchmarks.common.memory import saved
 
 from ..common.maps import F32
 from .cases import OPTIONS, Size, loss_inputs
@@ -40,14 +41,7 @@ def test_what_is_kept_for_the_backward(device, reduction):
     """The logits, with their gradient or with the target."""
     logits = torch.randn(2, 19, 16, 16, device=device, requires_grad=True)
     target = torch.randint(0, 19, (2, 64, 64), device=device)
-    kept = {}
-
-    def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        scrn_ops.upsampled_cross_entropy(logits, target, reduction=reduction)
+    kept = saved(lambda: scrn_ops.upsampled_cross_entropy(logits, target, reduction=reduction))
     own = logits.numel() * 4 * (2 if reduction == "mean" else 1)
     assert sum(kept.values()) <= own + (16 if reduction == "mean" else target.numel() * 8)
     with torch.no_grad():

@@ -6,24 +6,10 @@ import pytest
 import torch
 
 import scrn_ops
+from benchmarks.common.memory import saved
 
 from ..common.maps import BF16, DENSE_LAYOUTS, F32
 from .cases import Size, refine_inputs
-
-
-def saved_bytes(call):
-    """Bytes of the distinct storages that the graph of call() holds on to."""
-    storages = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = call()
-    del output
-    return storages
 
 
 @pytest.mark.parametrize("layout", DENSE_LAYOUTS)
@@ -34,7 +20,7 @@ def test_inputs_and_two_coordinates_are_saved_and_never_the_skip(device, dtype, 
     low, offset, mask, skip = inputs
     backends = {}
     for backend in ("fused", "eager", "reference"):
-        storages = saved_bytes(
+        storages = saved(
             lambda backend=backend: scrn_ops.semantic_refine(
                 low, offset, mask, skip, mask_is_logits=True, backend=backend
             )
@@ -59,14 +45,14 @@ def test_nothing_is_saved_without_need(device):
 
     for tensor in (low, offset, mask):
         tensor.requires_grad_(False)
-    assert not saved_bytes(refine)  # the skip's gradient is the incoming one
+    assert not saved(refine)  # the skip's gradient is the incoming one
     (gradient,) = torch.autograd.grad(refine().sum(), skip)
     assert torch.equal(gradient, torch.ones_like(skip))
     skip.requires_grad_(False)
     assert not refine().requires_grad
     low.requires_grad_()
     with torch.no_grad():
-        assert not saved_bytes(refine)
+        assert not saved(refine)
 
 
 def test_sampling_and_aggregation_save_their_inputs_alone(device):
@@ -75,7 +61,7 @@ def test_sampling_and_aggregation_save_their_inputs_alone(device):
         (scrn_ops.offset_sample, (low, offset)),
         (scrn_ops.aggregate_offsets, (offset, mask)),
     ):
-        storages = saved_bytes(lambda op=op, inputs=inputs: op(*inputs))
+        storages = saved(lambda op=op, inputs=inputs: op(*inputs))
         assert set(storages) == {t.untyped_storage().data_ptr() for t in inputs}
 
 

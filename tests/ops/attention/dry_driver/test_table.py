@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_said():
     assert row_of(120, shared=100 << 10).complaint == "shared memory beyond 101376"
 
 
-@pytest.mark.parametrize("arguments", [["--table"], ["--n", "256", "--no-time"]], ids=" ".join)
+@pytest.mark.parametrize("arguments", [["--table"], ["--n", "256"]], ids=" ".join)
 def test_the_exit_status_tells_whether_all_fits(arguments, monkeypatch):
     case = Case(90, (1, 256, 256, 256), "forward")
     for cases in ("benchmarks.compiled.attention.tiles", "benchmarks.attention_report"):
