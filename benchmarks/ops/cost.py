@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from .case import OURS, Case, shapes
+from .case import OURS, Case, inputs_of, leaves_of, shapes
 
 aten = torch.ops.aten
 
@@ -53,18 +53,21 @@ def cost(case: Case) -> Cost:
     with FakeTensorMode():
         made = shapes(case)
         grad = made.pop("grad")
-        leaves = [tensor.requires_grad_() for tensor in made.values()]
+        made = inputs_of(made, op.differentiable)
+        leaves = leaves_of(made)
         with FlopCounterMode(display=False) as forward:
             output = op.implementations[OURS](**made)
         with FlopCounterMode(display=False) as backward:
-            torch.autograd.grad(output, leaves, grad.to(output.dtype))
+            if leaves:
+                torch.autograd.grad(output, list(leaves.values()), grad.to(output.dtype))
     needed = [tensor for name, tensor in made.items() if name not in op.passed]
     total, flops = 0, 0
     if case.direction != "backward":
         total += _bytes(made.values()) + output.nbytes
         flops += forward.get_total_flops()
     if case.direction != "forward":
-        total += output.nbytes + 2 * _bytes(needed)
+        written = [tensor for name, tensor in leaves.items() if name not in op.passed]
+        total += output.nbytes + _bytes(needed) + _bytes(written)
         flops += backward.get_total_flops()
     return Cost(total, flops)
 
@@ -90,7 +93,8 @@ def _launches_by_operator(case: Case, implementation: str) -> int:
         made = shapes(case)
         grad = made.pop("grad")
         training = case.direction != "forward"
-        leaves = [tensor.requires_grad_(training) for tensor in made.values()]
+        made = inputs_of(made, training)
+        leaves = list(leaves_of(made).values())
         with _Launches(case.batch) as counter:
             output = function(**made)
             if case.direction == "backward":
