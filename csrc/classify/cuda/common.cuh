@@ -137,18 +137,18 @@ SCRN_DEVICE Values<A> relative(const Values<A>& v, const Values<A>& most) {
                      v.bottom_left - most.bottom_left, v.bottom_right - most.bottom_right});
 }
 
-// In units of log2, in which exponents are.
-template <typename A>
-SCRN_DEVICE Values<A> exponents(const Values<A>& v) {
-  return {v.top_left * kLog2e<A>, v.top_right * kLog2e<A>, v.bottom_left * kLog2e<A>,
-          v.bottom_right * kLog2e<A>};
-}
-
 // Both ends of a row of pixels, and a pixel between them. Rounded in one way only: what the loss
-// finds to be a pixel's largest exponent is it for the gradient, too.
+// finds to be a pixel's largest value is it for the gradient, too.
 template <typename A>
 SCRN_DEVICE A between(A first, A second, A share) {
   return std::fma(share, second, (A(1) - share) * first);
+}
+
+// The exponential of a pixel's value relative to `largest`: the difference of two large values
+// comes before anything that would round them again.
+template <typename A>
+SCRN_DEVICE A exponential(A value, A largest) {
+  return std::exp2((value - largest) * kLog2e<A>);
 }
 
 template <typename A>

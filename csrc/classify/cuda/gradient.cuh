@@ -79,7 +79,7 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
 #pragma unroll
   for (int c = 0; c < N; ++c) {
     const int64_t k = first + c < classes ? c : 0;
-    values[c] = exponents(relative(load_values<T, A>(plane + k * steps.plane, corners), most));
+    values[c] = relative(load_values<T, A>(plane + k * steps.plane, corners), most);
   }
   const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
   const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
@@ -113,7 +113,7 @@ SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axi
       }
 #pragma unroll
       for (int c = 0; c < N; ++c) {
-        A slope = std::exp2(between(left[c], end[c], right) - largest) * factor;
+        A slope = exponential(between(left[c], end[c], right), largest) * factor;
         if (label == first + c) slope -= hard;
         total[c] += slope;
         for_right[c] = std::fma(slope, right, for_right[c]);

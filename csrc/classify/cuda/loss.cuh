@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Of a part of a cell's pixels, the sums over the classes of 2^(z - largest).
+// Of a part of a cell's pixels, the sums over the classes of exp(z - largest).
 template <typename A>
 struct Sums {
   A largest[kRows<A>][kColumns<A>], sum[kRows<A>][kColumns<A>];
@@ -91,15 +91,15 @@ struct Sums {
 // Sums below this have lost classes that count.
 inline constexpr double kUnderflow = 1e-20;
 
-// Calls body(r, c, exponent) for the pixels that are held at once, class after class.
+// Calls body(r, c, value) for the pixels that are held at once, class after class.
 template <typename T, typename A, typename Body>
-SCRN_DEVICE void for_exponents(const T* image, const Steps& steps, int64_t classes,
-                               const Corners& corners, const Values<A>& most,
-                               const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
-                               const Body& body) {
+SCRN_DEVICE void for_values(const T* image, const Steps& steps, int64_t classes,
+                            const Corners& corners, const Values<A>& most,
+                            const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
+                            const Body& body) {
   const T* plane = image;
   for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
-    const Values<A> v = exponents(relative(load_values<T, A>(plane, corners), most));
+    const Values<A> v = relative(load_values<T, A>(plane, corners), most);
 #pragma unroll
     for (int r = 0; r < kRows<A>; ++r) {
       const A left = between(v.top_left, v.bottom_left, below[r]);
@@ -122,8 +122,8 @@ SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes
 #pragma unroll
     for (int c = 0; c < kColumns<A>; ++c) sums.largest[r][c] = sums.sum[r][c] = A(0);
   }
-  for_exponents<T, A>(image, steps, classes, corners, most, below, right,
-                      [&](int r, int c, A value) { sums.sum[r][c] += std::exp2(value); });
+  for_values<T, A>(image, steps, classes, corners, most, below, right,
+                   [&](int r, int c, A value) { sums.sum[r][c] += exponential(value, A(0)); });
   bool lost = false;
 #pragma unroll
   for (int r = 0; r < kRows<A>; ++r) {
@@ -141,15 +141,14 @@ SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes
       sums.sum[r][c] = A(0);
     }
   }
-  for_exponents<T, A>(image, steps, classes, corners, most, below, right,
-                      [&](int r, int c, A value) {
-                        A& largest = sums.largest[r][c];
-                        if (value > largest) {
-                          sums.sum[r][c] *= std::exp2(largest - value);
-                          largest = value;
-                        }
-                        sums.sum[r][c] += std::exp2(value - largest);
-                      });
+  for_values<T, A>(image, steps, classes, corners, most, below, right, [&](int r, int c, A value) {
+    A& largest = sums.largest[r][c];
+    if (value > largest) {
+      sums.sum[r][c] *= exponential(largest, value);
+      largest = value;
+    }
+    sums.sum[r][c] += exponential(value, largest);
+  });
 }
 
 // What label smoothing takes at the corners of a cell: the sum over the classes of their factors
@@ -176,16 +175,16 @@ SCRN_DEVICE A infinite_below(A value) {
   return value < kInfinite<A> ? -static_cast<A>(INFINITY) : value;
 }
 
-// The loss of a pixel with a label: `own` is the label's exponent, `spread` what smoothing takes.
+// The loss of a pixel with a label: `own` is the label's value, `spread` what smoothing takes.
 template <typename A>
 SCRN_DEVICE A loss_of(const Workspace<A>& w, int32_t label, A sum, A largest, A own, A spread,
                       A uniform) {
   const A soft = w.soft[label], hard = w.hard[label];
   A value = A(0);
   if (soft != A(0)) value = soft * std::log2(sum) * kLn2<A>;
-  if (hard != A(0)) value -= hard * (infinite_below(own - largest) * kLn2<A>);
+  if (hard != A(0)) value -= hard * infinite_below(own - largest);
   if (uniform != A(0) || spread != A(0)) {
-    value -= infinite_below(spread - uniform * (largest * kLn2<A>));
+    value -= infinite_below(spread - uniform * largest);
   }
   return value;
 }
@@ -248,8 +247,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
               // No class, or all of them are minus infinity, of which no softmax exists.
               kept = value = static_cast<A>(NAN);
             } else if (label >= 0) {
-              const Values<A> v = exponents(
-                  relative(load_values<T, A>(logits + label * steps.plane, corners), most));
+              const Values<A> v =
+                  relative(load_values<T, A>(logits + label * steps.plane, corners), most);
               const A uniform = smooths ? w.uniform[classes] : A(0);
               value = loss_of(w, label, sum, largest, inside(v, below[r], right[c]),
                               inside(taken, below[r], right[c]), uniform);

@@ -24,7 +24,7 @@ struct Workspace {
   LossStatistics* statistics;  // gradient_scale is read, weight_sum left out
   double* parts;               // [works][kParts]
   void* maxima;                // [B,in_h,in_w]: of the classes, as the logits
-  // By pixel of a span. The reciprocal of the sum over the classes of 2^(z - largest), negative
+  // By pixel of a span. The reciprocal of the sum over the classes of exp(z - largest), negative
   // where `largest`, else 0, is kept beside it.
   A *reciprocals, *largest;
 };

@@ -74,7 +74,7 @@ CHOSEN = (
         f"{FOLDER}/loss.cuh",
         (
             "sum not rescaled to a new largest value",
-            "sums.sum[r][c] *= std::exp2(largest - value);",
+            "sums.sum[r][c] *= exponential(largest, value);",
             "",
         ),
         (
@@ -89,7 +89,7 @@ CHOSEN = (
         ),
         (
             "what smoothing takes is not relative to the pixel's largest class",
-            "infinite_below(spread - uniform * (largest * kLn2<A>));",
+            "infinite_below(spread - uniform * largest);",
             "infinite_below(spread);",
         ),
         (
