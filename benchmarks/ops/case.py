@@ -91,7 +91,10 @@ class Op:
     ``paths`` are ways through the op on CUDA that are taken whatever its table says. ``features``
     are the arguments that have the case's layout, and ``passed`` those whose gradient is the
     incoming one, which moves no bytes. ``gradient_roundings_on_cuda`` is the gate's allowance for
-    gradients in half types there."""
+    gradients in half types there. Arguments of integers have no gradient, and without
+    ``differentiable`` none has. ``by_image``: no result mixes images, and the definition may take
+    them one by one. ``observed`` gives what the gate compares in the place of an output that jumps,
+    from the arguments in float64 and that output."""
 
     make: Callable[[Any, Generator], Arguments]
     implementations: dict[str, Function]
@@ -102,6 +105,9 @@ class Op:
     features: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     gradient_roundings_on_cuda: float = OURS_ROUNDINGS
+    differentiable: bool = True
+    by_image: bool = True
+    observed: Callable[[Arguments, Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,19 +174,27 @@ def _laid_out(case: Case, generator: Generator) -> Arguments:
     made["grad"] = draw(generator, *case.output_shape).to(case.dtype)
     if case.memory_format is not None:
         for name in (*case.operation.features, "grad"):
-            made[name] = made[name].contiguous(memory_format=case.memory_format)
+            if made[name].dim() == 4:
+                made[name] = made[name].contiguous(memory_format=case.memory_format)
     return made
 
 
 def inputs_of(drawn: Arguments, gradients: bool) -> Arguments:
     inputs = {name: tensor.detach() for name, tensor in drawn.items() if name != "grad"}
-    return {name: tensor.requires_grad_(gradients) for name, tensor in inputs.items()}
+    for tensor in inputs.values():
+        tensor.requires_grad_(gradients and tensor.is_floating_point())
+    return inputs
+
+
+def leaves_of(inputs: Arguments) -> Arguments:
+    """Those of them that get a gradient."""
+    return {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
 
 
 def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
     """What is timed."""
     inputs = inputs_of(drawn, direction != "forward")
-    leaves = list(inputs.values())
+    leaves = list(leaves_of(inputs).values())
     if direction == "forward":
 
         def forward() -> object:
@@ -189,7 +203,12 @@ def prepare(function: Function, drawn: Arguments, direction: str) -> Function:
 
         return forward
     if direction == "both":
-        return lambda: torch.autograd.grad(function(**inputs), leaves, drawn["grad"])
+
+        def both() -> object:
+            output = function(**inputs)
+            return torch.autograd.grad(output, leaves, drawn["grad"].to(output.dtype))
+
+        return both
     output = function(**inputs)
     grad = drawn["grad"].to(output.dtype)
     return lambda: torch.autograd.grad(output, leaves, grad, retain_graph=True)

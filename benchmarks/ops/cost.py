@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from .case import OURS, Arguments, Case, shapes
+from .case import OURS, Arguments, Case, inputs_of, leaves_of, shapes
 
 aten = torch.ops.aten
 
@@ -53,13 +53,15 @@ def cost(case: Case) -> Cost:
         made, output, forward, backward = _watched(
             case, OURS, functools.partial(FlopCounterMode, display=False)
         )
-    needed = [tensor for name, tensor in made.items() if name not in case.operation.passed]
+    passed = case.operation.passed
+    needed = [tensor for name, tensor in made.items() if name not in passed]
     total, flops = 0, 0
     if case.direction != "backward":
         total += _bytes(made.values()) + output.nbytes
         flops += forward.get_total_flops()
     if case.direction != "forward":
-        total += output.nbytes + 2 * _bytes(needed)
+        written = [tensor for name, tensor in leaves_of(made).items() if name not in passed]
+        total += output.nbytes + _bytes(needed) + _bytes(written)
         flops += backward.get_total_flops()
     return Cost(total, flops)
 
@@ -95,11 +97,13 @@ def _watched(
     backward ran within."""
     made = shapes(case)
     grad = made.pop("grad")
-    leaves = [tensor.requires_grad_() for tensor in made.values()]
+    made = inputs_of(made, case.operation.differentiable)
+    leaves = list(leaves_of(made).values())
     with watcher() as forward:
         output = case.operation.implementations[implementation](**made)
     with watcher() as backward:
-        torch.autograd.grad(output, leaves, grad.to(output.dtype))
+        if leaves:
+            torch.autograd.grad(output, leaves, grad.to(output.dtype))
     return made, output, forward, backward
 
 

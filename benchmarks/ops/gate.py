@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .case import OURS_ROUNDINGS, Arguments, Case, Function, Op, inputs_of
+from .case import OURS_ROUNDINGS, Arguments, Case, Function, Op, inputs_of, leaves_of
 
 Results = dict[str, Tensor]
 
@@ -43,16 +43,25 @@ class Verdict:
 
 
 class Definition:
-    """The float64 results of a case's arguments, image by image to bound the memory."""
+    """The float64 results of a case's arguments, image by image where that can be, to bound the
+    memory."""
 
     def __init__(self, case: Case, arguments: Arguments) -> None:
         op = case.operation
-        images = [
-            evaluate(op.definition, {k: v[i : i + 1].double() for k, v in arguments.items()}, True)
-            for i in range(case.batch)
-        ]
-        self.op, self.dtype = op, case.dtype
-        self.results = {name: torch.cat([each[name] for each in images]) for name in images[0]}
+        double = {k: v.double() if v.is_floating_point() else v for k, v in arguments.items()}
+        self.op, self.dtype, self.arguments = op, case.dtype, arguments
+        if op.by_image:
+            images = [
+                evaluate(
+                    op.definition, {k: v[i : i + 1] for k, v in double.items()}, op.differentiable
+                )
+                for i in range(case.batch)
+            ]
+            self.results = {name: torch.cat([each[name] for each in images]) for name in images[0]}
+        else:
+            self.results = evaluate(op.definition, double, op.differentiable)
+        if op.observed is not None:
+            self.results["output"] = op.observed(double, self.results["output"])
         self.distance = None if op.points is None else _distances(op, arguments)
 
     def judge(self, results: Results, ours: bool) -> Verdict:
@@ -64,7 +73,10 @@ class Definition:
                 continue
             roundings = _roundings(self.op, name, expected.is_cuda) if ours else BASELINE_ROUNDINGS
             verdict.allowed[name] = self._allowance(expected, result.dtype, ours, roundings)
-            actual = result.detach().double()
+            actual = result.detach()
+            if name == "output" and self.op.observed is not None:
+                actual = self.op.observed(self.arguments, actual)
+            actual = actual.double()
             jumps = self._jumps(name, ours)
             if jumps is not None:
                 actual = actual.masked_fill(jumps, 0)
@@ -79,9 +91,11 @@ class Definition:
         # A half result's own rounding, and for fp32 gradients of half features the rounding of
         # what a baseline computed before.
         rounded_to = dtype if ours else self.dtype
-        if rounded_to in (torch.float32, torch.float64):
+        if rounded_to in (torch.float32, torch.float64) or not rounded_to.is_floating_point:
             return floor
         rounding = _relative(expected.to(rounded_to).double(), expected)
+        if expected.numel() == 1:  # which may be rounded by next to nothing
+            rounding = max(rounding, torch.finfo(rounded_to).eps / 4)
         return max(floor, roundings * rounding)
 
     def _jumps(self, name: str, ours: bool) -> Tensor | None:
@@ -104,8 +118,9 @@ def evaluate(function: Function, drawn: Arguments, gradients: bool) -> Results:
         with torch.no_grad():
             return {"output": function(**inputs)}
     output = function(**inputs)
-    gradient = torch.autograd.grad(output, list(inputs.values()), drawn["grad"].to(output.dtype))
-    named = {f"grad {name}": each for name, each in zip(inputs, gradient, strict=True)}
+    leaves = leaves_of(inputs)
+    gradient = torch.autograd.grad(output, list(leaves.values()), drawn["grad"].to(output.dtype))
+    named = {f"grad {name}": each for name, each in zip(leaves, gradient, strict=True)}
     return {"output": output.detach(), **named}
 
 

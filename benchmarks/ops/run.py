@@ -138,8 +138,12 @@ class Runner:
 
 
 def floor(drawn: Arguments) -> Function:
-    """An addition that reads two and writes one map of the result's shape, type and layout."""
+    """An addition that reads two and writes one map of the result's shape, type and layout; of a
+    result that is one number, of the largest argument's."""
     first = drawn["grad"]
+    if first.dim() == 0:
+        maps = (tensor for tensor in drawn.values() if tensor.is_floating_point())
+        first = max(maps, key=torch.Tensor.numel)
     second, out = torch.ones_like(first), torch.empty_like(first)
     return lambda: torch.add(first, second, out=out)
 

@@ -22,10 +22,11 @@ struct ResizeShape {
 };
 
 // What a gradient kept for a later scaling is divided by: in float16 the sum over a node's pixels
-// would overflow where the target is much larger than the logits.
+// would overflow where the target is much larger than the logits, and small class weights would
+// cost digits.
 struct LossStatistics {
   double weight_sum = 0;      // of the valid pixels
-  double gradient_scale = 1;  // a power of two
+  double gradient_scale = 1;  // a power of two; 0: no pixel is valid, and there is no gradient
 };
 
 struct CrossEntropyParams {

@@ -11,11 +11,11 @@ class Cuda : scrn::CudaBackend {
   explicit Cuda(const Tensor& like) : scrn::CudaBackend(like), like_(like) {}
 
   void run(const CrossEntropyParams& params) const {
-    const Tensor workspace = workspace_of(params.shape);
+    const Tensor workspace = workspace_of(params.shape, params.gradient != nullptr);
     report("cross_entropy", cuda::cross_entropy(params, workspace.mutable_data_ptr(), stream()));
   }
   void run(const CrossEntropyBackwardParams& params) const {
-    const Tensor workspace = workspace_of(params.shape);
+    const Tensor workspace = workspace_of(params.shape, /*gradient=*/true);
     report("cross_entropy_backward",
            cuda::cross_entropy_backward(params, workspace.mutable_data_ptr(), stream()));
   }
@@ -25,8 +25,9 @@ class Cuda : scrn::CudaBackend {
   void run(const ArgmaxParams& params) const { report("argmax", cuda::argmax(params, stream())); }
 
  private:
-  Tensor workspace_of(const ResizeShape& shape) const {
-    const int64_t bytes = static_cast<int64_t>(cuda::cross_entropy_workspace_bytes(shape));
+  Tensor workspace_of(const ResizeShape& shape, bool gradient) const {
+    const int64_t bytes =
+        static_cast<int64_t>(cuda::cross_entropy_workspace_bytes(shape, gradient));
     return new_empty(like_, {&bytes, 1}, ScalarType::Byte);
   }
 

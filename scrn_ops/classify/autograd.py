@@ -44,9 +44,7 @@ class UpsampledCrossEntropy(OperatorFunction):
         if not ctx.needs_input_grad[0]:
             return
         if ctx.reduction:
-            # The logits play no part, but a second derivative depends on them: it is refused
-            # instead of left out without a word.
-            ctx.save_for_backward(logits, None, None, gradient, statistics)
+            ctx.save_for_backward(_stand_in(logits), None, None, gradient, statistics)
         else:
             ctx.save_for_backward(logits, target, weight, None, None)
 
@@ -66,6 +64,16 @@ class UpsampledCrossEntropy(OperatorFunction):
             *(grad, *ctx.saved_tensors, ctx.reduction, *ctx.options),
         )
         return (result, *none[1:])
+
+
+def _stand_in(logits: Tensor) -> Tensor:
+    """An empty tensor in the place of the logits in the graph. They play no part in the backward of
+    a mean or a sum, but its own derivative depends on them: that is refused instead of being left
+    out without a word."""
+    if torch._C._are_functorch_transforms_active():
+        return logits
+    with torch.enable_grad():
+        return logits.narrow(0, 0, 0).clone()
 
 
 register_autograd(UpsampledCrossEntropy, UpsampledCrossEntropyBackward)

@@ -59,6 +59,8 @@ def check_options(reduction: str, ignore_index: int, label_smoothing: float, ali
         raise ValueError(f"reduction: expected 'none', 'mean' or 'sum', got {reduction!r}")
     if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
         raise TypeError(f"ignore_index: expected an int, got {ignore_index!r}")
+    if not -(2**63) <= ignore_index < 2**63:
+        raise ValueError(f"ignore_index: expected a number that int64 has, got {ignore_index}")
     check_number("label_smoothing", label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing: expected a number from 0 to 1, got {label_smoothing}")

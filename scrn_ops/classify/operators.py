@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -174,10 +174,20 @@ def fold_samples(
             for arg, dim in zip(args, in_dims, strict=True)
         )
 
-    results = [call(*sample(index)) for index in range(size)]
+    def zeros() -> tuple[Any, ...]:
+        """A sample of the shapes and the graph of those that there are none of."""
+        return tuple(
+            arg if dim is None else arg.sum(dim, dtype=arg.dtype)
+            for arg, dim in zip(args, in_dims, strict=True)
+        )
+
+    def stack(parts: Sequence[Tensor]) -> Tensor:
+        return torch.stack(tuple(parts))[:size]
+
+    results = [call(*sample(index)) for index in range(size)] or [call(*zeros())]
     if isinstance(results[0], Tensor):
-        return torch.stack(results), 0
-    stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
+        return stack(results), 0
+    stacked = tuple(stack(parts) for parts in zip(*results, strict=True))
     return stacked, (0,) * len(stacked)
 
 

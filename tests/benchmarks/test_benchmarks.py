@@ -16,9 +16,19 @@ from benchmarks import __main__ as command
 from benchmarks.common import checkout, environment, timing
 from benchmarks.common.yardstick import COPY, FLOOR
 from benchmarks.ops import bars, cases
-from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
-from benchmarks.ops.cases import srm
+from benchmarks.ops.case import (
+    BASELINE,
+    COMPILED,
+    OURS,
+    arguments,
+    inputs_of,
+    leaves_of,
+    prepare,
+)
+from benchmarks.ops.cases import classify, srm
 from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
+from benchmarks.ops.cost import cost
+from benchmarks.ops.gate import Definition
 from benchmarks.ops.report import page
 from benchmarks.ops.results import LEFT_OUT, OK, WRONG, Document, Results, Row
 from benchmarks.ops.run import PAST_BUDGET, floor
@@ -54,8 +64,8 @@ def test_every_op_occurs_with_everything_asked_for():
     sizes = {(case.low, case.size) for case in refine}
     assert {((23, 40), (45, 80)), ((45, 80), (90, 160)), ((90, 160), (180, 320))} <= sizes
     assert {((128, 256), (256, 512)), ((64, 64), (128, 128)), ((16, 16), (32, 32))} <= sizes
-    batches = {case.batch for case in cases.full("cuda") if case.direction == "both"}
-    assert batches == {16, 32}
+    both = [case for case in cases.full("cuda") if case.direction == "both"]
+    assert {case.batch for case in both if isinstance(case, SampledCase)} == {16, 32}
 
 
 SMALL = [
@@ -80,6 +90,42 @@ def test_arguments_have_the_shapes_types_and_layout_of_the_case(case):
     out = floor(drawn)()
     assert out.shape == (case.batch, case.channels or 2, *case.size)
     assert out.stride() == drawn["grad"].stride()
+
+
+def test_labels_are_classes_and_have_no_gradient():
+    case = classify.loss(5, 8, 32)
+    for field in classify.FIELDS:
+        drawn = arguments(replace(case, field=field), "cpu")
+        labels = drawn["target"].unique().tolist()
+        assert labels[-1] == classify.IGNORED
+        assert set(labels[:-1]) <= set(range(5))
+    inputs = inputs_of(drawn, True)
+    assert list(leaves_of(inputs)) == ["logits"]
+    (gradient,) = prepare(case.operation.implementations[OURS], drawn, "both")()
+    assert gradient.shape == drawn["logits"].shape
+    # What is read twice is counted twice, and of the target no gradient is written.
+    logits, target = drawn["logits"].nbytes, drawn["target"].nbytes
+    assert cost(case).bytes == 2 * (logits + target + 4) + logits
+    assert cost(replace(case, direction="forward")).bytes == logits + target + 4
+
+
+@pytest.mark.parametrize("field", classify.FIELDS)
+def test_the_gate_knows_a_wrong_label_from_a_tie(field):
+    case = classify.argmax(5, (8, 9), batch=2, field=field)
+    drawn = arguments(case, "cpu")
+    definition = Definition(case, drawn)
+    right = definition.op.definition(drawn["logits"].double(), drawn["like"])
+    assert not definition.judge({"output": right}, ours=True).wrong
+    wrong = right.clone()
+    wrong[1, 3, 4] = (wrong[1, 3, 4] + 1) % 5
+    assert definition.judge({"output": wrong}, ours=True).wrong == ["output"]
+    # Two classes that are the same everywhere: either is right.
+    tied = drawn | {"logits": drawn["logits"][:, [0, 1, 2, 3, 0]].contiguous()}
+    definition = Definition(case, tied)
+    right = definition.op.definition(tied["logits"].double(), tied["like"])
+    assert (right == 0).any()
+    other = torch.where(right == 0, 4, right)
+    assert not definition.judge({"output": other}, ours=True).wrong
 
 
 def test_numbers_do_not_depend_on_the_layout():

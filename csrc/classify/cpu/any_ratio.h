@@ -236,14 +236,15 @@ template <typename A>
 void pixel_row(LossState<A>& s, int32_t y, int r, int32_t p) {
   int32_t slot = 0;
   const int32_t slots = s.plan->x.slots;
-  for (; slot + 4 <= slots; slot += 4) pixel_tile<A, 4>(s, y, r, p, slot);
-  if (slots - slot == 3) {
-    pixel_tile<A, 3>(s, y, r, p, slot);
-  } else if (slots - slot == 2) {
-    pixel_tile<A, 2>(s, y, r, p, slot);
-  } else if (slots - slot == 1) {
-    pixel_tile<A, 1>(s, y, r, p, slot);
+  if (s.slots() == kSlots) {
+    for (; slot + 4 <= slots; slot += 4) pixel_tile<A, 4>(s, y, r, p, slot);
+    if (slots - slot == 3) {
+      pixel_tile<A, 3>(s, y, r, p, slot);
+      return;
+    }
   }
+  for (; slot + 2 <= slots; slot += 2) pixel_tile<A, 2>(s, y, r, p, slot);
+  if (slot < slots) pixel_tile<A, 1>(s, y, r, p, slot);
 }
 
 }  // namespace

@@ -128,7 +128,7 @@ SCRN_INLINE void pixel_confidences(ArgmaxState<A>& s, int32_t y, int32_t p, int3
     const int32_t begin = s.first(p + i) + slot, count = s.first(p + i + 1) - begin;
     for (int n = 0; n < N && n < count; ++n) {
       // No class is left where all are minus infinity.
-      const A confidence = largest[n][i] > kLowest<A> / 2 ? 1 / sum[n][i] : A(__builtin_nan(""));
+      const A confidence = largest[n][i] >= kInfinite<A> ? 1 / sum[n][i] : A(__builtin_nan(""));
       out[begin + n] = static_cast<float>(confidence);
     }
   }

@@ -84,7 +84,8 @@ class AxisTables {
 // the order of a sum.
 Tiling tile(int64_t images, int64_t classes, int32_t rows, int32_t columns, int64_t element) {
   const int64_t column_bytes = 6 * classes * element;
-  const int64_t most = std::max<int64_t>(kScratchBytes / column_bytes, 31);
+  const int64_t most = classes < kManyClasses ? std::max<int64_t>(kScratchBytes / column_bytes, 31)
+                                              : 15;  // whose cells fill a register
   Tiling tiling;
   tiling.strips = ceil_div(columns, most);
   tiling.strip = static_cast<int32_t>(ceil_div(columns, tiling.strips));
@@ -173,6 +174,10 @@ void run_loss(LossPlan& plan, const Threads& threads, std::vector<TaskResult>& r
   plan.geometric = sizeof(A) == sizeof(float) && plan.loss == nullptr &&
                    plan.grad_loss == nullptr &&
                    (ratio == 2 || ratio == 3 || ratio == 4 || ratio == 8);
+  // Exponentials of two tiles of 16 cells: a quarter of a MiB.
+  const int64_t rows = (INT64_C(1) << 18) / (2 * 16 * int64_t{sizeof(A)} * s.classes);
+  plan.tile_rows = static_cast<int32_t>(
+      std::max<int64_t>(std::min<int64_t>({rows, plan.y.slots, kTileRows}), 1));
   plan.weighted = plan.weight != nullptr;
   results.resize(s.batch * plan.tiling.bands * plan.tiling.strips);
   plan.results = results.data();
@@ -202,18 +207,24 @@ void cross_entropy_as(const CrossEntropyParams& params, const Threads& threads) 
   }
   LossStatistics statistics;
   if (s.dtype == DType::kHalf) {
-    const double pixels = std::max(1.0, double(s.out_h) / s.in_h) *
-                          std::max(1.0, double(s.out_w) / s.in_w) *
-                          std::max(1.0, factors.largest());
-    statistics.gradient_scale = std::exp2(std::ceil(std::log2(pixels)));
+    const double most = std::max(1.0, double(s.out_h) / s.in_h) *
+                        std::max(1.0, double(s.out_w) / s.in_w) * factors.largest();
+    // Also of weights that are all far below 1: the type has few numbers that small.
+    if (most > 0) {
+      statistics.gradient_scale =
+          std::clamp(std::exp2(std::ceil(std::log2(most))), 0x1p-120, 0x1p120);
+    }
   }
   plan.gradient_factor = 1 / statistics.gradient_scale;
   run_loss<A>(plan, threads, results);
   double loss = 0;
+  bool valid = false;
   for (const TaskResult& result : results) {
     loss += result.loss;
     statistics.weight_sum += result.weight;
+    valid |= result.valid;
   }
+  if (!valid) statistics.gradient_scale = 0;
   if (params.reduction == Reduction::kMean) loss /= statistics.weight_sum;
   *static_cast<A*>(params.loss) = static_cast<A>(loss);
   *params.statistics = statistics;
@@ -272,8 +283,9 @@ void scale_gradient(const ScaleGradientParams& params, const Threads& threads) {
                           : double{*static_cast<const float*>(params.grad_loss)};
   const bool mean = params.reduction == Reduction::kMean;
   const double divisor = mean ? params.statistics->weight_sum : 1;
-  // The mean over no pixel has no slope, as torch has it.
-  plan.factor = divisor == 0 ? 0 : grad * params.statistics->gradient_scale / divisor;
+  const double scale = params.statistics->gradient_scale;
+  // The mean over no pixel has no slope, as torch has it; that over weights of zero is NaN.
+  plan.factor = scale == 0 ? 0 : grad * scale / divisor;
   run(threads, ceil_div(params.count, kScaled),
       [&](int64_t begin, int64_t end) { kernels.scale(plan, begin, end); });
 }

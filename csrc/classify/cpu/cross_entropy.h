@@ -18,10 +18,10 @@ int64_t lay_out(const LossPlan& plan, void* memory, LossState<A>& s) {
     if (smooths) s.uniform[i] = scratch.take<A>(stride);
     if (smooths && plan.gradient != nullptr) s.cover[i] = scratch.take<A>(stride);
   }
-  s.scratch = scratch.take<A>(classes * kSlots * kLanes<A>);
-  if (plan.geometric) s.exponentials = scratch.take<A>(2 * classes * s.tile_rows() * kLanes<A>);
+  s.scratch = scratch.take<A>(classes * s.slots() * kLanes<A>);
+  if (plan.geometric) s.exponentials = scratch.take<A>(2 * classes * plan.tile_rows * kLanes<A>);
   s.label_pitch = s.first(s.part.cells) - s.first(0) + kLanes<A>;
-  s.labels = scratch.take<int32_t>((plan.geometric ? kTileRows : 1) * s.label_pitch);
+  s.labels = scratch.take<int32_t>((plan.geometric ? plan.tile_rows : 1) * s.label_pitch);
   return scratch.used();
 }
 

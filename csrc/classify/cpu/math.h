@@ -11,9 +11,12 @@ namespace {
 using namespace scrn::cpu::SCRN_CPU_ISA;
 using scrn::cpu::thread_scratch;
 
-// Stands for minus infinity in what is interpolated: a weight of zero makes NaN of infinity.
+// Stands for minus infinity in what is interpolated: a weight of zero makes NaN of infinity. What
+// is interpolated with it, and lies below kInfinite, is minus infinity.
 template <typename A>
-constexpr A kLowest = A(-1e30);
+constexpr A kLowest = sizeof(A) == 4 ? A(-1e30) : A(-1e300);
+template <typename A>
+constexpr A kInfinite = sizeof(A) == 4 ? A(-1e20) : A(-1e285);
 
 // b where either is NaN.
 SCRN_INLINE Value<float> larger(Value<float> a, Value<float> b) {

@@ -18,14 +18,14 @@ struct LossState {
   A *uniform[2] = {}, *cover[2] = {};  // label smoothing: sum_k uniform_k u_k, pixels' share
   A* scratch = nullptr;                // of a tile
   A* exponentials = nullptr;           // of two tiles of whole_ratio.h
-  int32_t* labels = nullptr;           // [kTileRows][label_pitch]: of rows of pixels
+  int32_t* labels = nullptr;           // [tile_rows][label_pitch]: of rows of pixels
   int64_t label_pitch = 0;
   int32_t top = 0, bottom = 0;  // parities of the row of cells' rows of nodes
   bool counts = false;          // whether the row of cells is this task's
   TaskResult result;
 
   int64_t stride() const { return part.stride; }
-  int32_t tile_rows() const { return plan->y.slots < kTileRows ? plan->y.slots : kTileRows; }
+  int32_t slots() const { return plan->shape.classes < kManyClasses ? kSlots : 2; }
   const A* soft() const { return static_cast<const A*>(plan->soft) + 1; }
   const A* hard() const { return static_cast<const A*>(plan->hard) + 1; }
   int64_t pixel(int32_t y, int32_t x) const {
@@ -65,7 +65,7 @@ void begin_pixels(LossState<A>& s, int32_t y, int r) {
   const I classes = static_cast<I>(plan.shape.classes), ignored = static_cast<I>(plan.ignore_index);
   // An index beyond the labels' type ignores none.
   const I ignores = mask_of<I>(static_cast<int64_t>(ignored) == plan.ignore_index);
-  I wrong = 0;
+  I wrong = 0, found = 0;
   for (int32_t i = 0; i < count; ++i) {
     const I label = static_cast<I>(row[i]);
     const I inside = mask_of<I>(label >= 0) & mask_of<I>(label < classes);
@@ -73,7 +73,9 @@ void begin_pixels(LossState<A>& s, int32_t y, int r) {
     const I valid = inside & ~left_out;
     labels[i] = static_cast<int32_t>((label & valid) | ~valid);
     wrong |= ~(inside | left_out);
+    found |= valid;
   }
+  s.result.valid |= found != 0;
   if (wrong == 0 || s.result.wrong_label >= 0) return;
   for (int32_t i = 0; s.result.wrong_label < 0; ++i) {
     const int64_t label = static_cast<int64_t>(row[i]);
@@ -149,14 +151,11 @@ SCRN_INLINE Corners<A> corners_of(A right, A below) {
   return {(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right};
 }
 
-// Minus infinity at a corner is kLowest, and logits further than this apart are not finite.
-constexpr double kInfinite = -1e20;
-
 template <typename A>
 SCRN_INLINE A weighted(const Corners<A>& w, const A* top, const A* bottom) {
   const A sum = w.top_left * top[0] + w.top_right * top[1] + w.bottom_left * bottom[0] +
                 w.bottom_right * bottom[1];
-  return sum < static_cast<A>(kInfinite) ? -static_cast<A>(__builtin_inf()) : sum;
+  return sum < kInfinite<A> ? -static_cast<A>(__builtin_inf()) : sum;
 }
 
 template <typename A>
@@ -230,7 +229,7 @@ SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label
 template <typename A>
 SCRN_INLINE double loss_of(Pair<A> linear) {
   const double part = static_cast<double>(linear[0]) + static_cast<double>(linear[1]);
-  return part < kInfinite ? __builtin_inf() : -part;
+  return part < kInfinite<A> ? __builtin_inf() : -part;
 }
 
 }  // namespace

@@ -9,8 +9,11 @@ namespace scrn::classify::cpu {
 
 // Rows of nodes may be read this many elements past their last: two AVX-512 registers.
 constexpr int kPadding = 32;
-// Pixels of a row, and rows, that a tile takes together.
+// Pixels of a row, and rows, that a tile takes together at most.
 constexpr int kSlots = 4, kTileRows = 8;
+// From so many classes on strips, rows and pixels are as few as there can be: the scratch memory of
+// a task, which should stay in the L2 cache, is at most 1 MiB up to some 1100 classes.
+constexpr int64_t kManyClasses = 700;
 
 // Outputs of one dimension by the cell that they fall into: the space between two neighbouring
 // inputs, for the cells -1 .. in_size - 1. Before the first input and behind the last one its
@@ -37,6 +40,7 @@ struct Tiling {
 
 struct TaskResult {
   double loss = 0, weight = 0;
+  bool valid = false;        // whether it has seen a pixel with a class
   int64_t wrong_label = -1;  // its place in the target
 };
 
@@ -53,6 +57,7 @@ struct LossPlan {
   const void* soft = nullptr;
   const void* hard = nullptr;
   const void* uniform = nullptr;  // [K]: what label smoothing takes from every class, or null
+  int32_t tile_rows = 0;          // that whole_ratio.h takes together
   bool weighted = false;
   bool geometric = false;           // by whole_ratio.h
   const void* weight = nullptr;     // [K], accumulate type, or null

@@ -281,7 +281,7 @@ void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const 
 template <int S>
 void whole_rows(LossState<float>& s, int32_t y0, int32_t y1) {
   const WholeRows<S> rows(s, y0, y1);
-  const int64_t tile = s.plan->shape.classes * s.tile_rows() * kLanes<float>;
+  const int64_t tile = s.plan->shape.classes * s.plan->tile_rows * kLanes<float>;
   float *e = s.exponentials, *next = e + tile;
   for (int r = 0; r < rows.rows; ++r) begin_pixels_as(s, y0 + r, r);
   fill_exponentials(s, rows, 0, e);
@@ -296,8 +296,9 @@ void whole_rows(LossState<float>& s, int32_t y0, int32_t y1) {
 // Whether all pixels of the rows were computed.
 SCRN_INLINE bool whole_rows_as(LossState<float>& s, int32_t y0, int32_t y1) {
   const int ratio = s.exponentials == nullptr ? 0 : s.plan->x.ratio;
-  for (int32_t y = y0; y < y1; y += kTileRows) {
-    const int32_t end = y1 - y < kTileRows ? y1 : y + kTileRows;
+  const int32_t rows = s.plan->tile_rows;
+  for (int32_t y = y0; y < y1; y += rows) {
+    const int32_t end = y1 - y < rows ? y1 : y + rows;
     if (ratio == 2) whole_rows<2>(s, y, end);
     if (ratio == 3) whole_rows<3>(s, y, end);
     if (ratio == 4) whole_rows<4>(s, y, end);

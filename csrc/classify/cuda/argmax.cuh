@@ -6,8 +6,24 @@
 
 namespace scrn::classify::cuda {
 
+// The weights of the lower and of the right ends in the pixels from (y, x) on that are held at
+// once; those behind the cell's last row and column y1 - 1 and x1 - 1 are as there.
+template <typename A>
+SCRN_DEVICE void shares_of(const Axis& axis_y, const Axis& axis_x, const Cell& cell, int32_t y,
+                           int32_t y1, int32_t x, int32_t x1, A (&below)[kRows<A>],
+                           A (&right)[kColumns<A>]) {
+#pragma unroll
+  for (int r = 0; r < kRows<A>; ++r) {
+    below[r] = share_of<A>(axis_y, cell.row, at_most(y + r, y1 - 1));
+  }
+#pragma unroll
+  for (int c = 0; c < kColumns<A>; ++c) {
+    right[c] = share_of<A>(axis_x, cell.column, at_most(x + c, x1 - 1));
+  }
+}
+
 template <typename T, typename A, bool kConfidence>
-__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+__global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     argmax_kernel(const ArgmaxParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                   const Work work) {
   const int lane = threadIdx.x % kWarp;
@@ -18,7 +34,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     const auto [image, row, column] = cell;
     if (column >= axis_x.in_size) continue;
     const T* const logits = static_cast<const T*>(p.logits) + image * steps.image;
-    const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+    const Corners corners =
+        offsets_of(nodes_of(steps, axis_y.in_size, axis_x.in_size, row, column), steps.column);
     const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
     const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
     for (int32_t y = y0; y < y1; y += kRows<A>) {
@@ -29,7 +46,7 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
         int32_t label[kRows<A>][kColumns<A>] = {};
         const T* plane = logits;
         for (int32_t k = 0; k < classes; ++k, plane += steps.plane) {
-          const Values<A> v = load_values<T, A>(plane, corners);
+          const Values<A> v = bounded(load_values<T, A>(plane, corners));
 #pragma unroll
           for (int r = 0; r < kRows<A>; ++r) {
             const A left = between(v.top_left, v.bottom_left, below[r]);
@@ -66,7 +83,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
               static_cast<int64_t*>(p.labels)[pixel] = label[r][c];
             }
             if constexpr (kConfidence) {
-              const A share = has_no_class(best[r][c]) ? static_cast<A>(NAN) : A(1) / sum[r][c];
+              // No softmax exists where all classes are minus infinity.
+              const A share = best[r][c] < kInfinite<A> ? static_cast<A>(NAN) : A(1) / sum[r][c];
               p.confidence[pixel] = static_cast<float>(share);
             }
           }

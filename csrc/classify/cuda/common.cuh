@@ -16,8 +16,9 @@ using namespace scrn::cuda;
 
 inline constexpr int kWarp = 32;
 inline constexpr int kWarps = kThreads / kWarp;
-// Blocks that a multiprocessor should hold: at most 128 registers for a thread.
-inline constexpr int kResidentBlocks = 4;
+// Blocks that a multiprocessor should hold: at most 128 registers for a thread, 168 in float64.
+template <typename A>
+inline constexpr int kResidentBlocks = sizeof(A) == 4 ? 4 : 3;
 // Pixels of a cell whose sums a thread holds at once; a larger cell is taken in parts.
 template <typename A>
 inline constexpr int kRows = sizeof(A) == 4 ? 2 : 1;
@@ -28,9 +29,12 @@ template <typename A>
 inline constexpr A kLog2e = A(1.4426950408889634);
 template <typename A>
 inline constexpr A kLn2 = A(0.6931471805599453);
-// Stands for minus infinity: a weight of zero makes NaN of infinity.
+// Stands for minus infinity, of which a weight of zero makes NaN; what is interpolated with it, and
+// lies below kInfinite, is minus infinity.
 template <typename A>
-inline constexpr A kLowest = A(-1e30);
+inline constexpr A kLowest = sizeof(A) == 4 ? A(-1e30) : A(-1e300);
+template <typename A>
+inline constexpr A kInfinite = sizeof(A) == 4 ? A(-1e20) : A(-1e285);
 
 // Outputs of one dimension by cell, in integers: a position is rounded once, at any size.
 struct Axis {
@@ -45,7 +49,7 @@ inline Axis axis_of(int32_t in_size, int32_t out_size, bool align_corners) {
 }
 
 // The first output of a cell: the smallest i with i * mul + add >= cell * den.
-SCRN_DEVICE int32_t first_output(const Axis& axis, int32_t cell) {
+SCRN_HOST_DEVICE int32_t first_output(const Axis& axis, int32_t cell) {
   if (cell < 0) return 0;
   if (cell >= axis.in_size) return axis.out_size;
   const int64_t least = cell * axis.den - axis.add;
@@ -84,18 +88,22 @@ inline Steps steps_of(const ResizeShape& s) {
   return steps;
 }
 
-// The corners of a cell as offsets within a class.
+// The corners of a cell, by the number of the node in its image or as offsets within a class.
 struct Corners {
   int64_t top_left, top_right, bottom_left, bottom_right;
 };
 
-SCRN_DEVICE Corners corners_of(const Steps& steps, int32_t in_h, int32_t in_w, int32_t row,
-                               int32_t column) {
+SCRN_DEVICE Corners nodes_of(const Steps& steps, int32_t in_h, int32_t in_w, int32_t row,
+                             int32_t column) {
   const int64_t top = static_cast<int64_t>(clamped(row, in_h)) * steps.row;
   const int64_t bottom = static_cast<int64_t>(clamped(row + 1, in_h)) * steps.row;
   const int32_t left = clamped(column, in_w), right = clamped(column + 1, in_w);
-  return {(top + left) * steps.column, (top + right) * steps.column, (bottom + left) * steps.column,
-          (bottom + right) * steps.column};
+  return {top + left, top + right, bottom + left, bottom + right};
+}
+
+SCRN_DEVICE Corners offsets_of(const Corners& nodes, int64_t step) {
+  return {nodes.top_left * step, nodes.top_right * step, nodes.bottom_left * step,
+          nodes.bottom_right * step};
 }
 
 // Values of one class at the corners.
@@ -109,25 +117,44 @@ SCRN_DEVICE A at_least_lowest(A value) {
   return value < kLowest<A> ? kLowest<A> : value;  // NaN stays
 }
 
-// Of a pixel's largest value, in whatever unit: whether all of its classes are minus infinity, of
-// which no softmax exists.
-template <typename A>
-SCRN_DEVICE bool has_no_class(A largest) {
-  return largest < kLowest<A> / 2;
-}
-
 template <typename T, typename A>
 SCRN_DEVICE Values<A> load_values(const T* plane, const Corners& at) {
-  return {at_least_lowest<A>(widen(plane[at.top_left])),
-          at_least_lowest<A>(widen(plane[at.top_right])),
-          at_least_lowest<A>(widen(plane[at.bottom_left])),
-          at_least_lowest<A>(widen(plane[at.bottom_right]))};
+  return {widen(plane[at.top_left]), widen(plane[at.top_right]), widen(plane[at.bottom_left]),
+          widen(plane[at.bottom_right])};
 }
 
-// Both ends of a row of pixels, and a pixel between them.
+template <typename A>
+SCRN_DEVICE Values<A> bounded(const Values<A>& v) {
+  return {at_least_lowest(v.top_left), at_least_lowest(v.top_right), at_least_lowest(v.bottom_left),
+          at_least_lowest(v.bottom_right)};
+}
+
+// Relative to the largest class of each corner: at most 0 there, and so between them. What is
+// common to all classes of a node costs no digits.
+template <typename A>
+SCRN_DEVICE Values<A> relative(const Values<A>& v, const Values<A>& most) {
+  return bounded<A>({v.top_left - most.top_left, v.top_right - most.top_right,
+                     v.bottom_left - most.bottom_left, v.bottom_right - most.bottom_right});
+}
+
+// Both ends of a row of pixels, and a pixel between them. Rounded in one way only: what the loss
+// finds to be a pixel's largest value is it for the gradient, too.
 template <typename A>
 SCRN_DEVICE A between(A first, A second, A share) {
-  return share * second + (A(1) - share) * first;
+  return std::fma(share, second, (A(1) - share) * first);
+}
+
+// The exponential of a pixel's value relative to `largest`: the difference of two large values
+// comes before anything that would round them again.
+template <typename A>
+SCRN_DEVICE A exponential(A value, A largest) {
+  return std::exp2((value - largest) * kLog2e<A>);
+}
+
+template <typename A>
+SCRN_DEVICE A inside(const Values<A>& v, A below, A right) {
+  return between(between(v.top_left, v.bottom_left, below),
+                 between(v.top_right, v.bottom_right, below), right);
 }
 
 // A pixel's label; -1: none, because it is ignored; -2: no class.
@@ -145,27 +172,19 @@ SCRN_DEVICE int32_t label_of(const void* target, LabelType type, int64_t pixel, 
   return label >= 0 && label < classes ? static_cast<int32_t>(label) : -2;
 }
 
-// A launch's tables and results in its workspace. The factors by class: of softmax and of the
-// one-hot vector in a pixel's gradient, and what label smoothing takes of every class.
-template <typename A>
-struct Workspace {
-  A *soft, *hard, *uniform;    // [K]
-  LossStatistics* statistics;  // gradient_scale is read, weight_sum left out
-  double* parts;               // [works][2]: loss and weight
-  A* log_sums;                 // [B,out_h,out_w]: log2 of the sums over the classes, see loss.cuh
-};
-
 struct Work {
   int64_t rows, strips, total;  // cells' rows and strips of 32 of an image; of the whole batch
 };
 
-inline Work work_of(const ResizeShape& s) {
+inline Work work_of(int64_t images, int32_t rows, int32_t columns) {
   Work work;
-  work.rows = int64_t{s.in_h} + 1;
-  work.strips = ceil_div(int64_t{s.in_w} + 1, kWarp);
-  work.total = s.batch * work.rows * work.strips;
+  work.rows = int64_t{rows} + 1;
+  work.strips = ceil_div(int64_t{columns} + 1, kWarp);
+  work.total = images * work.rows * work.strips;
   return work;
 }
+
+inline Work work_of(const ResizeShape& s) { return work_of(s.batch, s.in_h, s.in_w); }
 
 // The cell of a warp's lane, by the number of its strip.
 struct Cell {
@@ -178,44 +197,6 @@ SCRN_DEVICE Cell cell_of(const Work& work, int64_t unit, int lane) {
   split(unit, work.strips, line, strip);
   split(line, work.rows, image, row);
   return {image, static_cast<int32_t>(row) - 1, static_cast<int32_t>(strip) * kWarp + lane - 1};
-}
-
-// The weights of the lower and of the right ends in the pixels from (y, x) on that are held at
-// once; those behind the cell's last row and column y1 - 1 and x1 - 1 are as there.
-template <typename A>
-SCRN_DEVICE void shares_of(const Axis& axis_y, const Axis& axis_x, const Cell& cell, int32_t y,
-                           int32_t y1, int32_t x, int32_t x1, A (&below)[kRows<A>],
-                           A (&right)[kColumns<A>]) {
-#pragma unroll
-  for (int r = 0; r < kRows<A>; ++r) {
-    below[r] = share_of<A>(axis_y, cell.row, at_most(y + r, y1 - 1));
-  }
-#pragma unroll
-  for (int c = 0; c < kColumns<A>; ++c) {
-    right[c] = share_of<A>(axis_x, cell.column, at_most(x + c, x1 - 1));
-  }
-}
-
-template <typename A>
-Workspace<A> lay_out(const ResizeShape& s, void* memory, size_t* bytes) {
-  char* const base = static_cast<char*>(memory);
-  size_t used = 0;
-  const auto take = [&](size_t count) {
-    char* const piece = base == nullptr ? nullptr : base + used;
-    used += (count + 15) / 16 * 16;
-    return piece;
-  };
-  const size_t table = sizeof(A) * static_cast<size_t>(s.classes);
-  Workspace<A> w;
-  w.soft = reinterpret_cast<A*>(take(table));
-  w.hard = reinterpret_cast<A*>(take(table));
-  w.uniform = reinterpret_cast<A*>(take(table));
-  w.statistics = reinterpret_cast<LossStatistics*>(take(sizeof(LossStatistics)));
-  w.parts = reinterpret_cast<double*>(take(2 * sizeof(double) * work_of(s).total));
-  w.log_sums =
-      reinterpret_cast<A*>(take(sizeof(A) * static_cast<size_t>(s.batch) * s.out_h * s.out_w));
-  if (bytes != nullptr) *bytes = used;
-  return w;
 }
 
 // Blocks of kWarps warps for a number of pieces of work, a warp each.

@@ -1,11 +1,11 @@
 #pragma once
 
-// The gradient of the logits from every pixel's log-sum-exp. A warp goes down 32 columns of cells
-// and owns 31 columns of nodes: a node is the left end of its own cell and the right end of the
-// cell before it, which a shuffle fetches; what a row of cells has for its lower nodes is carried
-// to the next row. Every node is written once, and no sum depends on who comes first.
+// The gradient of the logits from every pixel's sum over the classes. A warp goes down 32 columns
+// of cells and owns 31 columns of nodes: a node is the left end of its own cell and the right end
+// of the cell before it, which a shuffle fetches; what a row of cells has for its lower nodes is
+// carried to the next row. Every node is written once, and no sum depends on who comes first.
 
-#include "common.cuh"
+#include "workspace.cuh"
 
 namespace scrn::classify::cuda {
 
@@ -14,19 +14,20 @@ template <typename A>
 inline constexpr int kPlainClasses = sizeof(A) == 4 ? 4 : 2;
 template <typename A>
 inline constexpr int kSmoothClasses = sizeof(A) == 4 ? 2 : 1;
-// Rows of nodes of a unit of work, for which the row of cells before them is done again.
-inline constexpr int kBand = 16, kStrip = kWarp - 1;
+// Columns of nodes of a unit of work. For its kBand rows the row of cells before them is done
+// again.
+inline constexpr int kStrip = kWarp - 1;
 
 struct GradientWork {
   int64_t groups, strips, bands, total;
 };
 
-inline GradientWork gradient_work_of(const ResizeShape& s, int classes) {
+inline GradientWork gradient_work_of(const ResizeShape& s, const Span& span, int classes) {
   GradientWork work;
   work.groups = ceil_div(s.classes, classes);
   work.strips = ceil_div(s.in_w, kStrip);
-  work.bands = ceil_div(s.in_h, kBand);
-  work.total = s.batch * work.groups * work.strips * work.bands;
+  work.bands = ceil_div(span.row1 - span.row0, kBand);
+  work.total = span.images * work.groups * work.strips * work.bands;
   return work;
 }
 
@@ -47,70 +48,89 @@ struct Ends {
   A top_left[N], top_right[N], bottom_left[N], bottom_right[N];
 };
 
+// Adds a row of pixels: their sum, and that of what they have for their right ends.
 template <typename A, int N>
-SCRN_DEVICE void add_to_ends(Ends<A, N>& ends, int c, A value, A below, A right) {
-  const A lower = value * below, upper = value - lower;
-  ends.top_right[c] += upper * right;
-  ends.top_left[c] += upper - upper * right;
-  ends.bottom_right[c] += lower * right;
-  ends.bottom_left[c] += lower - lower * right;
+SCRN_DEVICE void add_row(Ends<A, N>& ends, const A (&total)[N], const A (&right)[N], A below) {
+#pragma unroll
+  for (int c = 0; c < N; ++c) {
+    const A left = total[c] - right[c];
+    ends.top_left[c] += (A(1) - below) * left;
+    ends.top_right[c] += (A(1) - below) * right[c];
+    ends.bottom_left[c] += below * left;
+    ends.bottom_right[c] += below * right[c];
+  }
 }
 
 // All pixels of one cell, for N classes.
 template <typename T, typename A, int N, bool kSmooths>
 SCRN_DEVICE void add_cell(const GradientParams& p, const Steps& steps, const Axis& axis_y,
-                          const Axis& axis_x, const Workspace<A>& w, int64_t image, int64_t first,
-                          int32_t row, int32_t column, Ends<A, N + kSmooths>& ends) {
+                          const Axis& axis_x, const Span& span, const Workspace<A>& w,
+                          int64_t image, int64_t first, int32_t row, int32_t column,
+                          Ends<A, N + kSmooths>& ends) {
   const int64_t classes = p.shape.classes;
   const T* const plane =
       static_cast<const T*>(p.logits) + image * steps.image + first * steps.plane;
-  const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+  const Corners nodes = nodes_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+  const Corners corners = offsets_of(nodes, steps.column);
+  const int64_t image_nodes = static_cast<int64_t>(axis_y.in_size) * axis_x.in_size;
+  const Values<A> most =
+      load_values<T, A>(static_cast<const T*>(w.maxima) + image * image_nodes, nodes);
   Values<A> values[N];
 #pragma unroll
   for (int c = 0; c < N; ++c) {
     const int64_t k = first + c < classes ? c : 0;
-    values[c] = load_values<T, A>(plane + k * steps.plane, corners);
+    values[c] = relative(load_values<T, A>(plane + k * steps.plane, corners), most);
   }
   const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
   const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
 #pragma unroll 1
   for (int32_t y = y0; y < y1; ++y) {
-    const A below = share_of<A>(axis_y, row, y);
-    A left[N], end[N];
+    const A below = w.below[y];
+    A left[N], end[N], total[N + kSmooths], for_right[N + kSmooths];
 #pragma unroll
     for (int c = 0; c < N; ++c) {
       left[c] = between(values[c].top_left, values[c].bottom_left, below);
       end[c] = between(values[c].top_right, values[c].bottom_right, below);
     }
+#pragma unroll
+    for (int c = 0; c < N + kSmooths; ++c) total[c] = for_right[c] = A(0);
 #pragma unroll 1
     for (int32_t x = x0; x < x1; ++x) {
-      const A right = share_of<A>(axis_x, column, x);
+      const A right = w.right[x];
       const int64_t pixel = (image * axis_y.out_size + y) * axis_x.out_size + x;
       const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
       if (label == -1) continue;
-      const A log_sum = w.log_sums[pixel];
-      A factor = A(1), scale = A(1);
-      if (p.grad_loss != nullptr) {
-        scale = static_cast<const A*>(p.grad_loss)[pixel];
-        factor = label >= 0 ? scale * w.soft[label] : scale;
+      const int64_t place = place_in(span, axis_x.out_size, image, y, x);
+      A factor = w.reciprocals[place], largest = A(0), scale = A(1), hard = A(0);
+      if (factor < A(0)) {
+        factor = -factor;
+        largest = w.largest[place];
       }
-      const A hard = label >= 0 ? w.hard[label] * scale : A(0);
+      if (p.grad_loss != nullptr) scale = static_cast<const A*>(p.grad_loss)[pixel];
+      if (label >= 0) {
+        factor *= w.soft[label] * scale;
+        hard = w.hard[label] * scale;
+      }
 #pragma unroll
       for (int c = 0; c < N; ++c) {
-        const A value = between(left[c], end[c], right) * kLog2e<A>;
-        A slope = std::exp2(value - log_sum) * factor;
+        A slope = exponential(between(left[c], end[c], right), largest) * factor;
         if (label == first + c) slope -= hard;
-        add_to_ends(ends, c, slope, below, right);
+        total[c] += slope;
+        for_right[c] = std::fma(slope, right, for_right[c]);
       }
-      if constexpr (kSmooths) add_to_ends(ends, N, scale, below, right);
+      if constexpr (kSmooths) {
+        total[N] += scale;
+        for_right[N] = std::fma(scale, right, for_right[N]);
+      }
     }
+    add_row(ends, total, for_right, below);
   }
 }
 
 template <typename T, typename A, int N, bool kSmooths>
-__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+__global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     gradient_kernel(const GradientParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
-                    const GradientWork work, const Workspace<A> w) {
+                    const Span span, const GradientWork work, const Workspace<A> w) {
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const A factor = static_cast<A>(1 / w.statistics->gradient_scale);
@@ -120,9 +140,10 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
     split(unit, work.groups, rest, group);
     split(rest, work.strips, rest, strip);
     split(rest, work.bands, image, band);
+    image += span.image;
     const int64_t first = group * N;
-    const int32_t row0 = static_cast<int32_t>(band) * kBand;
-    const int32_t row1 = at_most(row0 + kBand, axis_y.in_size);
+    const int32_t row0 = span.row0 + static_cast<int32_t>(band) * kBand;
+    const int32_t row1 = at_most(row0 + kBand, span.row1);
     const int32_t column0 = static_cast<int32_t>(strip) * kStrip;
     const int32_t column = column0 + lane - 1;  // lane 0: the cell before the first node
     const bool owns = lane > 0 && column < axis_x.in_size;
@@ -136,7 +157,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
         ends.top_left[c] = ends.top_right[c] = ends.bottom_left[c] = ends.bottom_right[c] = A(0);
       }
       if (column < axis_x.in_size) {
-        add_cell<T, A, N, kSmooths>(p, steps, axis_y, axis_x, w, image, first, row, column, ends);
+        add_cell<T, A, N, kSmooths>(p, steps, axis_y, axis_x, span, w, image, first, row, column,
+                                    ends);
       }
 #pragma unroll
       for (int c = 0; c < N + kSmooths; ++c) {
@@ -171,13 +193,13 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
 // The gradient that the forward kept, times that of the loss.
 template <typename T, typename A>
 __global__ void __launch_bounds__(kThreads) scale_kernel(const ScaleGradientParams p) {
-  const bool mean = p.reduction == Reduction::kMean;
-  const double divisor = mean ? p.statistics->weight_sum : 1.0;
-  // The mean over no pixel has no slope, as torch has it.
-  const A factor = divisor == 0
+  const double scale = p.statistics->gradient_scale;
+  const double divisor = p.reduction == Reduction::kMean ? p.statistics->weight_sum : 1.0;
+  // The mean over no pixel has no slope, as torch has it; that over weights of zero is NaN.
+  const A factor = scale == 0
                        ? A(0)
                        : static_cast<A>(static_cast<double>(*static_cast<const A*>(p.grad_loss)) *
-                                        p.statistics->gradient_scale / divisor);
+                                        scale / divisor);
   const T* const source = static_cast<const T*>(p.gradient);
   T* const target = static_cast<T*>(p.scaled);
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < p.count;

@@ -8,56 +8,68 @@
 
 namespace scrn::classify::cuda {
 
+// `keeps`: for a loss with its gradient, or for a backward.
 template <typename T>
-size_t loss_workspace(const ResizeShape& shape) {
+size_t loss_workspace(const ResizeShape& shape, bool keeps, const LossOptions& options = {}) {
   size_t bytes = 0;
-  lay_out<Accumulate<T>>(shape, nullptr, &bytes);
+  Cut cut;
+  lay_out<T, Accumulate<T>>(shape, keeps, options, nullptr, &bytes, &cut);
   return bytes;
 }
 
-template <typename A>
-void launch_prepare(const ResizeShape& s, const void* weight, double smoothing, bool scales,
-                    const Workspace<A>& w, cudaStream_t stream) {
+template <typename T>
+void launch_prepare(const ResizeShape& s, const void* logits, const void* weight, double smoothing,
+                    bool scales, const Workspace<Accumulate<T>>& w, cudaStream_t stream,
+                    const LaunchOptions& options) {
+  using A = Accumulate<T>;
   const double pixels = std::max(1.0, static_cast<double>(s.out_h) / s.in_h) *
                         std::max(1.0, static_cast<double>(s.out_w) / s.in_w);
-  auto* kernel = prepare_kernel<A>;
-  SCRN_LAUNCH(kernel, dim3(1), kThreads, 0, stream, static_cast<const A*>(weight), s.classes,
-              smoothing, pixels, scales, w);
+  auto* prepare = prepare_kernel<A>;
+  SCRN_LAUNCH(prepare, dim3(1), kThreads, 0, stream, static_cast<const A*>(weight), s.classes,
+              smoothing, pixels, scales, axis_of(s.in_h, s.out_h, s.align_corners),
+              axis_of(s.in_w, s.out_w, s.align_corners), w);
+  const int64_t image = int64_t{s.in_h} * s.in_w, nodes = s.batch * image;
+  if (nodes == 0) return;
+  auto* maxima = maxima_kernel<T, A>;
+  SCRN_LAUNCH(maxima, grid_of(ceil_div(nodes, kThreads), options), kThreads, 0, stream,
+              static_cast<const T*>(logits), nodes, steps_of(s), image, s.classes,
+              static_cast<T*>(w.maxima));
 }
 
 template <typename T, int N, bool kSmooths>
-void launch_gradient_as(const GradientParams& params, const Workspace<Accumulate<T>>& w,
-                        cudaStream_t stream, const LaunchOptions& options) {
+void launch_gradient_as(const GradientParams& params, const Span& span,
+                        const Workspace<Accumulate<T>>& w, cudaStream_t stream,
+                        const LaunchOptions& options) {
   const ResizeShape& s = params.shape;
-  const GradientWork work = gradient_work_of(s, N);
+  const GradientWork work = gradient_work_of(s, span, N);
   auto* kernel = gradient_kernel<T, Accumulate<T>, N, kSmooths>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
-              work, w);
+              span, work, w);
 }
 
 template <typename T>
-void launch_gradient(const GradientParams& params, double smoothing,
+void launch_gradient(const GradientParams& params, double smoothing, const Span& span,
                      const Workspace<Accumulate<T>>& w, cudaStream_t stream,
                      const LaunchOptions& options) {
   using A = Accumulate<T>;
   if (smoothing > 0) {
-    launch_gradient_as<T, kSmoothClasses<A>, true>(params, w, stream, options);
+    launch_gradient_as<T, kSmoothClasses<A>, true>(params, span, w, stream, options);
   } else {
-    launch_gradient_as<T, kPlainClasses<A>, false>(params, w, stream, options);
+    launch_gradient_as<T, kPlainClasses<A>, false>(params, span, w, stream, options);
   }
 }
 
 template <typename T>
-void launch_loss(const CrossEntropyParams& params, const Workspace<Accumulate<T>>& w, bool keeps,
-                 cudaStream_t stream, const LaunchOptions& options) {
-  using A = Accumulate<T>;
+void launch_loss(const CrossEntropyParams& params, const Span& span,
+                 const Workspace<Accumulate<T>>& w, cudaStream_t stream,
+                 const LaunchOptions& options) {
   const ResizeShape& s = params.shape;
-  const Work work = work_of(s);
-  auto* kernel = loss_kernel<T, A>;
+  const Work work = work_of(span.images, span.row1 - span.row0, s.in_w);
+  auto* kernel = loss_kernel<T, Accumulate<T>>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
-              work, w, keeps);
+              span, work, w);
 }
 
 // What the forward and the backward know of it; `gradient` and `grad_loss` are left out.
@@ -74,33 +86,41 @@ GradientParams gradient_of(const P& params) {
 
 template <typename T>
 int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cudaStream_t stream,
-                         const LaunchOptions& options = {}) {
+                         const LossOptions& options = {}) {
   using A = Accumulate<T>;
   const ResizeShape& s = params.shape;
-  const Workspace<A> w = lay_out<A>(s, workspace, nullptr);
-  launch_prepare<A>(s, params.weight, params.label_smoothing, s.dtype == DType::kHalf, w, stream);
-  if (s.batch > 0) launch_loss<T>(params, w, params.gradient != nullptr, stream, options);
+  const bool keeps = params.gradient != nullptr;
+  Cut cut;
+  const Workspace<A> w = lay_out<T, A>(s, keeps, options, workspace, nullptr, &cut);
+  launch_prepare<T>(s, params.logits, params.weight, params.label_smoothing,
+                    s.dtype == DType::kHalf, w, stream, options);
+  if (!keeps && s.batch > 0) launch_loss<T>(params, everything(s), w, stream, options);
+  if (keeps) {
+    GradientParams gradient = gradient_of(params);
+    gradient.gradient = params.gradient;
+    for_spans(s, cut, [&](const Span& span) {
+      launch_loss<T>(params, span, w, stream, options);
+      launch_gradient<T>(gradient, params.label_smoothing, span, w, stream, options);
+    });
+  }
   if (params.reduction == Reduction::kNone) return cudaGetLastError();
   auto* finish = finish_kernel<A>;
   SCRN_LAUNCH(finish, dim3(1), kThreads, 0, stream, w, work_of(s).total,
               params.reduction == Reduction::kMean, static_cast<A*>(params.loss),
               params.statistics);
-  if (params.gradient != nullptr && s.batch > 0) {
-    GradientParams gradient = gradient_of(params);
-    gradient.gradient = params.gradient;
-    launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
-  }
   return cudaGetLastError();
 }
 
 template <typename T>
 int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void* workspace,
-                                  cudaStream_t stream, const LaunchOptions& options = {}) {
+                                  cudaStream_t stream, const LossOptions& options = {}) {
   using A = Accumulate<T>;
   const ResizeShape& s = params.shape;
   if (s.batch == 0) return 0;
-  const Workspace<A> w = lay_out<A>(s, workspace, nullptr);
-  launch_prepare<A>(s, params.weight, params.label_smoothing, /*scales=*/false, w, stream);
+  Cut cut;
+  const Workspace<A> w = lay_out<T, A>(s, true, options, workspace, nullptr, &cut);
+  launch_prepare<T>(s, params.logits, params.weight, params.label_smoothing, /*scales=*/false, w,
+                    stream, options);
   CrossEntropyParams forward;
   forward.shape = s;
   forward.target_type = params.target_type;
@@ -109,11 +129,13 @@ int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void
   forward.logits = params.logits;
   forward.target = params.target;
   forward.weight = params.weight;
-  launch_loss<T>(forward, w, /*keeps=*/true, stream, options);
   GradientParams gradient = gradient_of(params);
   gradient.grad_loss = params.grad_loss;
   gradient.gradient = params.gradient;
-  launch_gradient<T>(gradient, params.label_smoothing, w, stream, options);
+  for_spans(s, cut, [&](const Span& span) {
+    launch_loss<T>(forward, span, w, stream, options);
+    launch_gradient<T>(gradient, params.label_smoothing, span, w, stream, options);
+  });
   return cudaGetLastError();
 }
 

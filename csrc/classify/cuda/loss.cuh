@@ -1,19 +1,35 @@
 #pragma once
 
-// The loss, and every pixel's log-sum-exp for the gradient.
+// The loss, and every pixel's sum over the classes for the gradient.
 
-#include "common.cuh"
+#include "workspace.cuh"
 
 namespace scrn::classify::cuda {
 
-// The factors by class. One block.
+// The weight of the right or lower end of whatever cell output i lies in.
+template <typename A>
+SCRN_DEVICE A share_at(const Axis& axis, int32_t i) {
+  const int64_t numerator = i * axis.mul + axis.add;
+  if (numerator <= 0) return A(0);
+  int64_t cell, rest;
+  split(numerator, axis.den, cell, rest);
+  return share_of<A>(axis, static_cast<int32_t>(cell), i);
+}
+
+// The factors by class, and the weights by row and column of pixels. One block.
 template <typename A>
 __global__ void __launch_bounds__(kThreads)
     prepare_kernel(const A* weight, int64_t classes, double smoothing, double pixels_per_node,
-                   bool scales, const Workspace<A> w) {
+                   bool scales, const Axis axis_y, const Axis axis_x, const Workspace<A> w) {
+  for (int64_t i = threadIdx.x; i < axis_y.out_size; i += kThreads) {
+    w.below[i] = share_at<A>(axis_y, static_cast<int32_t>(i));
+  }
+  for (int64_t i = threadIdx.x; i < axis_x.out_size; i += kThreads) {
+    w.right[i] = share_at<A>(axis_x, static_cast<int32_t>(i));
+  }
   SCRN_SHARED(double, totals, [kThreads]);
   SCRN_SHARED(double, largest, [kThreads]);
-  double total = 0, most = 1;
+  double total = 0, most = 0;
   for (int64_t k = threadIdx.x; k < classes; k += kThreads) {
     const double value = weight == nullptr ? 1.0 : static_cast<double>(weight[k]);
     total += value;
@@ -36,23 +52,87 @@ __global__ void __launch_bounds__(kThreads)
     w.uniform[k] = static_cast<A>(share * value);
   }
   if (threadIdx.x == 0) {
+    w.uniform[classes] = static_cast<A>(share * total);
     w.statistics->weight_sum = 0;
-    w.statistics->gradient_scale =
-        scales ? std::exp2(std::ceil(std::log2(pixels_per_node * most))) : 1.0;
+    double scale = 1;
+    if (scales && most > 0) {
+      scale = std::exp2(std::ceil(std::log2(pixels_per_node * most)));
+      scale = scale < 0x1p-120 ? 0x1p-120 : scale > 0x1p120 ? 0x1p120 : scale;
+    }
+    w.statistics->gradient_scale = scale;
   }
 }
 
-// The log-sum-exps of a part of a cell's pixels, in units of log2: the largest value and the sum
-// relative to it.
+// The largest class of every node, NaN where there is one and no class comes before it.
+template <typename T, typename A>
+__global__ void __launch_bounds__(kThreads)
+    maxima_kernel(const T* logits, int64_t nodes, const Steps steps, int64_t nodes_of_image,
+                  int64_t classes, T* maxima) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < nodes;
+       i += static_cast<int64_t>(gridDim.x) * kThreads) {
+    int64_t image, node;
+    split(i, nodes_of_image, image, node);
+    const T* const values = logits + image * steps.image + node * steps.column;
+    A most = widen(values[0]);
+    for (int64_t k = 1; k < classes; ++k) {
+      const A value = widen(values[k * steps.plane]);
+      most = value > most ? value : most;
+    }
+    maxima[i] = narrow<T>(most);
+  }
+}
+
+// Of a part of a cell's pixels, the sums over the classes of exp(z - largest).
 template <typename A>
 struct Sums {
   A largest[kRows<A>][kColumns<A>], sum[kRows<A>][kColumns<A>];
 };
 
+// Sums below this have lost classes that count.
+inline constexpr double kUnderflow = 1e-20;
+
+// Calls body(r, c, value) for the pixels that are held at once, class after class.
+template <typename T, typename A, typename Body>
+SCRN_DEVICE void for_values(const T* image, const Steps& steps, int64_t classes,
+                            const Corners& corners, const Values<A>& most,
+                            const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
+                            const Body& body) {
+  const T* plane = image;
+  for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
+    const Values<A> v = relative(load_values<T, A>(plane, corners), most);
+#pragma unroll
+    for (int r = 0; r < kRows<A>; ++r) {
+      const A left = between(v.top_left, v.bottom_left, below[r]);
+      const A end = between(v.top_right, v.bottom_right, below[r]);
+#pragma unroll
+      for (int c = 0; c < kColumns<A>; ++c) body(r, c, between(left, end, right[c]));
+    }
+  }
+}
+
+// The sums relative to the nodes' largest classes, which bound what lies between them; where
+// classes cross so steeply that a sum underflows, relative to the pixels' own largest ones.
 template <typename T, typename A>
 SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes,
-                             const Corners& corners, const A (&below)[kRows<A>],
-                             const A (&right)[kColumns<A>], Sums<A>& sums) {
+                             const Corners& corners, const Values<A>& most,
+                             const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
+                             Sums<A>& sums) {
+#pragma unroll
+  for (int r = 0; r < kRows<A>; ++r) {
+#pragma unroll
+    for (int c = 0; c < kColumns<A>; ++c) sums.largest[r][c] = sums.sum[r][c] = A(0);
+  }
+  for_values<T, A>(image, steps, classes, corners, most, below, right,
+                   [&](int r, int c, A value) { sums.sum[r][c] += exponential(value, A(0)); });
+  bool lost = false;
+#pragma unroll
+  for (int r = 0; r < kRows<A>; ++r) {
+#pragma unroll
+    for (int c = 0; c < kColumns<A>; ++c) {
+      lost = lost || !(sums.sum[r][c] >= static_cast<A>(kUnderflow));
+    }
+  }
+  if (!lost) return;
 #pragma unroll
   for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
@@ -61,24 +141,52 @@ SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes
       sums.sum[r][c] = A(0);
     }
   }
+  for_values<T, A>(image, steps, classes, corners, most, below, right, [&](int r, int c, A value) {
+    A& largest = sums.largest[r][c];
+    if (value > largest) {
+      sums.sum[r][c] *= exponential(largest, value);
+      largest = value;
+    }
+    sums.sum[r][c] += exponential(value, largest);
+  });
+}
+
+// What label smoothing takes at the corners of a cell: the sum over the classes of their factors
+// times their values, relative to the largest.
+template <typename T, typename A>
+SCRN_DEVICE Values<A> smoothed(const T* image, const Steps& steps, int64_t classes,
+                               const Corners& corners, const Values<A>& most, const A* uniform) {
+  Values<A> sum = {A(0), A(0), A(0), A(0)};
   const T* plane = image;
   for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
-    const Values<A> v = load_values<T, A>(plane, corners);
-#pragma unroll
-    for (int r = 0; r < kRows<A>; ++r) {
-      const A left = between(v.top_left, v.bottom_left, below[r]);
-      const A end = between(v.top_right, v.bottom_right, below[r]);
-#pragma unroll
-      for (int c = 0; c < kColumns<A>; ++c) {
-        const A value = between(left, end, right[c]) * kLog2e<A>;
-        if (value > sums.largest[r][c]) {
-          sums.sum[r][c] *= std::exp2(sums.largest[r][c] - value);
-          sums.largest[r][c] = value;
-        }
-        sums.sum[r][c] += std::exp2(value - sums.largest[r][c]);
-      }
-    }
+    const A factor = uniform[k];
+    if (factor == A(0)) continue;
+    const Values<A> v = relative(load_values<T, A>(plane, corners), most);
+    sum.top_left += factor * v.top_left;
+    sum.top_right += factor * v.top_right;
+    sum.bottom_left += factor * v.bottom_left;
+    sum.bottom_right += factor * v.bottom_right;
   }
+  return bounded(sum);
+}
+
+template <typename A>
+SCRN_DEVICE A infinite_below(A value) {
+  return value < kInfinite<A> ? -static_cast<A>(INFINITY) : value;
+}
+
+// The loss of a pixel with a label: `own` is the label's value, `spread` what smoothing takes.
+template <typename A>
+SCRN_DEVICE A loss_of(const Workspace<A>& w, int32_t label, A sum, A largest, A own, A spread,
+                      A uniform) {
+  const A soft = w.soft[label], hard = w.hard[label];
+  A value = A(0);
+  if (soft != A(0)) value = soft * std::log2(sum) * kLn2<A>;
+  if (hard != A(0)) value -= hard * infinite_below(own - largest);
+  if (uniform != A(0) || spread != A(0)) {
+    value -= infinite_below(spread - uniform * largest);
+  }
+  return value;
 }
 
 // The sum over the lanes of a warp, in one order always.
@@ -90,33 +198,42 @@ SCRN_DEVICE double warp_sum(double value) {
   return value;
 }
 
-// One warp takes 32 cells of a row. What is kept of a pixel for the gradient is
-// log2(sum_k 2^z_k / soft), plus infinity where the pixel does not take part: its softmax times
-// `soft` is then 2^(z_k - that). For the loss without a reduction `soft` is left out.
+// One warp takes 32 cells of a row.
 template <typename T, typename A>
-__global__ void __launch_bounds__(kThreads, kResidentBlocks)
+__global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     loss_kernel(const CrossEntropyParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
-                const Work work, const Workspace<A> w, bool keeps) {
+                const Span span, const Work work, const Workspace<A> w) {
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const bool smooths = p.label_smoothing > 0;
   for (int64_t unit = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
        unit < work.total; unit += static_cast<int64_t>(gridDim.x) * kWarps) {
-    const Cell cell = cell_of(work, unit, lane);
+    Cell cell = cell_of(work, unit, lane);
+    cell.image += span.image;
+    cell.row += span.row0;
     const auto [image, row, column] = cell;
-    double loss = 0, weight = 0;
+    double loss = 0, weight = 0, valid = 0;
     const T* const logits = static_cast<const T*>(p.logits) + image * steps.image;
     const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
     const bool present = column < axis_x.in_size;
     const int32_t x0 = present ? first_output(axis_x, column) : 0;
     const int32_t x1 = present ? first_output(axis_x, column + 1) : 0;
-    const Corners corners = corners_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+    const Corners nodes = nodes_of(steps, axis_y.in_size, axis_x.in_size, row, column);
+    const Corners corners = offsets_of(nodes, steps.column);
+    const int64_t image_nodes = static_cast<int64_t>(axis_y.in_size) * axis_x.in_size;
+    const Values<A> most =
+        load_values<T, A>(static_cast<const T*>(w.maxima) + image * image_nodes, nodes);
+    Values<A> taken = {A(0), A(0), A(0), A(0)};
+    if (smooths) taken = smoothed<T, A>(logits, steps, classes, corners, most, w.uniform);
     for (int32_t y = y0; y < y1; y += kRows<A>) {
       for (int32_t x = x0; x < x1; x += kColumns<A>) {
         A below[kRows<A>], right[kColumns<A>];
-        shares_of(axis_y, axis_x, cell, y, y1, x, x1, below, right);
+#pragma unroll
+        for (int r = 0; r < kRows<A>; ++r) below[r] = w.below[at_most(y + r, y1 - 1)];
+#pragma unroll
+        for (int c = 0; c < kColumns<A>; ++c) right[c] = w.right[at_most(x + c, x1 - 1)];
         Sums<A> sums;
-        sum_classes<T, A>(logits, steps, classes, corners, below, right, sums);
+        sum_classes<T, A>(logits, steps, classes, corners, most, below, right, sums);
 #pragma unroll
         for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
@@ -124,57 +241,48 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks)
             if (y + r >= y1 || x + c >= x1) continue;
             const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
             const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
-            const A largest = sums.largest[r][c], log_sum = std::log2(sums.sum[r][c]);
-            A kept = static_cast<A>(INFINITY), value = A(0);
-            if (label == -2 || (label >= 0 && has_no_class(largest))) {
+            const A sum = sums.sum[r][c], largest = sums.largest[r][c];
+            A kept = A(0), value = A(0);
+            if (label == -2 || (label >= 0 && largest < kInfinite<A>)) {
+              // No class, or all of them are minus infinity, of which no softmax exists.
               kept = value = static_cast<A>(NAN);
             } else if (label >= 0) {
-              const A soft = w.soft[label], hard = w.hard[label];
-              const Values<A> v = load_values<T, A>(logits + label * steps.plane, corners);
-              const A own = between(between(v.top_left, v.bottom_left, below[r]),
-                                    between(v.top_right, v.bottom_right, below[r]), right[c]);
-              const A apart = largest - own * kLog2e<A>;
-              if (soft != A(0)) value = soft * log_sum * kLn2<A>;
-              if (hard != A(0)) {
-                value += apart > A(1e20) ? static_cast<A>(INFINITY) : hard * apart * kLn2<A>;
-              }
-              if (smooths) {
-                const T* plane = logits;
-                A spread = A(0);
-                for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
-                  const Values<A> u = load_values<T, A>(plane, corners);
-                  const A other = between(between(u.top_left, u.bottom_left, below[r]),
-                                          between(u.top_right, u.bottom_right, below[r]), right[c]);
-                  if (w.uniform[k] != A(0)) {
-                    spread += w.uniform[k] * (largest * kLn2<A> - other);
-                  }
-                }
-                value += spread > A(1e20) ? static_cast<A>(INFINITY) : spread;
-              }
-              kept = largest + log_sum;
-              if (p.reduction != Reduction::kNone) {
-                kept = soft != A(0) ? kept - std::log2(soft) : static_cast<A>(INFINITY);
-                weight += p.weight == nullptr
-                              ? 1.0
-                              : static_cast<double>(static_cast<const A*>(p.weight)[label]);
-              }
+              const Values<A> v =
+                  relative(load_values<T, A>(logits + label * steps.plane, corners), most);
+              const A uniform = smooths ? w.uniform[classes] : A(0);
+              value = loss_of(w, label, sum, largest, inside(v, below[r], right[c]),
+                              inside(taken, below[r], right[c]), uniform);
+              kept = largest == A(0) ? A(1) / sum : A(-1) / sum;
+              valid += 1;
+              weight += p.weight == nullptr
+                            ? 1.0
+                            : static_cast<double>(static_cast<const A*>(p.weight)[label]);
             }
             if (p.reduction == Reduction::kNone) {
               if (p.loss != nullptr) static_cast<A*>(p.loss)[pixel] = value;
             } else {
               loss += static_cast<double>(value);
             }
-            if (keeps) w.log_sums[pixel] = kept;
+            if (w.reciprocals != nullptr) {
+              const int64_t place = place_in(span, axis_x.out_size, image, y + r, x + c);
+              w.reciprocals[place] = kept;
+              if (largest != A(0)) w.largest[place] = largest;
+            }
           }
         }
       }
     }
-    if (p.reduction == Reduction::kNone) continue;
+    // The row of cells before a span's nodes belongs to the span before it.
+    if (p.reduction == Reduction::kNone || (row < span.row0 && row >= 0)) continue;
     loss = warp_sum(loss);
     weight = warp_sum(weight);
+    valid = warp_sum(valid);
     if (lane == 0) {
-      w.parts[2 * unit] = loss;
-      w.parts[2 * unit + 1] = weight;
+      const int64_t line = image * (static_cast<int64_t>(axis_y.in_size) + 1) + row + 1;
+      double* const part = w.parts + kParts * (line * work.strips + unit % work.strips);
+      part[0] = loss;
+      part[1] = weight;
+      part[2] = valid;
     }
   }
 }
@@ -184,25 +292,26 @@ template <typename A>
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(const Workspace<A> w, int64_t works, bool mean, A* loss,
                   LossStatistics* statistics) {
-  SCRN_SHARED(double, losses, [kThreads]);
-  SCRN_SHARED(double, weights, [kThreads]);
-  double sum = 0, weight = 0;
+  SCRN_SHARED(double, found, [kParts * kThreads]);
+  double sums[kParts] = {};
   for (int64_t i = threadIdx.x; i < works; i += kThreads) {
-    sum += w.parts[2 * i];
-    weight += w.parts[2 * i + 1];
+#pragma unroll
+    for (int j = 0; j < kParts; ++j) sums[j] += w.parts[kParts * i + j];
   }
-  losses[threadIdx.x] = sum;
-  weights[threadIdx.x] = weight;
+#pragma unroll
+  for (int j = 0; j < kParts; ++j) found[j * kThreads + threadIdx.x] = sums[j];
   __syncthreads();
   if (threadIdx.x != 0) return;
-  sum = weight = 0;
-  for (int i = 0; i < kThreads; ++i) {
-    sum += losses[i];
-    weight += weights[i];
+#pragma unroll
+  for (int j = 0; j < kParts; ++j) {
+    sums[j] = 0;
+    for (int i = 0; i < kThreads; ++i) sums[j] += found[j * kThreads + i];
   }
-  *loss = static_cast<A>(mean ? sum / weight : sum);
-  statistics->weight_sum = weight;
-  statistics->gradient_scale = w.statistics->gradient_scale;
+  const double loss_sum = sums[0], weight_sum = sums[1], valid = sums[2];
+  *loss = static_cast<A>(mean ? loss_sum / weight_sum : loss_sum);
+  statistics->weight_sum = weight_sum;
+  // Zero: no pixel is valid. A wrong label alone makes none either, and NaN of the gradient.
+  statistics->gradient_scale = valid > 0 ? w.statistics->gradient_scale : 0;
 }
 
 }  // namespace scrn::classify::cuda

@@ -40,7 +40,7 @@ inline bool aligned16(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 
-SCRN_DEVICE void split(int64_t n, int64_t den, int64_t& quotient, int64_t& remainder) {
+SCRN_HOST_DEVICE void split(int64_t n, int64_t den, int64_t& quotient, int64_t& remainder) {
   if (((n | den) >> 32) == 0) {
     const uint32_t q = static_cast<uint32_t>(n) / static_cast<uint32_t>(den);
     quotient = q;

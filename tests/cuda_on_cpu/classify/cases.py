@@ -32,6 +32,7 @@ class Case:
     ignore_index: int = 200
     max_blocks: int = 0
     spread: float = 2.0
+    buffer_bytes: int = -1  # that pixels' sums may take where the logits take less
 
     def __str__(self) -> str:
         size = "x".join(map(str, (self.batch, self.classes, *self.low)))
@@ -40,6 +41,7 @@ class Case:
         parts += ["corners"] * self.align_corners + ["weight"] * self.weighted
         parts += [f"smooth{self.smoothing_percent}"] * (self.smoothing_percent > 0)
         parts += [f"blocks{self.max_blocks}"] * (self.max_blocks > 0)
+        parts += [f"buffer{self.buffer_bytes}"] * (self.buffer_bytes >= 0)
         return "-".join([*parts, *(["steep"] * (self.spread > 10))])
 
     @property
@@ -65,17 +67,20 @@ class Case:
             "grad": rounded(grad, self.sums),
         }
 
-    def expected(self) -> tuple[Array, Array]:
-        """Loss and gradient; those of the loss without a reduction for the incoming gradient."""
+    def expected(self, dtype: Any = np.float64) -> tuple[Array, Array]:
+        """Loss and gradient; those of the loss without a reduction for the incoming gradient. In
+        float32: what the chain finds, with its errors."""
         values = self.inputs()
-        z = reference.upsampled(values["logits"], self.high, self.align_corners)
-        loss, slope, weight = reference.losses(
-            z, values["target"], values["weight"], self.ignore_index, self.smoothing_percent / 100
+        logits, weight, grad = (values[name].astype(dtype) for name in ("logits", "weight", "grad"))
+        z = reference.upsampled(logits, self.high, self.align_corners)
+        loss, slope, weights = reference.losses(
+            z, values["target"], weight, self.ignore_index, self.smoothing_percent / 100
         )
         if self.reduction == "none":
-            slope = slope * values["grad"][:, None]
+            slope = slope * grad[:, None]
         elif self.reduction == "mean":
-            loss, slope = loss.sum() / weight.sum(), slope / weight.sum()
+            total = weights.sum()
+            loss, slope = loss.sum() / total, slope / total
         else:
             loss = loss.sum()
         return loss, reference.gradient(slope, self.low, self.align_corners)
@@ -95,16 +100,17 @@ class Case:
             "max_blocks": self.max_blocks,
         }
 
-    def loss(self, device: Device) -> tuple[Array, Array | None]:
+    def loss(self, device: Device, differentiated: bool = True) -> tuple[Array, Array | None]:
         """Loss, and the gradient by the whole way to it."""
         values = self.inputs()
         logits = device.upload("logits", values["logits"], self.dtype, self.channels_last)
         target = device.upload("target", values["target"], self.target_type)
         weight = device.upload("weight", values["weight"], self.sums) if self.weighted else None
-        shape = self.shape_arguments()
-        workspace = device.workspace(device.call("dispatch_workspace", **shape))
-        gradient = device.empty("gradient", logits.shape, self.dtype, self.channels_last)
+        shape = self.shape_arguments() | {"buffer_bytes": self.buffer_bytes}
         none = self.reduction == "none"
+        keeps = differentiated and not none
+        workspace = self.workspace(device, keeps)
+        gradient = device.empty("gradient", logits.shape, self.dtype, self.channels_last)
         loss = device.empty("loss", self.pixels if none else (1,), self.sums)
         statistics = device.empty("statistics", (2,), "float64")
         common = {
@@ -123,15 +129,25 @@ class Case:
             reduction=REDUCTIONS.index(self.reduction),
             loss=loss,
             statistics=statistics,
-            gradient=None if none else gradient,
+            gradient=gradient if keeps else None,
         )
+        if not differentiated:
+            return loss.numpy()[0] if not none else loss.numpy(), None
         if none:
+            common["workspace"] = self.workspace(device, keeps=True)
             grad = device.upload("grad", values["grad"], self.sums)
             device.launch(
                 f"cross_entropy_backward_{self.dtype}", **common, grad_loss=grad, gradient=gradient
             )
             return loss.numpy(), gradient.numpy()
         return loss.numpy()[0], self.scaled(device, gradient, statistics)
+
+    def workspace(self, device: Device, keeps: bool) -> Any:
+        return device.workspace(self.workspace_bytes(device, keeps))
+
+    def workspace_bytes(self, device: Device, keeps: bool) -> int:
+        arguments = self.shape_arguments() | {"buffer_bytes": self.buffer_bytes, "keeps": keeps}
+        return device.call(f"workspace_{self.dtype}", **arguments)
 
     def scaled(self, device: Device, gradient: Tensor, statistics: Tensor) -> Array:
         one = device.upload("grad", np.ones(1), self.sums)

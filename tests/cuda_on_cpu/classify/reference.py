@@ -1,4 +1,5 @@
-"""The definition in numpy's float64: interpolation as a product of two matrices."""
+"""The definition in numpy: interpolation as a product of two matrices. In float64 it is what the
+kernels are judged by; in float32 it has the errors of the chain that users write."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def matrix(in_size: int, out_size: int, align_corners: bool) -> Array:
 def upsampled(logits: Array, size: tuple[int, int], align_corners: bool) -> Array:
     y = matrix(logits.shape[2], size[0], align_corners)
     x = matrix(logits.shape[3], size[1], align_corners)
-    return np.einsum("yi,bkij,xj->bkyx", y, logits, x)
+    y, x = y.astype(logits.dtype), x.astype(logits.dtype)
+    return np.einsum("yi,bkix->bkyx", y, np.einsum("bkij,xj->bkix", logits, x))
 
 
 def losses(
@@ -54,4 +56,5 @@ def gradient(slope: Array, in_size: tuple[int, int], align_corners: bool) -> Arr
     """Of the logits, from the slope by the upsampled ones."""
     y = matrix(in_size[0], slope.shape[2], align_corners)
     x = matrix(in_size[1], slope.shape[3], align_corners)
-    return np.einsum("yi,bkyx,xj->bkij", y, slope, x)
+    y, x = y.astype(slope.dtype), x.astype(slope.dtype)
+    return np.einsum("yi,bkyj->bkij", y, np.einsum("bkyx,xj->bkyj", slope, x))

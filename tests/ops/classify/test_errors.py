@@ -27,6 +27,8 @@ LOGITS, TARGET = torch.zeros(2, 4, 3, 3), torch.zeros(2, 6, 6, dtype=torch.int64
         ({"weight": torch.ones(4).requires_grad_()}, ValueError, "requires no gradient"),
         ({"reduction": "batchmean"}, ValueError, "reduction: expected 'none', 'mean' or 'sum'"),
         ({"ignore_index": 1.5}, TypeError, "ignore_index: expected an int"),
+        ({"ignore_index": 2**70}, ValueError, "ignore_index: expected a number that int64 has"),
+        ({"ignore_index": -(2**63) - 1}, ValueError, "ignore_index: expected a number that int64"),
         ({"label_smoothing": 1.5}, ValueError, "label_smoothing: expected a number from 0 to 1"),
         ({"label_smoothing": "0"}, TypeError, "label_smoothing: expected a number"),
         ({"align_corners": 1}, TypeError, "align_corners: expected True or False"),

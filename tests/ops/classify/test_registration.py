@@ -262,6 +262,34 @@ def test_meta_tensors(dtype, backend):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_vmap_over_no_samples(device, reduction):
+    logits = torch.randn(0, 2, 5, 3, 4, device=device, requires_grad=True)
+    target = torch.randint(0, 5, (0, 2, 6, 7), device=device)
+
+    def loss(x, t):
+        return scrn_ops.upsampled_cross_entropy(x, t, reduction=reduction)
+
+    losses = torch.func.vmap(loss)(logits, target)
+    assert losses.shape == ((0,) if reduction == "mean" else (0, 2, 6, 7))
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    assert gradient.shape == logits.shape
+    shared = torch.func.vmap(loss, in_dims=(0, None))(logits, torch.zeros_like(target.sum(0)))
+    assert shared.shape == losses.shape
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_a_penalty_on_the_gradient_is_refused(device, reduction):
+    """Not left out without a word: also behind other operations."""
+    logits = torch.randn(1, 3, 2, 2, device=device, requires_grad=True)
+    target = torch.randint(0, 3, (1, 4, 4), device=device)
+    scaled = 2 * logits
+    loss = scrn_ops.upsampled_cross_entropy(scaled, target, reduction=reduction).sum()
+    (gradient,) = torch.autograd.grad(loss, scaled, create_graph=True)
+    with pytest.raises(NotImplementedError, match="reference"):
+        torch.autograd.grad(gradient.square().sum(), logits, allow_unused=True)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_gradients_of_vmap(device, reduction):
     """A sample that vmap hands out does not require a gradient itself."""
     logits = torch.randn(3, 2, 5, 3, 4, device=device, requires_grad=True)

@@ -146,3 +146,53 @@ def test_a_class_of_weight_zero(kernels):
         torch.testing.assert_close(loss, want)
         assert gradient.isfinite().all()
     assert loss.dtype == F32
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_mean_of_weights_of_zero_is_nan(kernels, smoothing):
+    """As torch has it, and so is the gradient."""
+    logits, target = inputs(kernels, (12, 16))
+    kwargs = {"weight": torch.zeros(5, device=kernels), "label_smoothing": smoothing}
+    loss, gradient = loss_and_gradient(logits, target, **kwargs)
+    assert loss.isnan()
+    assert gradient.isnan().all()
+    loss, gradient = loss_and_gradient(logits, target, reduction="sum", **kwargs)
+    assert loss == 0
+    assert (gradient == 0).all()
+
+
+@HIGHS
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_negative_weights(kernels, high, reduction):
+    logits, target = inputs(kernels, high)
+    weight = torch.tensor([-1.0, -0.5, -2.0, 0.0, -0.1], device=kernels)
+    kwargs = {"weight": weight, "reduction": reduction, "label_smoothing": 0.1}
+    loss, gradient = loss_and_gradient(logits, target, **kwargs)
+    want, want_gradient = loss_and_gradient(logits.double(), target, backend="eager", **kwargs)
+    torch.testing.assert_close(loss, want.float())
+    torch.testing.assert_close(gradient, want_gradient.float())
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e3])
+def test_float16_keeps_its_digits_whatever_the_size_of_the_weights(kernels, factor):
+    logits, target = inputs(kernels, (12, 16))
+    weight = factor * torch.rand(5, device=kernels)
+    half = logits.half()
+    _, gradient = loss_and_gradient(half, target, weight=weight)
+    _, want = loss_and_gradient(half.float(), target, weight=weight)
+    error = (gradient.float() - want).abs().max()
+    assert error <= 1.5 * torch.finfo(torch.float16).eps * want.abs().max() + 2.0**-25
+
+
+@HIGHS
+@pytest.mark.parametrize("spread", [1e31, 1e200])
+def test_float64_has_its_own_infinity(kernels, high, spread):
+    logits, target = inputs(kernels, high)
+    logits = spread * logits.double()
+    for reduction in ("mean", "none"):
+        loss, gradient = loss_and_gradient(logits, target, reduction=reduction)
+        want, want_gradient = loss_and_gradient(
+            logits, target, reduction=reduction, backend="eager"
+        )
+        torch.testing.assert_close(loss, want, rtol=1e-12, atol=1e-13 * spread)
+        torch.testing.assert_close(gradient, want_gradient, rtol=1e-12, atol=1e-13)

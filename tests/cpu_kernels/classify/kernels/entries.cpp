@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "../../../cuda_on_cpu/classify/kernels/params.h"
 #include "../../harness/module.h"
 #include "classify/cpu.h"
@@ -11,7 +13,7 @@ using cpu_kernels::Guarding;
 using cpu_kernels::threads;
 
 // The CUDA kernels need one.
-const Register kWorkspace("dispatch_workspace", [](const Arguments&) -> int64_t { return 0; });
+const Register kWorkspace("workspace", [](const Arguments&) -> int64_t { return 0; });
 
 const Register kLoss("cross_entropy", [](const Arguments& a) -> int64_t {
   const auto p = cross_entropy_params(a);
@@ -37,6 +39,10 @@ const Register kArgmax("argmax", [](const Arguments& a) -> int64_t {
   const Guarding guarding;
   cpu::argmax(p, threads());
   return 0;
+});
+
+const Register kScratch("take_largest_scratch", [](const Arguments&) -> int64_t {
+  return static_cast<int64_t>(std::exchange(cpu_kernels::largest_scratch, size_t{0}));
 });
 
 const Register kGuarded("guarded_allocations", [](const Arguments&) -> int64_t {

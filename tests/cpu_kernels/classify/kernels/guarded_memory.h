@@ -1,7 +1,8 @@
 #pragma once
 
 // Puts what the library allocates by `new`, the tables of an operator, between pages that nobody
-// may touch. To be included once. AddressSanitizer watches such memory without it.
+// may touch, and notes how much scratch memory a thread asks for. To be included once.
+// AddressSanitizer watches such memory without it.
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@ namespace cpu_kernels {
 
 bool guards = false;
 int64_t guarded_allocations = 0;
+size_t largest_scratch = 0;
 
 // For as long as one lives.
 class Guarding {
@@ -73,6 +75,7 @@ Arena arena;
 
 // Of this library alone.
 asm(".hidden _Znwm\n.hidden _ZdlPv\n.hidden _ZdlPvm");
+asm(".hidden _ZnwmSt11align_val_t\n.hidden _ZdlPvSt11align_val_t");
 
 void* operator new(size_t size) {
   void* memory = cpu_kernels::guards ? cpu_kernels::arena.allocate(size) : nullptr;
@@ -86,5 +89,16 @@ void operator delete(void* memory) noexcept {
 }
 
 void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
+
+// Scratch memory alone is asked for with an alignment.
+void* operator new(size_t size, std::align_val_t alignment) {
+  if (size > cpu_kernels::largest_scratch) cpu_kernels::largest_scratch = size;
+  const size_t step = static_cast<size_t>(alignment);
+  void* const memory = std::aligned_alloc(step, (size + step - 1) / step * step);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 
 #endif

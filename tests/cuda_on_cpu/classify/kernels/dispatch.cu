@@ -9,7 +9,8 @@ namespace {
 using namespace scrn_on_cpu;
 
 const Register kWorkspace("dispatch_workspace", [](const Arguments& a) -> int64_t {
-  return static_cast<int64_t>(scrn::classify::cuda::cross_entropy_workspace_bytes(shape(a)));
+  return static_cast<int64_t>(
+      scrn::classify::cuda::cross_entropy_workspace_bytes(shape(a), a.integer("keeps") != 0));
 });
 
 const Register kLoss("dispatch_cross_entropy", [](const Arguments& a) -> int64_t {

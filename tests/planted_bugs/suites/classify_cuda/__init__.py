@@ -24,7 +24,8 @@ def stages(mutation: Mutation) -> Sequence[Stage]:
 
 @functools.cache
 def stage(name: str, chosen: str) -> Stage:
-    tests = [str(TESTS / FAMILY / test) for test in ("test_kernels.py", "test_coverage.py")]
+    files = ("test_kernels.py", "test_spans.py", "test_numerics.py", "test_coverage.py")
+    tests = [str(TESTS / FAMILY / test) for test in files]
     arguments = [f"--confcutdir={TESTS}", *tests, *(["-k", chosen] if chosen else [])]
 
     def prepare(tree: Path) -> Mapping[str, str]:
@@ -48,7 +49,7 @@ SUITE = Suite(
         f"tests/cuda_on_cpu/{FAMILY}/**/*",
     ),
     chosen=CHOSEN,
-    drawn=20,
+    drawn=24,
     seed=1,
     stages=stages,
     ci=4,

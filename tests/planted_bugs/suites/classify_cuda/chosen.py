@@ -41,8 +41,8 @@ CHOSEN = (
         ),
         (
             "strips that do not overlap",
-            "kBand = 16, kStrip = kWarp - 1;",
-            "kBand = 16, kStrip = kWarp;",
+            "inline constexpr int kStrip = kWarp - 1;",
+            "inline constexpr int kStrip = kWarp;",
         ),
         (
             "one-hot without its factor",
@@ -56,31 +56,56 @@ CHOSEN = (
         ),
         (
             "gradient of the loss left out of the softmax",
-            "factor = label >= 0 ? scale * w.soft[label] : scale;",
-            "factor = label >= 0 ? w.soft[label] : scale;",
+            "factor *= w.soft[label] * scale;",
+            "factor *= w.soft[label];",
         ),
         (
             "mean of the sum's slope",
-            "const double divisor = mean ? p.statistics->weight_sum : 1.0;",
-            "const double divisor = 1.0;",
+            "p.reduction == Reduction::kMean ? p.statistics->weight_sum : 1.0;",
+            "1.0;",
+        ),
+        (
+            "the largest exponent left out where a sum underflows",
+            "largest = w.largest[place];",
+            "largest = A(0);",
         ),
     ),
     *planted(
         f"{FOLDER}/loss.cuh",
         (
             "sum not rescaled to a new largest value",
-            "sums.sum[r][c] *= std::exp2(sums.largest[r][c] - value);",
+            "sums.sum[r][c] *= exponential(largest, value);",
             "",
         ),
         (
-            "factor of the softmax not kept",
-            "kept = soft != A(0) ? kept - std::log2(soft) : static_cast<A>(INFINITY);",
-            "kept = soft != A(0) ? kept : static_cast<A>(INFINITY);",
+            "sums that underflow not noticed",
+            "lost = lost || !(sums.sum[r][c] >= static_cast<A>(kUnderflow));",
+            "",
         ),
         (
             "natural logarithm for one of base two",
-            "if (soft != A(0)) value = soft * log_sum * kLn2<A>;",
-            "if (soft != A(0)) value = soft * log_sum;",
+            "value = soft * std::log2(sum) * kLn2<A>;",
+            "value = soft * std::log2(sum);",
+        ),
+        (
+            "what smoothing takes is not relative to the pixel's largest class",
+            "infinite_below(spread - uniform * largest);",
+            "infinite_below(spread);",
+        ),
+        (
+            "the row of cells before a span counts again",
+            "if (p.reduction == Reduction::kNone || (row < span.row0 && row >= 0)) continue;",
+            "if (p.reduction == Reduction::kNone) continue;",
+        ),
+        (
+            "weights below 1 scale no gradient",
+            "double total = 0, most = 0;",
+            "double total = 0, most = 1;",
+        ),
+        (
+            "a mean over no pixel has a slope",
+            "valid > 0 ? w.statistics->gradient_scale : 0;",
+            "w.statistics->gradient_scale;",
         ),
         (
             "weight of the pixels left out of the mean",
@@ -91,6 +116,19 @@ CHOSEN = (
             "half of the warp summed",
             "for (int step = kWarp / 2; step > 0; step /= 2) {",
             "for (int step = kWarp / 4; step > 0; step /= 2) {",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/workspace.cuh",
+        (
+            "a span without the pixels above its first row",
+            "row0, row1, first_output(axis_y, row0 - 1), first_output(axis_y, row1)};",
+            "row0, row1, first_output(axis_y, row0), first_output(axis_y, row1)};",
+        ),
+        (
+            "all images of a span in one place",
+            "return ((image - span.image) * (span.y1 - span.y0) + y - span.y0) * width + x;",
+            "return (y - span.y0) * width + x;",
         ),
     ),
     *planted(

@@ -1,0 +1,257 @@
+"""The end of a segmentation model: the loss and the labels of upsampled logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+import scrn_ops
+from scrn_ops import eager, reference
+
+from ..case import BASELINE, OURS, Arguments, Bar, Case, Family, Function, Generator, Op, draw
+
+LAYOUTS = ("nchw", "channels_last")
+LOSS, LOSSES, ARGMAX = "upsampled_cross_entropy", "upsampled_losses", "upsampled_argmax"
+FIELDS = ("smooth", "random")
+IGNORED = 255
+FEATURE_TYPES = {
+    torch.float32: "fp32",
+    torch.float64: "fp64",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+}
+
+
+@dataclass(frozen=True)
+class ClassifyCase(Case):
+    """Logits of the size ``low`` for a target or labels of ``size``. ``field`` is "smooth" (classes
+    cover areas, as of a trained model) or "random" (every logit and label by itself)."""
+
+    op: str
+    classes: int
+    low: tuple[int, int]
+    size: tuple[int, int]
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    layout: str = "nchw"
+    direction: str = "both"
+    field: str = "smooth"
+
+    @property
+    def operation(self) -> Op:
+        return OPS[self.op]
+
+    @property
+    def data(self) -> ClassifyCase:
+        return replace(self, layout="nchw", direction="forward")
+
+    @property
+    def title(self) -> str:
+        low, size = ("x".join(map(str, each)) for each in (self.low, self.size))
+        kind = f"{self.dtype_name} {self.field} {self.direction}"
+        return f"{self.op} B={self.batch} K={self.classes} {low} -> {size} {kind}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.title} {self.layout}"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return () if self.op == LOSS else (self.batch, *self.size)
+
+    @property
+    def small(self) -> ClassifyCase:
+        return replace(self, classes=2, low=(4, 4), size=(8, 8), field="random")
+
+    @property
+    def group(self) -> ClassifyCase:
+        return replace(self, layout=LAYOUTS[0])
+
+    @property
+    def in_layouts(self) -> tuple[ClassifyCase, ...]:
+        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
+
+    @property
+    def memory_format(self) -> torch.memory_format | None:
+        return torch.channels_last if self.layout == "channels_last" else None
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        names = {"forward": ("loss",), "both": ("loss", "gradient"), "backward": ("scale",)}
+        chosen = ("argmax",) if self.op == ARGMAX else names[self.direction]
+        return dict.fromkeys(chosen, FEATURE_TYPES[self.dtype])
+
+
+def logits_of(case: ClassifyCase, generator: Generator) -> Tensor:
+    shape = (case.batch, case.classes, *case.low)
+    if generator is None or case.field == "random":
+        return draw(generator, *shape)
+    coarse = draw(generator, *shape[:2], case.low[0] // 16 + 2, case.low[1] // 16 + 2)
+    smooth = F.interpolate(coarse, size=case.low, mode="bicubic", align_corners=True)
+    return 4 * smooth + 0.05 * draw(generator, *shape)
+
+
+def loss_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
+    """The labels of a smooth field are its own, in squares of a node each."""
+    logits = logits_of(case, generator)
+    pixels = (case.batch, *case.size)
+    if generator is None:
+        target = torch.empty(pixels, dtype=torch.int64)
+    elif case.field == "random":
+        target = torch.randint(0, case.classes, pixels, generator=generator)
+        target[torch.rand(pixels, generator=generator) < 0.05] = IGNORED
+    else:
+        labels = logits.argmax(1, keepdim=True)
+        labels[torch.rand(labels.shape, generator=generator) < 0.05] = IGNORED
+        target = F.interpolate(labels.float(), size=case.size, mode="nearest").squeeze(1).long()
+    return {"logits": logits.to(case.dtype), "target": target}
+
+
+def argmax_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
+    """``like`` has the labels' size, and no elements."""
+    like = torch.empty(case.batch, 0, *case.size, dtype=torch.uint8)
+    return {"logits": logits_of(case, generator).to(case.dtype), "like": like}
+
+
+def _loss(module: ModuleType, reduction: str) -> Function:
+    def call(logits: Tensor, target: Tensor) -> Tensor:
+        loss: Tensor = module.upsampled_cross_entropy(
+            logits, target, ignore_index=IGNORED, reduction=reduction
+        )
+        return loss
+
+    return call
+
+
+def _argmax(module: ModuleType) -> Function:
+    def call(logits: Tensor, like: Tensor) -> Tensor:
+        labels: Tensor = module.upsampled_argmax(logits, tuple(like.shape[2:]))
+        return labels
+
+    return call
+
+
+def _mean(logits: Tensor, target: Tensor) -> Tensor:
+    """By the definition; image by image, none of which is kept for the backward."""
+    total: Any = 0
+    for i in range(len(logits)):
+        image = logits[i : i + 1], target[i : i + 1]
+        total = total + checkpoint(_loss(reference, "sum"), *image, use_reentrant=False)
+    mean: Tensor = total / (target != IGNORED).sum()
+    return mean
+
+
+def _chosen(arguments: Arguments, labels: Tensor) -> Tensor:
+    """The logits of the labels: where two are as good as equal, either label is right."""
+    size = tuple(labels.shape[1:])
+    images = []
+    for logits, label in zip(arguments["logits"], labels, strict=True):
+        upsampled = F.interpolate(logits[None].double(), size=size, mode="bilinear")
+        images.append(upsampled.gather(1, label[None, None]).squeeze(1))
+    return torch.cat(images)
+
+
+def _loss_op(reduction: str, definition: Function) -> Op:
+    return Op(
+        make=loss_arguments,
+        implementations={OURS: _loss(scrn_ops, reduction), BASELINE: _loss(eager, reduction)},
+        definition=definition,
+        features=("logits",),
+        by_image=reduction == "none",
+    )
+
+
+OPS: dict[str, Op] = {
+    LOSS: _loss_op("mean", _mean),
+    LOSSES: _loss_op("none", _loss(reference, "none")),
+    ARGMAX: Op(
+        make=argmax_arguments,
+        implementations={OURS: _argmax(scrn_ops), BASELINE: _argmax(eager)},
+        definition=_argmax(reference),
+        features=("logits",),
+        differentiable=False,
+        observed=_chosen,
+    ),
+}
+
+
+def loss(classes: int, low: int, size: int, batch: int = 2, **options: Any) -> ClassifyCase:
+    return ClassifyCase(LOSS, classes, (low, low), (size, size), batch, **options)
+
+
+def argmax(classes: int, low: tuple[int, int], batch: int = 1, **options: Any) -> ClassifyCase:
+    """At four times the size of the logits."""
+    size = (4 * low[0], 4 * low[1])
+    return ClassifyCase(ARGMAX, classes, low, size, batch, direction="forward", **options)
+
+
+# By which the loss is judged on a CPU, the quickest first; Cityscapes, ADE20K, and CamVid whole.
+LARGE = (loss(19, 128, 512), loss(19, 256, 1024), loss(150, 128, 512))
+SMALL = ClassifyCase(LOSS, 11, (90, 120), (360, 480))
+ANY_RATIO = loss(19, 256, 1000)
+LABELS = (argmax(19, (256, 512)), argmax(150, (128, 128)))
+
+
+def bars() -> Iterator[Bar]:
+    def bar(case: ClassifyCase, required: float) -> Bar:
+        return Bar(case, (case.layout,), required)
+
+    for field, large, small, labels in (("smooth", 20, 12, 30), ("random", 12, 12, 12)):
+        for case in LARGE:
+            yield bar(replace(case, field=field), large)
+        yield bar(replace(SMALL, field=field), small)
+        for case in LABELS:
+            yield bar(replace(case, field=field), labels)
+    yield bar(ANY_RATIO, 10)
+
+
+def quick() -> Iterator[ClassifyCase]:
+    """One: such a run is to be over in two minutes."""
+    yield LARGE[0]
+
+
+def full(device: str) -> Iterator[ClassifyCase]:
+    if device != "cpu":
+        yield from key()
+        return
+    for each in bars():
+        yield each.case
+    for case in LARGE[:1]:
+        for field in FIELDS:
+            yield replace(case, field=field, direction="forward")
+            yield replace(case, field=field, dtype=torch.bfloat16)
+        yield replace(case, layout="channels_last")
+        yield replace(case, op=LOSSES)
+
+
+def smoke() -> Iterator[ClassifyCase]:
+    """Odd sizes, up and down, more columns than a warp has lanes, classes that no group divides."""
+    sizes = (((5, 37), (20, 148)), ((9, 7), (13, 5)))
+    for dtype in FEATURE_TYPES:
+        for low, size in sizes:
+            for layout in LAYOUTS:
+                case = ClassifyCase(LOSS, 7, low, size, 2, dtype, layout, field="random")
+                for op in (LOSS, LOSSES):
+                    for direction in ("forward", "backward"):
+                        yield replace(case, op=op, direction=direction)
+                yield replace(case, op=ARGMAX, direction="forward")
+
+
+def key() -> Iterator[ClassifyCase]:
+    """A training step of Cityscapes and one of ADE20K, and the labels of both."""
+    cityscapes, ade = loss(19, 256, 1024, 16), loss(150, 128, 512, 32)
+    yield cityscapes
+    yield replace(cityscapes, dtype=torch.bfloat16)
+    yield ade
+    yield argmax(19, (256, 256), 16)
+    yield argmax(150, (128, 128), 32)
+
+
+FAMILY = Family(ClassifyCase, OPS, quick, full, smoke, key, 0, 3, tuple(bars()))

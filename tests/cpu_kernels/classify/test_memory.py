@@ -1,0 +1,33 @@
+"""The memory that a thread takes beside inputs, outputs and tables."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.cuda_on_cpu.classify.cases import Case
+from tests.cuda_on_cpu.harness.device import Device
+from tests.cuda_on_cpu.harness.session import KIND
+
+MIB = 1 << 20
+
+
+def scratch_of(device: Device, case: Case) -> int:
+    """By a thread that has none yet: a thread keeps what it has."""
+    device.call("take_largest_scratch")
+    for call in (lambda: case.loss(device), lambda: case.argmax(device, True)):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    return device.call("take_largest_scratch")
+
+
+@pytest.mark.skipif(KIND == "asan", reason="the sanitizer has the allocator to itself")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("classes", [19, 150, 512, 699, 700, 1000])
+def test_a_thread_takes_at_most_a_mebibyte(device: Device, classes: int, dtype: str) -> None:
+    for high in ((2, 70), (8, 280), (16, 560), (5, 151)):
+        case = Case(dtype, batch=1, classes=classes, low=(2, 70), high=high, smoothing_percent=10)
+        taken = scratch_of(device, case)
+        assert 0 < taken <= MIB, f"{case}: {taken / MIB:.2f} MiB"
