@@ -1,0 +1,13 @@
+#pragma once
+
+// The CUDA kernels. Pointers are device pointers, `stream` is a cudaStream_t, and the result is
+// a cudaError_t: 0 if every launch succeeded. They only launch kernels on that stream: they
+// allocate nothing, do not synchronise, and leave the choice of the device to the caller.
+
+#include "params.h"
+
+namespace scrn::depthwise::cuda {
+
+int multi_scale(const ForwardParams& params, void* stream);
+
+}  // namespace scrn::depthwise::cuda
