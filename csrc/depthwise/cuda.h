@@ -4,10 +4,15 @@
 // a cudaError_t: 0 if every launch succeeded. They only launch kernels on that stream: they
 // allocate nothing, do not synchronise, and leave the choice of the device to the caller.
 
+#include <cstddef>
+
 #include "params.h"
 
 namespace scrn::depthwise::cuda {
 
 int multi_scale(const ForwardParams& params, void* stream);
+// Of params.workspace, which is aligned to 16 bytes; its contents do not matter.
+size_t multi_scale_workspace_bytes(const BackwardParams& params);
+int multi_scale_backward(const BackwardParams& params, void* stream);
 
 }  // namespace scrn::depthwise::cuda

@@ -29,6 +29,7 @@ inline Steps steps_of(const UnitShape& s) {
 // The tiles of a launch.
 struct Works {
   int64_t total, groups, tiles, chunks;
+  int64_t parts;  // tiles of the same channels
   int64_t chunk_rows;
   bool groups_first;  // neighbouring blocks have neighbouring channels, not columns
 };
@@ -48,7 +49,8 @@ inline Works works_of(const UnitShape& s, int group, int width) {
   const int64_t chunks = std::min(ceil_div(kEnoughTiles, columns), most);
   works.chunk_rows = ceil_div(ceil_div(s.height, chunks), kRows) * kRows;
   works.chunks = ceil_div(s.height, works.chunk_rows);
-  works.total = s.batch * works.groups * works.tiles * works.chunks;
+  works.parts = s.batch * works.chunks * works.tiles;
+  works.total = works.groups * works.parts;
   works.groups_first = s.channels_last;
   return works;
 }
@@ -75,9 +77,6 @@ SCRN_DEVICE Place place_of(const Works& works, int64_t number) {
 // The number of a tile among those of its channels.
 SCRN_DEVICE int64_t part_of(const Works& works, const Place& place) {
   return (place.image * works.chunks + place.chunk) * works.tiles + place.tile;
-}
-inline int64_t parts_of(const Works& works, const UnitShape& s) {
-  return s.batch * works.chunks * works.tiles;
 }
 
 // 16-byte accesses of shared memory; both ends are multiples of 16 bytes.
@@ -193,23 +192,25 @@ SCRN_DEVICE void load_tile(const View<const T>& map, int64_t first_row, int rows
       });
 }
 
-// The reverse: rows [first, end) of the tile and those of its columns that are in the map.
-template <int kGroup, int kBlock, typename T, typename A>
-SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int first, int end,
-                            int64_t first_column, int columns, const Rows<A>& from) {
+// The reverse: of rows first_row + [begin, end) what lies in the map's columns. `from` has kParts
+// maps that are added up, `apart` elements from one to the next.
+template <int kGroup, int kBlock, int kParts = 1, typename T, typename A>
+SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, int end,
+                            int64_t first_column, int columns, const Rows<A>& from, int apart = 0) {
   const Inside across = Inside::of(first_column, columns, map.width);
   for_tile<kGroup, kBlock>(
-      map.channels_last, end - first, columns, [&](int c, int row, int column, int step) {
+      map.channels_last, end - begin, columns, [&](int c, int row, int column, int step) {
         if (c >= map.channels) return;
-        const int64_t y = first_row + first + row;
+        const int64_t y = first_row + begin + row;
         T* const to =
             map.data + c * map.steps.channel + y * map.steps.row + first_column * map.steps.column;
-        const A* const line = row_of(from, c, first + row);
+        const A* const line = row_of(from, c, begin + row);
 #pragma unroll
         for (int x = column; x < columns; x += step) {
-          if (has(across, x)) {
-            to[x * map.steps.column] = narrow<T>(line[x]);
-          }
+          A sum = line[x];
+#pragma unroll
+          for (int part = 1; part < kParts; ++part) sum += line[part * apart + x];
+          if (has(across, x)) to[x * map.steps.column] = narrow<T>(sum);
         }
       });
 }

@@ -2,6 +2,8 @@
 
 // The multi-scale unit's launchers, which tests may tell other grids than their own.
 
+#include "local_backward.cuh"
+#include "multi_scale_backward.cuh"
 #include "multi_scale_forward.cuh"
 
 namespace scrn::depthwise::cuda {
@@ -43,6 +45,89 @@ int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
     SCRN_LAUNCH(kernel, grid_of(work.works.total, options), Tile::kBlock, Tile::kBytes, stream,
                 work);
     return static_cast<int>(cudaGetLastError());
+  });
+}
+
+// What the backward keeps in the workspace.
+template <typename A>
+struct BackwardSpace {
+  A* grad_local;  // [B,C,H,W]
+  A* partial;     // [C,parts,taps]
+  size_t bytes;
+};
+
+template <typename A>
+BackwardSpace<A> backward_space(const BackwardParams& params, const Works& works) {
+  const UnitShape& s = params.shape;
+  const size_t map = sizeof(A) * static_cast<size_t>(s.batch * s.channels * s.height) * s.width;
+  const size_t first = (map + 15) / 16 * 16;
+  const size_t sums = params.grad_weights == nullptr
+                          ? 0
+                          : sizeof(A) * static_cast<size_t>(s.channels * works.parts) * taps_of(s);
+  char* const base = static_cast<char*>(params.workspace);
+  return {reinterpret_cast<A*>(base),
+          sums == 0 || base == nullptr ? nullptr : reinterpret_cast<A*>(base + first),
+          first + sums};
+}
+
+template <typename T>
+size_t multi_scale_workspace(const BackwardParams& params) {
+  size_t bytes = 0;
+  with_tiles<T>(params.shape, [&](auto kind) {
+    using Tile = BackwardTile<T, decltype(kind)::value>;
+    const Works works = works_of(params.shape, Tile::kGroup, Tile::kWidth);
+    bytes = backward_space<Accumulate<T>>(params, works).bytes;
+    return 0;
+  });
+  return bytes;
+}
+
+template <typename T>
+int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t stream,
+                                const LaunchOptions& options = {}) {
+  using A = Accumulate<T>;
+  const UnitShape& s = params.shape;
+  return with_tiles<T>(s, [&](auto kind) {
+    using Tile = BackwardTile<T, decltype(kind)::value>;
+    static_assert(Tile::kBytes <= 99 << 10, "it fits everywhere");
+    const Works works = works_of(s, Tile::kGroup, Tile::kWidth);
+    if (works.total == 0) return 0;
+    const BackwardSpace<A> space = backward_space<A>(params, works);
+
+    MultiScaleBackward strips;
+    strips.shape = s;
+    strips.grad = params.grad;
+    strips.input = params.input;
+    strips.weights = params.weights;
+    strips.grad_local = space.grad_local;
+    strips.partial = space.partial;
+    strips.works = works;
+    strips.steps = steps_of(s);
+    strips.strips = strips_of(s);
+    strips.taps = taps_of(s);
+    auto* kernel = multi_scale_backward_kernel<T, decltype(kind)::value>;
+    if (const int error = allow_shared(kernel, Tile::kBytes)) return error;
+    SCRN_LAUNCH(kernel, grid_of(works.total, options), Tile::kBlock, Tile::kBytes, stream, strips);
+
+    LocalBackward local;
+    local.shape = s;
+    local.grad_local = space.grad_local;
+    local.input = params.input;
+    local.weights = params.weights;
+    local.grad_input = params.grad_input;
+    local.partial = space.partial;
+    local.works = works;
+    local.steps = strips.steps;
+    local.taps = strips.taps;
+    using Local = LocalBackwardTile<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
+    auto* second = local_backward_kernel<T, Tile::kGroup, Tile::kWidth, Tile::kStep>;
+    if (const int error = allow_shared(second, Local::kBytes)) return error;
+    SCRN_LAUNCH(second, grid_of(works.total, options), Local::kBlock, Local::kBytes, stream, local);
+    if (space.partial == nullptr) return static_cast<int>(cudaGetLastError());
+
+    return launch_partial_sums<T>(
+        {space.partial, params.grad_weights, s.weight_dtype, s.channels, works.parts, strips.taps},
+        stream, options);
   });
 }
 

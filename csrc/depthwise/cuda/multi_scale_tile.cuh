@@ -250,4 +250,28 @@ SCRN_DEVICE void add_column_strip(const Column<Tile, kFirstRow, A>& column, cons
   }
 }
 
+// The transposed strip down a column, and that strip's gradient of the results `map`: both read the
+// same rows of the column.
+template <typename Tile, int kStrip, bool kHasGradient, int kFirstRow, int kFirst, int kSums,
+          typename A>
+SCRN_DEVICE void add_transposed_column(const Column<Tile, kFirstRow, A>& column, const A* weights,
+                                       const Strips& strips, const A (&map)[Tile::kResults],
+                                       A (&sum)[Tile::kResults],
+                                       std::integral_constant<int, kFirst>, A (&gradient)[kSums]) {
+  constexpr int kLength = Tile::length(kStrip);
+  A weight[Tile::whole(kLength)];
+  load_row(weight, weights);
+#pragma unroll
+  for (int row = 0; row < kLength + Tile::kResults - 1; ++row) {
+    const A value = value_of(column, kWindowRow<Tile, kStrip> + row);
+#pragma unroll
+    for (int e = 0; e < Tile::kResults; ++e) {
+      const int tap = kLength - 1 - (row - e);
+      if (tap < 0 || tap >= kLength || !is_tap<Tile, kStrip>(strips, tap)) continue;
+      sum[e] += weight[tap] * value;
+      if (kHasGradient) gradient[kFirst + tap] += map[e] * value;
+    }
+  }
+}
+
 }  // namespace scrn::depthwise::cuda

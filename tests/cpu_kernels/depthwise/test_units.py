@@ -22,19 +22,9 @@ class Case(cases.Case):
         device.launch("forward", **self.arguments(device), output=output)
         return output
 
-    def backward(self, device: Device) -> tuple[Tensor | None, Tensor | None]:
-        arguments = self.arguments(device)
-        arguments["grad"] = device.upload("grad", self.grad, self.dtype, self.channels_last)
-        grad_input = grad_weights = None
-        if self.need != "weights":
-            grad_input = device.empty("grad_input", self.shape, self.dtype, self.channels_last)
-        if self.need != "input":
-            shape = self.weights.shape
-            grad_weights = device.empty("grad_weights", shape, self.weight_dtype)
-        arguments |= {"grad_input": grad_input, "grad_weights": grad_weights}
-        count = device.call("backward_workspace", **arguments, workspace=None)
-        device.launch("backward", **arguments, workspace=device.workspace(count))
-        return grad_input, grad_weights
+    @property
+    def backward_entries(self) -> tuple[str, str]:
+        return "backward_workspace", "backward"
 
 
 # One pixel, fewer rows and columns than a kernel, several steps of rows, two and three tiles with

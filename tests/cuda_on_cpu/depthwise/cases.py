@@ -103,6 +103,26 @@ class Case:
         device.launch(f"{self.entry}_{self.dtype}", **self.arguments(device), output=output)
         return output
 
+    def backward(self, device: Device) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of input and weights that are needed."""
+        arguments = self.arguments(device)
+        arguments["grad"] = device.upload("grad", self.grad, self.dtype, self.channels_last)
+        grad_input = grad_weights = None
+        if self.need != "weights":
+            grad_input = device.empty("grad_input", self.shape, self.dtype, self.channels_last)
+        if self.need != "input":
+            shape = self.weights.shape
+            grad_weights = device.empty("grad_weights", shape, self.weight_dtype)
+        arguments |= {"grad_input": grad_input, "grad_weights": grad_weights}
+        ask, launch = self.backward_entries
+        count = device.call(ask, **arguments, workspace=None)
+        device.launch(launch, **arguments, workspace=device.workspace(count))
+        return grad_input, grad_weights
+
+    @property
+    def backward_entries(self) -> tuple[str, str]:
+        return f"{self.entry}_workspace_{self.dtype}", f"{self.entry}_backward_{self.dtype}"
+
 
 def every(*cases: Any) -> list[Any]:
     """Each of them in both layouts."""

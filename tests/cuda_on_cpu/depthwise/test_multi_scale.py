@@ -44,3 +44,17 @@ CASES = every(
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_forward(device: Device, case: Case) -> None:
     assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_backward(device: Device, case: Case) -> None:
+    check_backward(device, case)
+
+
+def check_backward(device: Device, case: Case) -> None:
+    grad_input, grad_weights = case.backward(device)
+    expected_input, expected_weights = case.expected_gradients()
+    if grad_input is not None:
+        assert_close(grad_input.numpy(), expected_input, case.dtype, "grad_input")
+    if grad_weights is not None:
+        assert_close(grad_weights.numpy(), expected_weights, case.weight_dtype, "grad_weights")
