@@ -8,15 +8,6 @@
 
 namespace scrn::depthwise::cuda {
 
-// More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.
-template <typename Kernel>
-int allow_shared(Kernel* kernel, int bytes) {
-  constexpr int kWithoutAsking = 48 << 10;
-  if (bytes <= kWithoutAsking) return 0;
-  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-}
-
 // Calls f with the kind of the shape's tiles.
 template <typename T, typename F>
 int with_tiles(const UnitShape& s, F&& f) {
