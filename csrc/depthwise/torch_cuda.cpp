@@ -10,8 +10,14 @@ class Cuda : scrn::CudaBackend {
  public:
   using scrn::CudaBackend::CudaBackend;
 
+  size_t workspace_bytes(const BackwardParams& params) const {
+    return cuda::multi_scale_workspace_bytes(params);
+  }
   void run(const ForwardParams& params) const {
     report("multi_scale_depthwise", cuda::multi_scale(params, stream()));
+  }
+  void run(const BackwardParams& params) const {
+    report("multi_scale_depthwise_backward", cuda::multi_scale_backward(params, stream()));
   }
 };
 
@@ -19,6 +25,5 @@ class Cuda : scrn::CudaBackend {
 }  // namespace scrn::depthwise
 
 STABLE_TORCH_LIBRARY_IMPL(scrn_ops, CUDA, m) {
-  m.impl("multi_scale_depthwise",
-         TORCH_BOX(&scrn::depthwise::multi_scale_depthwise<scrn::depthwise::Cuda>));
+  scrn::depthwise::register_multi_scale<scrn::depthwise::Cuda>(m);
 }

@@ -68,7 +68,7 @@ def multi_scale_depthwise(
             input, local, local_bias, rows, row_biases, columns, column_biases
         )
     check_multi_scale(input, local, local_bias, rows, row_biases, columns, column_biases)
-    check_device(input, cuda=False)
+    check_device(input)
     parts: list[tuple[Tensor, Tensor | None]] = [(local, local_bias)]
     for i in range(len(rows)):
         parts += [(rows[i], row_biases[i]), (columns[i], column_biases[i])]

@@ -29,7 +29,7 @@ def undetermined():
 
 
 # Their kernels are for the CPU.
-WITHOUT_CUDA = {"multi_scale_depthwise", "large_kernel_depthwise", "depthwise_gelu"}
+WITHOUT_CUDA = {"large_kernel_depthwise", "depthwise_gelu"}
 
 
 def test_smoke_covers_every_op_type_layout_direction_and_way():
@@ -42,8 +42,9 @@ def test_smoke_covers_every_op_type_layout_direction_and_way():
         own = [(case, way, mode) for _, case, way, mode in named if case.op == op]
         assert {case.direction for case, *_ in own} == {"forward", "backward"}
         assert {case.dtype for case, *_ in own} >= halves
-        if op in ("semantic_refine", "offset_sample"):
+        if op in ("semantic_refine", "offset_sample", "multi_scale_depthwise"):
             assert {case.layout for case, *_ in own} == set(LAYOUTS)
+        if op in ("semantic_refine", "offset_sample"):
             assert any(mode == DETERMINISTIC for *_, mode in own)
         expected = {OURS, *PATHS} if op == "whitened_attention" else {OURS}
         for dtype in halves:
@@ -107,9 +108,11 @@ def test_key_rows_are_those_of_the_first_visit():
     path = check.ROOT / "benchmarks" / "results" / "nvidia-h100-80gb-hbm3.json"
     stages = json.loads(path.read_text())["stages"]
     measured = [row["name"] for row in stages["key"]["rows"] if OURS in row.get("rows", {})]
-    assert set(measured) == set(rows)
-    headlines = [case for case, *_ in list(rows.values())[:20]]
-    assert {case.op for case in headlines} == {"semantic_refine", "whitened_attention"}
+    # Its CUDA kernels are younger.
+    unmeasured = {"multi_scale_depthwise"}
+    assert set(measured) == {name for name, row in rows.items() if row.case.op not in unmeasured}
+    headlines = [case for case, *_ in list(rows.values())[:24]]
+    assert {case.op for case in headlines} == {"semantic_refine", "whitened_attention", *unmeasured}
     profiled = {case.title for case, _, kernels in rows.values() if kernels}
     assert "whitened_attention B=16 N=1024 D=256/256 bfloat16 forward" in profiled
     assert "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth backward" in profiled

@@ -12,7 +12,19 @@ from torch import Tensor
 import scrn_ops
 from scrn_ops import eager, reference
 
-from ..case import BASELINE, OURS, Arguments, Bar, Case, Family, Function, Generator, Op, draw
+from ..case import (
+    BASELINE,
+    FEATURE_TYPES,
+    OURS,
+    Arguments,
+    Bar,
+    Case,
+    Family,
+    Function,
+    Generator,
+    Op,
+    draw,
+)
 
 LAYOUTS = ("nchw", "channels_last")
 DIRECTIONS = ("forward", "backward")
@@ -73,8 +85,36 @@ class DepthwiseCase(Case):
         return tuple(replace(self, layout=layout) for layout in LAYOUTS)
 
     @property
+    def launches(self) -> int | None:
+        """As the launchers of csrc/depthwise/cuda go, and the packing of the weights."""
+        if self.op not in ON_CUDA:
+            return None
+        forward, backward = 2, len(_backward_kernels(self.op)) + 1
+        return {"forward": forward, "backward": backward, "both": forward + backward}[
+            self.direction
+        ]
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Without the sum of the tiles' parts of the weights' gradients."""
+        if self.op not in ON_CUDA:
+            return {}
+        forward, backward = (FORWARD_KERNELS[self.op],), _backward_kernels(self.op)
+        names = {"forward": forward, "backward": backward, "both": forward + backward}
+        return dict.fromkeys(names[self.direction], FEATURE_TYPES[self.dtype])
+
+    @property
     def memory_format(self) -> torch.memory_format | None:
         return torch.channels_last if self.layout == "channels_last" else None
+
+
+# The kernel of csrc/depthwise/cuda that computes each unit for which there is one.
+FORWARD_KERNELS = {MULTI_SCALE: "multi_scale_forward"}
+ON_CUDA = tuple(FORWARD_KERNELS)
+
+
+def _backward_kernels(op: str) -> tuple[str, ...]:
+    return {MULTI_SCALE: ("multi_scale_backward", "local_backward")}[op]
 
 
 def _kernels(op: str) -> dict[str, tuple[int, int]]:
@@ -165,7 +205,7 @@ def bars() -> Iterator[Bar]:
 
 
 def full(device: str) -> Iterator[DepthwiseCase]:
-    """Every stage on the CPU, for which there are kernels, and bfloat16 in the forward."""
+    """Every stage on the CPU, and bfloat16 in the forward; the key cases are those of a GPU."""
     if device != "cpu":
         return
     for channels, ratio, size in STAGES:
@@ -176,9 +216,27 @@ def full(device: str) -> Iterator[DepthwiseCase]:
         yield from variants(case, DIRECTIONS[:1])
 
 
-def none() -> Iterator[DepthwiseCase]:
-    """Of what is measured on every device: there are no kernels of these for a GPU."""
+def quick() -> Iterator[DepthwiseCase]:
     yield from ()
 
 
-FAMILY = Family(DepthwiseCase, OPS, none, full, none, none, 0, 0, tuple(bars()))
+def smoke() -> Iterator[DepthwiseCase]:
+    """Odd sizes, two images; tiles of every kind, with tails, and several of them."""
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        for op in ON_CUDA:
+            for channels, size in ((9, (11, 13)), (3, (37, 70))):
+                yield from variants(DepthwiseCase(op, channels, size, 2, dtype))
+
+
+def key() -> Iterator[DepthwiseCase]:
+    """The stages of a Cityscapes image, and a training crop's first stage in a batch of eight."""
+    shapes = [(channels, size, 1) for channels, _, size in STAGES]
+    shapes.append((64, (128, 128), 8))
+    for channels, size, batch in shapes:
+        for dtype in (torch.float32, torch.bfloat16):
+            for layout in LAYOUTS:
+                case = DepthwiseCase(MULTI_SCALE, channels, size, batch, dtype, layout)
+                yield from (replace(case, direction=direction) for direction in DIRECTIONS)
+
+
+FAMILY = Family(DepthwiseCase, OPS, quick, full, smoke, key, 2, 4, tuple(bars()))

@@ -34,8 +34,8 @@ struct Works {
   bool groups_first;  // neighbouring blocks have neighbouring channels, not columns
 };
 
-// So many tiles are more than the largest devices hold at a time.
-inline constexpr int64_t kEnoughTiles = 528;
+// Tiles that keep the largest devices busy: with fewer, rows are cut into chunks.
+inline constexpr int64_t kEnoughTiles = 384;
 
 // The same on every device. Chunks have a multiple of 16 rows, so that any step divides them; none
 // is so low that what neighbours compute twice would weigh.
@@ -155,64 +155,68 @@ SCRN_DEVICE A* row_of(const Rows<A>& rows, int c, int i) {
   return rows.data + c * rows.plane + (row < rows.ring ? row : row - rows.ring) * rows.pitch;
 }
 
-// Calls f(channel, row of the tile, column of the tile) for all of them, so that the threads of a
-// warp are neighbours in the map.
-template <int kGroup, int kBlock, typename F>
-SCRN_DEVICE void for_tile(bool channels_last, int rows, int columns, F&& f) {
-  constexpr int kWarps = kBlock / kWarp, kAcross = kWarp / kGroup;
+// Calls f(channel, row, column, columns to the next) for the lines of a tile, each of which a warp
+// has: threads are neighbours in the map. The loads of so many lines are under way together.
+template <int kGroup, int kBlock, int kRows, int kTogether, typename F>
+SCRN_DEVICE void for_lines(bool channels_last, F&& f) {
+  constexpr int kWarps = kBlock / kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if (kGroup > 1 && channels_last) {
-    for (int row = warp; row < rows; row += kWarps) {
-      f(lane % kGroup, row, lane / kGroup, kAcross);
+    constexpr int kTurns = (kRows + kWarps - 1) / kWarps;
+#pragma unroll(kTurns < kTogether ? kTurns : kTogether)
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int row = warp + turn * kWarps;
+      if (row < kRows) f(lane % kGroup, row, lane / kGroup, kWarp / kGroup);
     }
   } else {
-    for (int line = warp; line < rows * kGroup; line += kWarps) {
-      f(line / rows, line % rows, lane, kWarp);
+    constexpr int kTurns = (kRows * kGroup + kWarps - 1) / kWarps;
+#pragma unroll(kTurns < kTogether ? kTurns : kTogether)
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int line = warp + turn * kWarps;
+      if (line < kRows * kGroup) f(line / kRows, line % kRows, lane, kWarp);
     }
   }
 }
 
 // Rows from first_row on and columns from first_column on, zero outside of the map.
-template <int kGroup, int kBlock, typename T, typename A>
-SCRN_DEVICE void load_tile(const View<const T>& map, int64_t first_row, int rows,
-                           int64_t first_column, int columns, const Rows<A>& to) {
-  const Inside across = Inside::of(first_column, columns, map.width);
-  for_tile<kGroup, kBlock>(
-      map.channels_last, rows, columns, [&](int c, int row, int column, int step) {
-        const int64_t y = first_row + row;
-        const bool inside = c < map.channels && y >= 0 && y < map.height;
-        const T* const from =
-            map.data + c * map.steps.channel + y * map.steps.row + first_column * map.steps.column;
+template <int kGroup, int kBlock, int kRows, int kColumns, int kTogether, typename T, typename A>
+SCRN_DEVICE void load_tile(const View<const T>& map, int64_t first_row, int64_t first_column,
+                           const Rows<A>& to) {
+  const Inside across = Inside::of(first_column, kColumns, map.width);
+  const Inside down = Inside::of(first_row, kRows, map.height);
+  for_lines<kGroup, kBlock, kRows, kTogether>(
+      map.channels_last, [&](int c, int row, int column, int step) {
+        const bool inside = c < map.channels && has(down, row);
+        const T* const from = map.data + c * map.steps.channel + (first_row + row) * map.steps.row +
+                              first_column * map.steps.column;
         A* const line = row_of(to, c, row);
 #pragma unroll
-        for (int x = column; x < columns; x += step) {
+        for (int x = column; x < kColumns; x += step) {
           line[x] = inside && has(across, x) ? widen(from[x * map.steps.column]) : A(0);
         }
       });
 }
 
-// The reverse: of rows first_row + [begin, end) what lies in the map's columns. `from` has kParts
-// maps that are added up, `apart` elements from one to the next.
-template <int kGroup, int kBlock, int kParts = 1, typename T, typename A>
+// The reverse: rows [begin, end) of the tile, and what of them lies in the map's columns. `from`
+// has kParts maps that are added up, `apart` elements from one to the next.
+template <int kGroup, int kBlock, int kRows, int kColumns, int kParts = 1, typename T, typename A>
 SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, int end,
-                            int64_t first_column, int columns, const Rows<A>& from, int apart = 0) {
-  const Inside across = Inside::of(first_column, columns, map.width);
-  for_tile<kGroup, kBlock>(
-      map.channels_last, end - begin, columns, [&](int c, int row, int column, int step) {
-        if (c >= map.channels) return;
-        const int64_t y = first_row + begin + row;
-        T* const to =
-            map.data + c * map.steps.channel + y * map.steps.row + first_column * map.steps.column;
-        const A* const line = row_of(from, c, begin + row);
+                            int64_t first_column, const Rows<A>& from, int apart = 0) {
+  const Inside across = Inside::of(first_column, kColumns, map.width);
+  for_lines<kGroup, kBlock, kRows, 2>(map.channels_last, [&](int c, int row, int column, int step) {
+    if (c >= map.channels || row < begin || row >= end) return;
+    T* const to = map.data + c * map.steps.channel + (first_row + row) * map.steps.row +
+                  first_column * map.steps.column;
+    const A* const line = row_of(from, c, row);
 #pragma unroll
-        for (int x = column; x < columns; x += step) {
-          A sum = line[x];
+    for (int x = column; x < kColumns; x += step) {
+      A sum = line[x];
 #pragma unroll
-          for (int part = 1; part < kParts; ++part) sum += line[part * apart + x];
-          if (has(across, x)) to[x * map.steps.column] = narrow<T>(sum);
-        }
-      });
+      for (int part = 1; part < kParts; ++part) sum += line[part * apart + x];
+      if (has(across, x)) to[x * map.steps.column] = narrow<T>(sum);
+    }
+  });
 }
 
 // More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.

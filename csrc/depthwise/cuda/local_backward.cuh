@@ -27,6 +27,7 @@ struct LocalBackwardTile {
   static constexpr int kSpan = kStep * kWidth / kResults;  // threads of a channel
   static constexpr int kBlock = kGroup * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
+  static constexpr int kTogether = 2;  // lines that are loaded at a time
   SCRN_HOST_DEVICE constexpr int pitch(int columns) {
     return columns / 4 % 2 == 1 ? columns : columns + 4;
   }
@@ -116,10 +117,10 @@ __global__ void __launch_bounds__(
 #pragma unroll
     for (A& each : gradient) each = 0;
     for (int64_t first = begin; first < end; first += kStep) {
-      load_tile<kGroup, kBlock>(grad, first - kHalo, Tile::kInRows, first_column - kHalo,
-                                Tile::kInColumns, grads);
-      load_tile<kGroup, kBlock>(input, first - kHalo, Tile::kInRows, first_column - kHalo,
-                                Tile::kInColumns, inputs);
+      load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
+          grad, first - kHalo, first_column - kHalo, grads);
+      load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
+          input, first - kHalo, first_column - kHalo, inputs);
       __syncthreads();
       A sum[Tile::kResults];
       local_backward_row<Tile>(grads, inputs, shared, c, row, column, first + row < end, sum,
@@ -128,8 +129,8 @@ __global__ void __launch_bounds__(
       __syncthreads();
       if (p.grad_input != nullptr) {
         const auto to = View<T>::of(static_cast<T*>(p.grad_input), p.steps, s, place, kGroup);
-        store_tile<kGroup, kBlock>(to, first, 0, static_cast<int>(min_of(kStep, end - first)),
-                                   first_column, Tile::kWidth, outputs);
+        store_tile<kGroup, kBlock, kStep, Tile::kWidth>(
+            to, first, 0, static_cast<int>(min_of(kStep, end - first)), first_column, outputs);
       }
     }
     if (p.partial != nullptr) {

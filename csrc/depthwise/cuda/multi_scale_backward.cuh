@@ -33,7 +33,10 @@ struct BackwardTile : Tile<T, kKind> {
   static constexpr int kSpan = Base::kGroup * Base::kWidth;  // threads of a role
   static constexpr int kBlock = kRoles * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
+  // Lines that are loaded at a time, beside the sums that stay in registers.
+  static constexpr int kTogether = Base::kIsAny ? 1 : 2;
   static constexpr int kItem = 12, kApart = kKind == kGrouped ? 8 : 12;
+  static constexpr int kKernelRows = 1;
 
   // A thread's sums: columns' weights, rows' weights, row biases of up to two strips, and g.
   static constexpr int kRowSums = Base::kIsAny ? kMaxStrip : 21;
@@ -304,23 +307,23 @@ __global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
       Rows<A> to{shared + Tile::kGradAt, Tile::kGradPlane, Tile::kLocalPitch, 0,
                  Tile::kRing * Tile::kResults};
       if (step == 0) {
-        load_tile<kGroup, kBlock>(grad, row - kResultRow<Tile>, Tile::kRing * Tile::kResults,
-                                  first_column - kRadius, Tile::kLocalColumns, to);
+        load_tile<kGroup, kBlock, Tile::kRing * Tile::kResults, Tile::kLocalColumns,
+                  Tile::kTogether>(grad, row - kResultRow<Tile>, first_column - kRadius, to);
       } else {
         to.slot =
             static_cast<int>(static_cast<uint32_t>(step - 1) * Tile::kGranules % Tile::kRing) *
             Tile::kResults;
-        load_tile<kGroup, kBlock>(grad, row + kRadius, kStep, first_column - kRadius,
-                                  Tile::kLocalColumns, to);
+        load_tile<kGroup, kBlock, kStep, Tile::kLocalColumns, Tile::kTogether>(
+            grad, row + kRadius, first_column - kRadius, to);
       }
       if (has_gradient) {
         const auto input =
             View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
-        load_tile<kGroup, kBlock>(input, row - kHalo, Tile::kInputRows,
-                                  first_column - kRadius - kHalo, Tile::kInputColumns, inputs);
+        load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
+            input, row - kHalo, first_column - kRadius - kHalo, inputs);
         __syncthreads();
-        local_map<Tile, kBlock, Tile::kItem, Tile::kApart>(inputs, shared, row, s.height,
-                                                           first_column - kRadius, s.width, local);
+        local_map<Tile, kBlock, Tile::kItem, Tile::kApart, Tile::kKernelRows>(
+            inputs, shared, row, s.height, first_column - kRadius, s.width, local);
         __syncthreads();
         row_maps<Tile>(shared, p.strips, thread, rows);
       }
@@ -331,8 +334,8 @@ __global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
       __syncthreads();
       const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, place, kGroup);
       const Rows<A> part{shared + Tile::row_at(0), Tile::kRowPlane, Tile::kPitch, 0, kStep};
-      store_tile<kGroup, kBlock, Tile::kRoles>(result, row, 0, rows, first_column, Tile::kWidth,
-                                               part, kGroup * Tile::kRowPlane);
+      store_tile<kGroup, kBlock, kStep, Tile::kWidth, Tile::kRoles>(
+          result, row, 0, rows, first_column, part, kGroup * Tile::kRowPlane);
     }
     __syncthreads();
     if (has_gradient) {

@@ -22,8 +22,10 @@ struct ForwardTile : Tile<T, kKind> {
   using typename Base::A;
   static constexpr int kBlock = Base::kGroup * Base::kWidth * Base::kGranules;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
+  static constexpr int kTogether = Base::kIsAny ? 1 : 5;  // lines that are loaded at a time
   // Items of the local map: as many as threads, if they overlap.
   static constexpr int kItem = kKind == kGrouped ? 16 : 12, kApart = 12;
+  static constexpr int kKernelRows = kKind == kWide ? kLocal : 1;
 
   static constexpr int kLocalRing = ring_granules<Base>(kResultRow<Base>);
   SCRN_HOST_DEVICE constexpr int strip_ring(int strip) {
@@ -160,16 +162,16 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
       if (result >= end) break;
       const bool any = row < s.height;
       if (any) {
-        load_tile<kGroup, kBlock>(from, row - kHalo, Tile::kInputRows,
-                                  first_column - kRadius - kHalo, Tile::kInputColumns, input);
+        load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
+            from, row - kHalo, first_column - kRadius - kHalo, input);
       }
       __syncthreads();
       if (any) {
         const Rows<A> local{shared + Tile::kLocalAt, Tile::kLocalPlane, Tile::kLocalPitch,
                             first_slot<Tile>(step, Tile::kLocalRing) * Tile::kResults,
                             Tile::kLocalRing * Tile::kResults};
-        local_map<Tile, kBlock, Tile::kItem, Tile::kApart>(input, shared, row, s.height,
-                                                           first_column - kRadius, s.width, local);
+        local_map<Tile, kBlock, Tile::kItem, Tile::kApart, Tile::kKernelRows>(
+            input, shared, row, s.height, first_column - kRadius, s.width, local);
       }
       __syncthreads();
       row_strips<Tile>(shared, p.strips, step, row, s.height);
@@ -198,7 +200,8 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
         const int first = result < begin ? static_cast<int>(min_of(begin - result, kStep)) : 0;
         const int last = static_cast<int>(min_of(kStep, end - result));
         if (first < last) {
-          store_tile<kGroup, kBlock>(to, result, first, last, first_column, Tile::kWidth, staged);
+          store_tile<kGroup, kBlock, kStep, Tile::kWidth>(to, result, first, last, first_column,
+                                                          staged);
         }
       }
     }

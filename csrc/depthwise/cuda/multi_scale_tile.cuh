@@ -69,8 +69,8 @@ inline bool has_usual_strips(const UnitShape& s) {
 template <typename Tile, int kStrip>
 SCRN_DEVICE bool is_tap(const Strips& strips, int tap) {
   if (!Tile::kIsAny) return true;
-  const int off = tap - kMaxStrip / 2, radius = strips.length[kStrip] / 2;
-  return off <= radius && off >= -radius;
+  const int off = tap - kMaxStrip / 2;
+  return (off < 0 ? -off : off) <= strips.length[kStrip] / 2;
 }
 
 // Where a weight of the operator's [C, taps] lies among a channel's weights in shared memory.
@@ -107,8 +107,9 @@ SCRN_DEVICE void load_weights(const void* weights, DType type, const Strips& str
 }
 
 // The local map of kStep rows from first_row on: x is the input, from two rows before them on.
-// Each thread has kItem neighbours of a row, kApart after the last thread's. It is zero outside.
-template <typename Tile, int kBlock, int kItem, int kApart, typename A>
+// Each thread has kItem neighbours of a row, kApart after the last thread's, and takes kTogether of
+// the kernel's rows at a time. The map is zero outside.
+template <typename Tile, int kBlock, int kItem, int kApart, int kTogether, typename A>
 SCRN_DEVICE void local_map(const Rows<A>& x, const A* weights, int64_t first_row, int height,
                            int64_t first_column, int width, const Rows<A>& to) {
   constexpr int kColumns = Tile::kLocalColumns,
@@ -123,7 +124,7 @@ SCRN_DEVICE void local_map(const Rows<A>& x, const A* weights, int64_t first_row
     A sum[kItem];
 #pragma unroll
     for (A& each : sum) each = taps[Tile::kBiases];
-#pragma unroll
+#pragma unroll(kTogether)
     for (int dy = 0; dy < kLocal; ++dy) {
       A window[kWindow], weight[8];
       load_row(window, row_of(x, c, row + dy) + column);
