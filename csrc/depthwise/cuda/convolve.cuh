@@ -45,10 +45,29 @@ SCRN_DEVICE void load_weights(A* target, const UnitShape& s, const void* weights
 }
 
 // sum[r] += the convolution's sum for output r, whose first tap meets source[r * row_step]; a
-// kernel's rows are `row_step` apart, too.
+// kernel's rows are `row_step` apart, too. 3x3 goes row by row, others column by column.
 template <int K, int N, typename A>
 SCRN_DEVICE void convolve(const A* source, int edge, int row_step, int column_step,
                           const A* weights, A (&sum)[N]) {
+  if constexpr (K == 3) {
+    WeightColumn<A> w[K];
+#pragma unroll
+    for (int j = 0; j < K; ++j) {
+      w[j] = *reinterpret_cast<const WeightColumn<A>*>(weights + j * kWeightPitch);
+    }
+#pragma unroll
+    for (int i = 0; i < N + K - 1; ++i) {
+#pragma unroll
+      for (int j = 0; j < K; ++j) {
+        const A value = source[i * row_step + j * column_step];
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+          if (i - k >= 0 && i - k < N) sum[i - k] += w[j].value[k] * value;
+        }
+      }
+    }
+    return;
+  }
 #pragma unroll 1
   for (int j = 0; j < (K > 0 ? K : edge); ++j) {
     const A* const column = source + j * column_step;

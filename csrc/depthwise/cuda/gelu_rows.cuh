@@ -108,9 +108,15 @@ __global__ void __launch_bounds__(kRowThreads, 5) gelu_rows_kernel(const GeluRow
         const float right =
             kLast ? value[2][e] : (e == V - 1 ? value[2][0] : value[1][(e + 1) % V]);
         const float centre = value[1][e];
-        above[e] += weight[6][c] * left + weight[7][c] * centre + weight[8][c] * right;
-        middle[e] += weight[3][c] * left + weight[4][c] * centre + weight[5][c] * right;
-        below[e] = bias[c] + weight[0][c] * left + weight[1][c] * centre + weight[2][c] * right;
+        // The order of the taps is that of the tiles, whose bits these are.
+        below[e] = bias[c];
+        float* const sum[3] = {below + e, middle + e, above + e};
+#pragma unroll
+        for (int k = 0; k < 3; ++k) {
+          *sum[k] += weight[3 * k][c] * left;
+          *sum[k] += weight[3 * k + 1][c] * centre;
+          *sum[k] += weight[3 * k + 2][c] * right;
+        }
       }
       if (y > y0) {
 #pragma unroll
