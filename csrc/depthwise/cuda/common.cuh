@@ -79,6 +79,16 @@ SCRN_DEVICE int64_t part_of(const Works& works, const Place& place) {
   return (place.image * works.chunks + place.chunk) * works.tiles + place.tile;
 }
 
+// Shared memory has 32 banks. Threads that read eight neighbouring rows, 16 bytes each, share none
+// at this distance from row to row; threads that write eight columns of four planes at that from
+// plane to plane.
+SCRN_HOST_DEVICE constexpr int row_pitch(int columns) {
+  return columns / 4 % 2 == 1 ? columns : columns + 4;
+}
+SCRN_HOST_DEVICE constexpr int plane_pitch(int elements) {
+  return elements + (40 - elements % 32) % 32;
+}
+
 // 16-byte accesses of shared memory; both ends are multiples of 16 bytes.
 template <int V, typename A>
 SCRN_DEVICE void load_row(A (&to)[V], const A* from) {

@@ -8,13 +8,19 @@
 
 namespace scrn::depthwise::cuda {
 
-// More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.
+// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device.
+// As much as there is for the blocks that registers leave room for, at the expense of the L1 cache.
 template <typename Kernel>
 int allow_shared(Kernel* kernel, int bytes) {
   constexpr int kWithoutAsking = 48 << 10;
-  if (bytes <= kWithoutAsking) return 0;
-  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (bytes > kWithoutAsking) {
+    const int error =
+        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != 0) return error;
+  }
+  return cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
 }
 
 // Calls f with the kind of the shape's tiles.
