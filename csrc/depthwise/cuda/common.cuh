@@ -79,6 +79,16 @@ SCRN_DEVICE int64_t part_of(const Works& works, const Place& place) {
   return (place.image * works.chunks + place.chunk) * works.tiles + place.tile;
 }
 
+// Shared memory has 32 banks. Threads that read eight neighbouring rows, 16 bytes each, share none
+// at this distance from row to row; threads that write eight columns of four planes at that from
+// plane to plane.
+SCRN_HOST_DEVICE constexpr int row_pitch(int columns) {
+  return columns / 4 % 2 == 1 ? columns : columns + 4;
+}
+SCRN_HOST_DEVICE constexpr int plane_pitch(int elements) {
+  return elements + (40 - elements % 32) % 32;
+}
+
 // 16-byte accesses of shared memory; both ends are multiples of 16 bytes.
 template <int V, typename A>
 SCRN_DEVICE void load_row(A (&to)[V], const A* from) {
@@ -219,13 +229,19 @@ SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, in
   });
 }
 
-// More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.
+// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device.
+// As much as there is for the blocks that registers leave room for, at the expense of the L1 cache.
 template <typename Kernel>
 int allow_shared(Kernel* kernel, int bytes) {
   constexpr int kWithoutAsking = 48 << 10;
-  if (bytes <= kWithoutAsking) return 0;
-  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (bytes > kWithoutAsking) {
+    const int error =
+        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != 0) return error;
+  }
+  return cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
 }
 
 }  // namespace scrn::depthwise::cuda

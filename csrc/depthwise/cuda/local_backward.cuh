@@ -28,12 +28,10 @@ struct LocalBackwardTile {
   static constexpr int kBlock = kGroup * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
   static constexpr int kTogether = 2;  // lines that are loaded at a time
-  SCRN_HOST_DEVICE constexpr int pitch(int columns) {
-    return columns / 4 % 2 == 1 ? columns : columns + 4;
-  }
   static constexpr int kInColumns = kWidth + kLocal - 1, kInRows = kStep + kLocal - 1;
-  static constexpr int kInPitch = pitch(kInColumns), kOutPitch = pitch(kWidth);
-  static constexpr int kInPlane = kInRows * kInPitch, kOutPlane = kStep * kOutPitch;
+  static constexpr int kInPitch = row_pitch(kInColumns), kOutPitch = row_pitch(kWidth);
+  static constexpr int kInPlane = plane_pitch(kInRows * kInPitch);
+  static constexpr int kOutPlane = plane_pitch(kStep * kOutPitch);
   static constexpr int kWeights = kLocal * 8;
   static constexpr int kSums = kLocal * kLocal + 1;
 

@@ -46,7 +46,7 @@ struct BackwardTile : Tile<T, kKind> {
 
   static constexpr int kRing = ring_granules<Base>(0);  // of g
   // Shared memory: a plane of each for every channel. The input is dead when u comes.
-  static constexpr int kGradPlane = kRing * Base::kResults * Base::kLocalPitch;
+  static constexpr int kGradPlane = plane_pitch(kRing * Base::kResults * Base::kLocalPitch);
   static constexpr int kGradAt = Base::kGroup * Base::kWeights;
   static constexpr int kLocalPlane = Base::kStep * Base::kLocalPitch;
   static constexpr int kLocalAt = kGradAt + Base::kGroup * kGradPlane;
@@ -59,11 +59,10 @@ struct BackwardTile : Tile<T, kKind> {
   SCRN_HOST_DEVICE constexpr int column_at(int strip) {
     return row_at(kStrips) + Base::kGroup * strip * kColumnPlane;
   }
-  static constexpr int kInputPlane = Base::kInputRows * Base::kInputPitch;
   static constexpr int kInputAt = column_at(0);
   static constexpr int kElements = column_at(kStrips);
   static constexpr int kBytes = kElements * static_cast<int>(sizeof(A));
-  static_assert(kInputPlane <= kStrips * kColumnPlane, "the input fits");
+  static_assert(Base::kInputPlane <= kStrips * kColumnPlane, "the input fits");
   static_assert(kBlock / kSegment<Base::kWidth> * kSums <= Base::kGroup * kStrips * kColumnPlane,
                 "the sums fit");
 };

@@ -34,10 +34,9 @@ struct ForwardTile : Tile<T, kKind> {
 
   // Shared memory: a plane of each for every channel.
   static constexpr int kWeightsAt = 0;
-  static constexpr int kInputPlane = Base::kInputRows * Base::kInputPitch;
   static constexpr int kInputAt = Base::kGroup * Base::kWeights;
   static constexpr int kLocalPlane = kLocalRing * Base::kResults * Base::kLocalPitch;
-  static constexpr int kLocalAt = kInputAt + Base::kGroup * kInputPlane;
+  static constexpr int kLocalAt = kInputAt + Base::kGroup * Base::kInputPlane;
   SCRN_HOST_DEVICE constexpr int strip_plane(int strip) {
     return strip_ring(strip) * Base::kResults * Base::kPitch;
   }
@@ -48,7 +47,8 @@ struct ForwardTile : Tile<T, kKind> {
   }
   // Results on their way to a channels_last map.
   static constexpr int kOutputAt = strip_at(kStrips);
-  static constexpr int kOutputPlane = Base::kGroup > 1 ? Base::kStep * Base::kPitch : 0;
+  static constexpr int kOutputPlane =
+      Base::kGroup > 1 ? plane_pitch(Base::kStep * Base::kPitch) : 0;
   static constexpr int kElements = kOutputAt + Base::kGroup * kOutputPlane;
   static constexpr int kBytes = kElements * static_cast<int>(sizeof(A));
 };

@@ -26,18 +26,15 @@ struct Tile {
     return kIsAny ? kMaxStrip : (strip == 0 ? 7 : (strip == 1 ? 11 : 21));
   }
   SCRN_HOST_DEVICE constexpr int whole(int n) { return (n + 3) / 4 * 4; }
-  // Eight neighbouring rows are read at a time, 16 bytes each: they must not share banks.
-  SCRN_HOST_DEVICE constexpr int pitch(int columns) {
-    return columns / 4 % 2 == 1 ? columns : columns + 4;
-  }
 
   // Columns of the local map, from kRadius before the tile on, and of the input, from two more.
   static constexpr int kLocalColumns = whole(kWidth + 2 * kRadius);
-  static constexpr int kLocalPitch = pitch(kLocalColumns);
+  static constexpr int kLocalPitch = row_pitch(kLocalColumns);
   static constexpr int kInputColumns = kLocalColumns + kLocal - 1;
-  static constexpr int kInputPitch = pitch(kInputColumns);
+  static constexpr int kInputPitch = row_pitch(kInputColumns);
   static constexpr int kInputRows = kStep + kLocal - 1;
-  static constexpr int kPitch = pitch(kWidth);
+  static constexpr int kInputPlane = plane_pitch(kInputRows * kInputPitch);
+  static constexpr int kPitch = row_pitch(kWidth);
 
   // A channel's weights: the 5x5 kernel's rows, the strips, in the middle of their longest length,
   // and the biases in the order of the convolutions.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +20,9 @@ def test_every_instantiation_runs(device: Device) -> None:
     for dtype in DTYPES:
         # Narrow, wide, and with strips of other lengths.
         for width, sizes in ((5, ()), (40, ()), (5, (3, 5, 7))):
-            Case(MULTI_SCALE, sizes, (1, 2, 3, width), dtype).forward(device)
+            case = Case(MULTI_SCALE, sizes, (1, 2, 3, width), dtype)
+            case.forward(device)
+            case.backward(device)
         for last in (False, True):
             for case in (
                 large_kernel((1, 2, 3, 5), dtype=dtype, channels_last=last),
@@ -41,16 +42,16 @@ class Dispatched(Device):
     """Calls what the bindings call, which chooses the launcher by the parameters' types."""
 
     def call(self, name: str, **arguments: Any) -> int:
-        name = re.sub(r"_(bfloat|float)\d+$", "", name)
-        return super().call(f"dispatch_{name.removeprefix('dispatch_')}", **arguments)
+        return super().call(f"dispatch_{re.sub(r'_(bfloat|float)[0-9]+$', '', name)}", **arguments)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dispatch(device: Device, dtype: str) -> None:
     dispatched = Dispatched(device.module)
-    case = test_multi_scale.case(dtype=dtype)
-    test_multi_scale.test_forward(dispatched, case)
-    test_multi_scale.test_forward(dispatched, replace(case, sizes=(3, 5, 7)))
+    for sizes in ((), (3, 5, 7)):
+        case = test_multi_scale.case(dtype=dtype, sizes=sizes)
+        test_multi_scale.test_forward(dispatched, case)
+        test_multi_scale.check_backward(dispatched, case)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

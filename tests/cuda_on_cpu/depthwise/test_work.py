@@ -39,6 +39,7 @@ def jobs() -> dict[str, Callable[[Device], object]]:
     result: dict[str, Callable[[Device], object]] = {}
     for case in CASES:
         result[f"{case}-forward"] = case.forward
+        result[f"{case}-backward"] = case.backward
     return result
 
 
@@ -51,8 +52,12 @@ def test_no_more_work_than_is_on_record(counting: Device, job: str) -> None:
     assert_no_more_than_recorded(FAMILY, counting, job, JOBS[job])
 
 
-def test_linear_in_the_pixels(counting: Device) -> None:
-    found = [
-        counted(counting, Case(MULTI_SCALE, shape=(1, 1, 4 * n, 64)).forward)[0] for n in (32, 64)
-    ]
+@pytest.mark.parametrize("direction", [Case.forward, Case.backward])
+def test_linear_in_the_pixels(
+    counting: Device, direction: Callable[[Case, Device], object]
+) -> None:
+    found = []
+    for rows in (64, 128):
+        case = Case(MULTI_SCALE, shape=(1, 1, rows, 64))
+        found.append(counted(counting, lambda device, case=case: direction(case, device))[0])
     assert found[1] <= 1.05 * 2 * found[0]
