@@ -44,7 +44,7 @@ struct GeluParams {
 };
 
 template <typename A, int K, int P>
-__global__ void __launch_bounds__(kTileThreads, 3) gelu_forward_kernel(const GeluParams p) {
+__global__ void __launch_bounds__(kTileThreads, 2) gelu_forward_kernel(const GeluParams p) {
   using Tile = GeluTile<K, P>;
   constexpr int N = Tile::kOutputs;
   SCRN_DYNAMIC_SHARED(A, shared);

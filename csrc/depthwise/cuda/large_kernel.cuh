@@ -130,7 +130,7 @@ SCRN_DEVICE void walk(const LargeKernelTile<P, D>& t, const UnitShape& s, const 
 }
 
 template <typename A, int P, int D>
-__global__ void __launch_bounds__(kTileThreads, 3)
+__global__ void __launch_bounds__(kTileThreads, 2)
     large_kernel_forward_kernel(const LargeKernelParams p) {
   using Tile = LargeKernelTile<P, D>;
   constexpr int N = Tile::kOutputs;
