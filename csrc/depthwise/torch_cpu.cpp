@@ -21,7 +21,5 @@ class Cpu : scrn::CpuBackend {
 }  // namespace scrn::depthwise
 
 STABLE_TORCH_LIBRARY_IMPL(scrn_ops, CPU, m) {
-  scrn::depthwise::register_multi_scale<scrn::depthwise::Cpu>(m);
-  scrn::depthwise::register_large_kernel<scrn::depthwise::Cpu>(m);
-  scrn::depthwise::register_gelu<scrn::depthwise::Cpu>(m);
+  scrn::depthwise::register_kernels<scrn::depthwise::Cpu>(m);
 }

@@ -202,21 +202,13 @@ std::tuple<Tensor, Tensor> depthwise_gelu_backward(const Tensor& grad, const Ten
                            need_weights);
 }
 
-// A unit's operators for one backend, in the library `m` of STABLE_TORCH_LIBRARY_IMPL.
+// Every operator's kernel for one backend, in the library `m` of STABLE_TORCH_LIBRARY_IMPL.
 template <class Backend>
-void register_multi_scale(torch::stable::detail::StableLibrary& m) {
+void register_kernels(torch::stable::detail::StableLibrary& m) {
   m.impl("multi_scale_depthwise", TORCH_BOX(&multi_scale_depthwise<Backend>));
   m.impl("multi_scale_depthwise_backward", TORCH_BOX(&multi_scale_depthwise_backward<Backend>));
-}
-
-template <class Backend>
-void register_large_kernel(torch::stable::detail::StableLibrary& m) {
   m.impl("large_kernel_depthwise", TORCH_BOX(&large_kernel_depthwise<Backend>));
   m.impl("large_kernel_depthwise_backward", TORCH_BOX(&large_kernel_depthwise_backward<Backend>));
-}
-
-template <class Backend>
-void register_gelu(torch::stable::detail::StableLibrary& m) {
   m.impl("depthwise_gelu", TORCH_BOX(&depthwise_gelu<Backend>));
   m.impl("depthwise_gelu_out", TORCH_BOX(&depthwise_gelu_out<Backend>));
   m.impl("depthwise_gelu_backward", TORCH_BOX(&depthwise_gelu_backward<Backend>));

@@ -129,7 +129,7 @@ def large_kernel_depthwise(
             input, local, local_bias, dilated, dilated_bias, dilation=dilation
         )
     check_large_kernel(input, local, local_bias, dilated, dilated_bias, dilation)
-    check_device(input, cuda=False)
+    check_device(input)
     result: Tensor = apply_operator(
         autograd.LargeKernelDepthwise,
         _ops.large_kernel_depthwise.default,
@@ -187,7 +187,7 @@ def depthwise_gelu(
         check_out(out, result)
         return out.copy_(result)
     check_depthwise_gelu(input, weight, bias)
-    check_device(input, cuda=False)
+    check_device(input)
     input = autocast_features(input)
     weights = pack([(weight, bias)])
     if out is not None:

@@ -229,4 +229,13 @@ SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, in
   });
 }
 
+// More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.
+template <typename Kernel>
+int allow_shared(Kernel* kernel, int bytes) {
+  constexpr int kWithoutAsking = 48 << 10;
+  if (bytes <= kWithoutAsking) return 0;
+  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
 }  // namespace scrn::depthwise::cuda

@@ -8,18 +8,13 @@
 
 namespace scrn::depthwise::cuda {
 
-// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device.
-// As much as there is for the blocks that registers leave room for, at the expense of the L1 cache.
+// As much shared memory as the blocks can use that registers leave room for, at the expense of the
+// L1 cache: by default the driver may leave room for fewer.
 template <typename Kernel>
-int allow_shared(Kernel* kernel, int bytes) {
-  constexpr int kWithoutAsking = 48 << 10;
-  const void* const function = reinterpret_cast<const void*>(kernel);
-  if (bytes > kWithoutAsking) {
-    const int error =
-        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    if (error != 0) return error;
-  }
-  return cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+int take_shared(Kernel* kernel, int bytes) {
+  if (const int error = allow_shared(kernel, bytes)) return error;
+  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                              cudaFuncAttributePreferredSharedMemoryCarveout,
                               cudaSharedmemCarveoutMaxShared);
 }
 
@@ -47,7 +42,7 @@ int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
                                  strips_of(s), taps_of(s)};
     if (work.works.total == 0) return 0;
     auto* kernel = multi_scale_forward_kernel<T, decltype(kind)::value>;
-    if (const int error = allow_shared(kernel, Tile::kBytes)) return error;
+    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(work.works.total, options), Tile::kBlock, Tile::kBytes, stream,
                 work);
     return static_cast<int>(cudaGetLastError());
@@ -112,7 +107,7 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     strips.strips = strips_of(s);
     strips.taps = taps_of(s);
     auto* kernel = multi_scale_backward_kernel<T, decltype(kind)::value>;
-    if (const int error = allow_shared(kernel, Tile::kBytes)) return error;
+    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(works.total, options), Tile::kBlock, Tile::kBytes, stream, strips);
 
     LocalBackward local;
@@ -127,7 +122,7 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     local.taps = strips.taps;
     using Local = LocalBackwardTile<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
     auto* second = local_backward_kernel<T, Tile::kGroup, Tile::kWidth, Tile::kStep>;
-    if (const int error = allow_shared(second, Local::kBytes)) return error;
+    if (const int error = take_shared(second, Local::kBytes)) return error;
     SCRN_LAUNCH(second, grid_of(works.total, options), Local::kBlock, Local::kBytes, stream, local);
     if (space.partial == nullptr) return static_cast<int>(cudaGetLastError());
 

@@ -9,9 +9,10 @@ import pytest
 
 from ..harness.coverage import assert_all_ran
 from ..harness.device import DTYPES, Device
-from . import test_multi_scale
+from . import test_gelu, test_large_kernel, test_multi_scale
 from .reference import MULTI_SCALE
 from .test_multi_scale import Case
+from .untyped import gelu, large_kernel
 
 
 def test_every_instantiation_runs(device: Device) -> None:
@@ -22,6 +23,18 @@ def test_every_instantiation_runs(device: Device) -> None:
             case = Case(MULTI_SCALE, sizes, (1, 2, 3, width), dtype)
             case.forward(device)
             case.backward(device)
+        for last in (False, True):
+            for case in (
+                large_kernel((1, 2, 3, 5), dtype=dtype, channels_last=last),
+                large_kernel((1, 2, 3, 5), dtype=dtype, channels_last=last, sizes=(2,)),
+                gelu((1, 4, 3, 4), dtype=dtype, channels_last=last),
+                gelu((1, 3, 3, 5), dtype=dtype, channels_last=last),
+                gelu((1, 3, 3, 5), dtype=dtype, channels_last=last, sizes=(5,)),
+            ):
+                case.forward(device)
+                case.backward(device)
+    test_large_kernel.WIDE.forward(device)
+    gelu((1, 1, 70, 5)).over_input(device)
     assert_all_ran(device, "depthwise")
 
 
@@ -39,3 +52,16 @@ def test_dispatch(device: Device, dtype: str) -> None:
         case = test_multi_scale.case(dtype=dtype, sizes=sizes)
         test_multi_scale.test_forward(dispatched, case)
         test_multi_scale.check_backward(dispatched, case)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dispatch_of_the_others(device: Device, dtype: str) -> None:
+    """Those that find the types by themselves."""
+    case = large_kernel(dtype=dtype, dispatched=True)
+    test_large_kernel.test_forward(device, case)
+    test_large_kernel.test_backward(device, case)
+    for shape in ((1, 4, 5, 8), (1, 3, 5, 7)):
+        case = gelu(shape, dtype=dtype, dispatched=True)
+        test_gelu.test_forward(device, case)
+        test_gelu.test_over_the_input(device, case)
+        test_gelu.test_backward(device, case)
