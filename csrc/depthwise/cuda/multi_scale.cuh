@@ -32,7 +32,7 @@ int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
                                  strips_of(s), taps_of(s)};
     if (work.works.total == 0) return 0;
     auto* kernel = multi_scale_forward_kernel<T, decltype(kind)::value>;
-    if (const int error = allow_shared(kernel, Tile::kBytes)) return error;
+    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(work.works.total, options), Tile::kBlock, Tile::kBytes, stream,
                 work);
     return static_cast<int>(cudaGetLastError());
@@ -97,7 +97,7 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     strips.strips = strips_of(s);
     strips.taps = taps_of(s);
     auto* kernel = multi_scale_backward_kernel<T, decltype(kind)::value>;
-    if (const int error = allow_shared(kernel, Tile::kBytes)) return error;
+    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(works.total, options), Tile::kBlock, Tile::kBytes, stream, strips);
 
     LocalBackward local;
@@ -112,7 +112,7 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     local.taps = strips.taps;
     using Local = LocalBackwardTile<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
     auto* second = local_backward_kernel<T, Tile::kGroup, Tile::kWidth, Tile::kStep>;
-    if (const int error = allow_shared(second, Local::kBytes)) return error;
+    if (const int error = take_shared(second, Local::kBytes)) return error;
     SCRN_LAUNCH(second, grid_of(works.total, options), Local::kBlock, Local::kBytes, stream, local);
     if (space.partial == nullptr) return static_cast<int>(cudaGetLastError());
 
