@@ -229,8 +229,8 @@ SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, in
   });
 }
 
-// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device. As
-// much as the blocks can use that registers leave room for, at the expense of the L1 cache: by
+// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device.
+// As much as the blocks can use that registers leave room for, at the expense of the L1 cache: by
 // default the driver may leave room for fewer.
 template <typename Kernel>
 int take_shared(Kernel* kernel, int bytes) {
