@@ -249,13 +249,20 @@ SCRN_DEVICE void store_tile(const View<T>& map, int64_t first_row, int begin, in
   });
 }
 
-// More than the 48 KiB that every kernel may have takes asking. 99 KiB are there on every device.
+// More than the 48 KiB that every kernel may have takes asking; 99 KiB are there on every device.
+// As much as the blocks can use that registers leave room for, at the expense of the L1 cache: by
+// default the driver may leave room for fewer.
 template <typename Kernel>
-int allow_shared(Kernel* kernel, int bytes) {
+int take_shared(Kernel* kernel, int bytes) {
   constexpr int kWithoutAsking = 48 << 10;
-  if (bytes <= kWithoutAsking) return 0;
-  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (bytes > kWithoutAsking) {
+    const int error =
+        cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != 0) return error;
+  }
+  return cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                              cudaSharedmemCarveoutMaxShared);
 }
 
 }  // namespace scrn::depthwise::cuda

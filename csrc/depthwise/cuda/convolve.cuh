@@ -49,12 +49,20 @@ SCRN_DEVICE void load_weights(A* target, const UnitShape& s, const void* weights
 template <int K, int N, typename A>
 SCRN_DEVICE void convolve(const A* source, int edge, int row_step, int column_step,
                           const A* weights, A (&sum)[N]) {
-  if constexpr (K == 3) {
-    WeightColumn<A> w[K];
+  const auto column_of = [&](int j) {
+    return *reinterpret_cast<const WeightColumn<A>*>(weights + j * kWeightPitch);
+  };
+  if constexpr (K == 0) {
+#pragma unroll 1
+    for (int tap = 0; tap < edge * edge; ++tap) {
+      const int j = tap / edge, k = tap % edge;
+      const A w = weights[j * kWeightPitch + k];
+      const A* const at = source + j * column_step + k * row_step;
 #pragma unroll
-    for (int j = 0; j < K; ++j) {
-      w[j] = *reinterpret_cast<const WeightColumn<A>*>(weights + j * kWeightPitch);
+      for (int r = 0; r < N; ++r) sum[r] += w * at[r * row_step];
     }
+  } else if constexpr (K == 3) {
+    const WeightColumn<A> w[K] = {column_of(0), column_of(1), column_of(2)};
 #pragma unroll
     for (int i = 0; i < N + K - 1; ++i) {
 #pragma unroll
@@ -66,13 +74,11 @@ SCRN_DEVICE void convolve(const A* source, int edge, int row_step, int column_st
         }
       }
     }
-    return;
-  }
+  } else {
 #pragma unroll 1
-  for (int j = 0; j < (K > 0 ? K : edge); ++j) {
-    const A* const column = source + j * column_step;
-    if constexpr (K > 0) {
-      const auto w = *reinterpret_cast<const WeightColumn<A>*>(weights + j * kWeightPitch);
+    for (int j = 0; j < K; ++j) {
+      const auto w = column_of(j);
+      const A* const column = source + j * column_step;
 #pragma unroll
       for (int i = 0; i < N + K - 1; ++i) {
         const A value = column[i * row_step];
@@ -80,13 +86,6 @@ SCRN_DEVICE void convolve(const A* source, int edge, int row_step, int column_st
         for (int k = 0; k < K; ++k) {
           if (i - k >= 0 && i - k < N) sum[i - k] += w.value[k] * value;
         }
-      }
-    } else {
-#pragma unroll 1
-      for (int k = 0; k < edge; ++k) {
-        const A w = weights[j * kWeightPitch + k];
-#pragma unroll
-        for (int r = 0; r < N; ++r) sum[r] += w * column[(r + k) * row_step];
       }
     }
   }
@@ -180,7 +179,7 @@ SCRN_DEVICE void write_sums(const WeightSums<K, A>& sums, int taps, A* shared, c
   }
 }
 
-// N outputs of every warp, of `tasks` for each plane: compute(plane, task, value) leaves them in
+// N outputs of every warp, of `tasks` for each plane: compute(plane, spot, value) leaves them in
 // `value`, and they are written to rows y0 + ... of the image.
 template <int P, int N, bool kDense, typename A, typename SpotOf, typename Compute>
 SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& corner, int64_t y0,
@@ -191,10 +190,11 @@ SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& c
   for (int round = 0; round * kWarps < tasks; ++round) {
     const int task = round * kWarps + slot;
     A value[N];
-    if (task < tasks) compute(plane, task, value);
+    const Spot spot = spot_of(task);
+    const bool computes = task < tasks && !is_outside(spot, s, corner, y0);
+    if (computes) compute(plane, spot, value);
     if constexpr (P == 1) {
-      if (task >= tasks) continue;
-      const Spot spot = spot_of(task);
+      if (!computes) continue;
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto to = channels_of<P, kDense, T>(s, output, corner);
@@ -209,7 +209,7 @@ SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& c
       });
     } else {
       A* const staged = staging + round % 2 * (kStaging<P, N> / 2);
-      if (task < tasks) {
+      if (computes) {
 #pragma unroll
         for (int r = 0; r < N; ++r) staged[warp * kStagedWarp<P, N> + r * kWarp + lane] = value[r];
       }
@@ -228,7 +228,7 @@ SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& c
 }
 
 // The other way: what the map has in every warp's places, zero outside of the image, goes to
-// use(plane, task, value).
+// use(plane, spot, value).
 template <int P, int N, bool kDense, typename A, typename SpotOf, typename Use>
 SCRN_DEVICE void read_outputs(const UnitShape& s, const void* map, const Corner& corner, int64_t y0,
                               A* staging, int tasks, SpotOf&& spot_of, Use&& use) {
@@ -237,10 +237,11 @@ SCRN_DEVICE void read_outputs(const UnitShape& s, const void* map, const Corner&
   const int plane = warp / kWarps, slot = warp % kWarps;
   for (int round = 0; round * kWarps < tasks; ++round) {
     const int task = round * kWarps + slot;
+    const Spot spot = spot_of(task);
+    const bool uses = task < tasks && !is_outside(spot, s, corner, y0);
     A value[N];
     if constexpr (P == 1) {
-      if (task >= tasks) continue;
-      const Spot spot = spot_of(task);
+      if (!uses) continue;
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto from = channels_of<P, kDense, T>(s, map, corner);
@@ -268,11 +269,11 @@ SCRN_DEVICE void read_outputs(const UnitShape& s, const void* map, const Corner&
             });
       });
       __syncthreads();
-      if (task >= tasks) continue;
+      if (!uses) continue;
 #pragma unroll
       for (int r = 0; r < N; ++r) value[r] = staged[warp * kStagedWarp<P, N> + r * kWarp + lane];
     }
-    use(plane, task, value);
+    use(plane, spot, value);
   }
 }
 

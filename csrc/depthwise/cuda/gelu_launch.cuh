@@ -118,7 +118,7 @@ int launch_gelu_tiles(const ForwardParams& params, void* workspace, cudaStream_t
     }
     constexpr int kBytes = Tile::kForwardElements * static_cast<int>(sizeof(A));
     auto* kernel = gelu_forward_kernel<A, K, P>;
-    if (const int error = allow_shared(kernel, kBytes)) return error;
+    if (const int error = take_shared(kernel, kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(p.work.total, options), kTileThreads, kBytes, stream, p);
     return static_cast<int>(cudaGetLastError());
   });
@@ -178,7 +178,7 @@ int launch_gelu_backward(const BackwardParams& params, cudaStream_t stream,
     constexpr int kBytes = Tile::kBackwardElements * static_cast<int>(sizeof(A));
     static_assert(kBytes <= 99 << 10, "every device has that");
     auto* kernel = gelu_backward_kernel<A, K, P>;
-    if (const int error = allow_shared(kernel, kBytes)) return error;
+    if (const int error = take_shared(kernel, kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(p.work.total, options), kTileThreads, kBytes, stream, p);
     const int error = cudaGetLastError();
     if (error != 0 || p.partial == nullptr) return error;

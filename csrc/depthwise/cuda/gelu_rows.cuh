@@ -51,7 +51,7 @@ SCRN_DEVICE Row<T, kLast> load_row(const T* at, int64_t step, bool has, bool has
 }
 
 template <typename T, bool kLast>
-__global__ void __launch_bounds__(kRowThreads, 5) gelu_rows_kernel(const GeluRowsParams p) {
+__global__ void __launch_bounds__(kRowThreads, 4) gelu_rows_kernel(const GeluRowsParams p) {
   constexpr int V = kRowVector, kChannels = kLast ? V : 1;
   for (int64_t thread = static_cast<int64_t>(blockIdx.x) * kRowThreads + threadIdx.x;
        thread < p.total; thread += static_cast<int64_t>(gridDim.x) * kRowThreads) {

@@ -44,7 +44,7 @@ struct GeluParams {
 };
 
 template <typename A, int K, int P>
-__global__ void __launch_bounds__(kTileThreads, 3) gelu_forward_kernel(const GeluParams p) {
+__global__ void __launch_bounds__(kTileThreads, 2) gelu_forward_kernel(const GeluParams p) {
   using Tile = GeluTile<K, P>;
   constexpr int N = Tile::kOutputs;
   SCRN_DYNAMIC_SHARED(A, shared);
@@ -76,8 +76,7 @@ __global__ void __launch_bounds__(kTileThreads, 3) gelu_forward_kernel(const Gel
       __syncthreads();
       write_outputs<P, N, false>(
           s, p.output, corner, y0, input.data + P * Tile::kLocalPlane, Tile::kTasks, Tile::spot,
-          [&](int plane, int task, A(&value)[N]) {
-            const Spot spot = Tile::spot(task);
+          [&](int plane, const Spot& spot, A(&value)[N]) {
             const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
             for (A& each : value) each = shared[P * kWeights<K> + plane];
@@ -149,8 +148,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_backward_kernel(const Ge
       if (p.output != nullptr) {
         write_outputs<P, N, false>(
             s, p.output, corner, y0, staging, Tile::kTasks, Tile::spot,
-            [&](int plane, int task, A(&value)[N]) {
-              const Spot spot = Tile::spot(task);
+            [&](int plane, const Spot& spot, A(&value)[N]) {
               const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
               for (A& each : value) each = A(0);
@@ -162,6 +160,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_backward_kernel(const Ge
       const int warp = threadIdx.x / kWarp, plane = warp / kWarpsOfPlane<P>;
       for (int task = warp % kWarpsOfPlane<P>; task < Tile::kTasks; task += kWarpsOfPlane<P>) {
         const Spot spot = Tile::spot(task);
+        if (is_outside(spot, s, corner, y0)) continue;
         const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
         A value[N];
 #pragma unroll

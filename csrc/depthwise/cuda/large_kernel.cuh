@@ -130,7 +130,7 @@ SCRN_DEVICE void walk(const LargeKernelTile<P, D>& t, const UnitShape& s, const 
 }
 
 template <typename A, int P, int D>
-__global__ void __launch_bounds__(kTileThreads, 3)
+__global__ void __launch_bounds__(kTileThreads, 2)
     large_kernel_forward_kernel(const LargeKernelParams p) {
   using Tile = LargeKernelTile<P, D>;
   constexpr int N = Tile::kOutputs;
@@ -154,8 +154,7 @@ __global__ void __launch_bounds__(kTileThreads, 3)
                  const auto spot_of = [&](int task) { return Tile::spot(t, task); };
                  write_outputs<P, N, Tile::kDense>(
                      s, p.output, corner, y0, staging, Tile::tasks(t), spot_of,
-                     [&](int plane, int task, A(&value)[N]) {
-                       const Spot spot = spot_of(task);
+                     [&](int plane, const Spot& spot, A(&value)[N]) {
 #pragma unroll
                        for (A& each : value) {
                          each = dilated_weights[P * kWeights<Tile::kSecond> + plane];
@@ -205,8 +204,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
                  const auto spot_of = [&](int task) { return Tile::spot(t, task); };
                  read_outputs<P, N, Tile::kDense>(
                      s, p.grad, corner, y0, staging, Tile::tasks(t), spot_of,
-                     [&](int plane, int task, const A(&grad)[N]) {
-                       const Spot spot = spot_of(task);
+                     [&](int plane, const Spot& spot, const A(&grad)[N]) {
                        const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
                        correlate(Planes<P, A>::at(local, plane, spot.row, column), kDilated,
                                  t.dilation * local.pitch, t.dilation, grad, sums, warps);
@@ -340,8 +338,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
         A* const staging = input.data + P * Tile::kInputPitch;
         write_outputs<P, N, Tile::kDense>(
             s, p.grad_input, corner, y0, staging, kTasks, spot_of,
-            [&](int plane, int task, A(&value)[N]) {
-              const Spot spot = spot_of(task);
+            [&](int plane, const Spot& spot, A(&value)[N]) {
               const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
               for (A& each : value) each = A(0);
@@ -355,6 +352,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
       const int warp = threadIdx.x / kWarp, plane = warp / kWarpsOfPlane<P>;
       for (int task = warp % kWarpsOfPlane<P>; task < kTasks; task += kWarpsOfPlane<P>) {
         const Spot spot = spot_of(task);
+        if (is_outside(spot, s, corner, y0)) continue;
         const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
         A value[N];
 #pragma unroll

@@ -55,7 +55,7 @@ template <typename A, typename Params>
 int launch_large(void (*kernel)(Params), int elements, const Params& params, cudaStream_t stream,
                  const LaunchOptions& options) {
   const int bytes = elements * static_cast<int>(sizeof(A));
-  if (const int error = allow_shared(kernel, bytes)) return error;
+  if (const int error = take_shared(kernel, bytes)) return error;
   SCRN_LAUNCH(kernel, grid_of(params.work.total, options), kTileThreads, bytes, stream, params);
   return cudaGetLastError();
 }

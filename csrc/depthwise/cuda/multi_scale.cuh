@@ -8,16 +8,6 @@
 
 namespace scrn::depthwise::cuda {
 
-// As much shared memory as the blocks can use that registers leave room for, at the expense of the
-// L1 cache: by default the driver may leave room for fewer.
-template <typename Kernel>
-int take_shared(Kernel* kernel, int bytes) {
-  if (const int error = allow_shared(kernel, bytes)) return error;
-  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                              cudaFuncAttributePreferredSharedMemoryCarveout,
-                              cudaSharedmemCarveoutMaxShared);
-}
-
 // Calls f with the kind of the shape's tiles.
 template <typename A, typename F>
 int with_tiles(const UnitShape& s, F&& f) {

@@ -155,6 +155,12 @@ struct Spot {
   int row, step, column;
 };
 
+// Whether a warp has nothing in the image.
+SCRN_DEVICE bool is_outside(const Spot& spot, const UnitShape& s, const Corner& corner,
+                            int64_t y0) {
+  return y0 + spot.row >= s.height || corner.x0 + spot.column >= s.width;
+}
+
 // Staging: the outputs of a round of all warps, on their way between channels_last memory, where
 // threads take neighbouring channels, and warps of one plane each. There are two in turn: then one
 // barrier a round will do.

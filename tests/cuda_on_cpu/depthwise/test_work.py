@@ -14,19 +14,26 @@ from ..harness.device import Device
 from ..harness.session import KIND, load_device
 from ..harness.work import assert_no_more_than_recorded, counted
 from .cases import Case, every
-from .reference import MULTI_SCALE
+from .reference import GELU, LARGE_KERNEL, MULTI_SCALE
+from .untyped import UntypedCase, gelu, large_kernel
 
 pytestmark = pytest.mark.skipif(
     KIND not in ("plain", "count"), reason="counts in a build of its own"
 )
 
 FAMILY = "depthwise"
-UNITS = ("multi_scale_float32",)
+UNITS = ("multi_scale_float32", "large_kernel", "gelu")
 
 CASES = every(
     Case(MULTI_SCALE, shape=(1, 4, 40, 70)),
     Case(MULTI_SCALE, shape=(1, 8, 16, 32)),
     Case(MULTI_SCALE, (3, 5, 31), (1, 4, 20, 20)),
+    large_kernel((1, 4, 40, 70)),
+    large_kernel((1, 8, 16, 32)),
+    large_kernel((1, 3, 20, 20), sizes=(2,)),
+    gelu((1, 8, 34, 72)),
+    gelu((1, 3, 20, 35)),
+    gelu((1, 3, 20, 20), sizes=(5,)),
 )
 
 
@@ -52,12 +59,12 @@ def test_no_more_work_than_is_on_record(counting: Device, job: str) -> None:
     assert_no_more_than_recorded(FAMILY, counting, job, JOBS[job])
 
 
-@pytest.mark.parametrize("direction", [Case.forward, Case.backward])
-def test_linear_in_the_pixels(
-    counting: Device, direction: Callable[[Case, Device], object]
-) -> None:
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("unit", [MULTI_SCALE, LARGE_KERNEL, GELU])
+def test_linear_in_the_pixels(counting: Device, unit: int, direction: str) -> None:
     found = []
-    for rows in (64, 128):
-        case = Case(MULTI_SCALE, shape=(1, 1, rows, 64))
-        found.append(counted(counting, lambda device, case=case: direction(case, device))[0])
+    for rows in (66, 132) if unit == LARGE_KERNEL else (64, 128):
+        shape = (1, 1, rows, 64)
+        case = Case(unit, shape=shape) if unit == MULTI_SCALE else UntypedCase(unit, shape=shape)
+        found.append(counted(counting, getattr(case, direction))[0])
     assert found[1] <= 1.05 * 2 * found[0]
