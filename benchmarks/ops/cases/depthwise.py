@@ -98,7 +98,7 @@ class DepthwiseCase(Case):
         forward, backward = (_forward_kernel(self),), _backward_kernels(self.op)
         names = {"forward": forward, "backward": backward, "both": forward + backward}
         types = dict.fromkeys(names[self.direction], FEATURE_TYPES[self.dtype])
-        if self.op != MULTI_SCALE and self.dtype != torch.float64:
+        if self.dtype != torch.float64:
             # Compiled for the type of the sums.
             types |= dict.fromkeys(types.keys() - {GELU_ROWS}, FEATURE_TYPES[torch.float32])
         return types

@@ -15,6 +15,21 @@ using namespace scrn::cuda;
 
 inline constexpr int kWarp = 32;
 
+// Types of maps, and of weights, whose sums are held as A.
+template <typename A>
+using MapsOf = std::conditional_t<std::is_same_v<A, double>, Types<double>,
+                                  Types<float, __half, __nv_bfloat16>>;
+template <typename A>
+using WeightsOf =
+    std::conditional_t<std::is_same_v<A, double>, Types<float, double>, MapsOf<float>>;
+
+// On the host: what f returns for a null pointer of the type in which such a map's sums are held.
+template <typename F>
+auto with_sums(DType dtype, F&& f) {
+  return dtype == DType::kDouble ? f(static_cast<double*>(nullptr))
+                                 : f(static_cast<float*>(nullptr));
+}
+
 // Elements from one image, channel, row and column of a map to the next.
 struct Steps {
   int64_t image, channel, row, column;
@@ -130,6 +145,11 @@ struct Inside {
 
 SCRN_DEVICE bool has(const Inside& inside, int i) { return i >= inside.begin && i < inside.end; }
 
+// Those channels of a group that there are.
+SCRN_DEVICE int channels_of(const UnitShape& s, const Place& place, int group) {
+  return static_cast<int>(min_of(group, s.channels - place.group * group));
+}
+
 // A block's channels of one image.
 template <typename T>
 struct View {
@@ -144,7 +164,7 @@ struct View {
     const int64_t first = place.group * group;
     return {map + place.image * steps.image + first * steps.channel,
             steps,
-            static_cast<int>(min_of(group, s.channels - first)),
+            channels_of(s, place, group),
             s.height,
             s.width,
             steps.column != 1};

@@ -77,12 +77,10 @@ SCRN_DEVICE void local_backward_row(const Rows<A>& grads, const Rows<A>& inputs,
   for (int e = 0; e < Tile::kResults; ++e) gradient[kLocal * kLocal] += own[e];
 }
 
-template <typename T, int kChannels, int kColumns, int kRows>
-__global__ void __launch_bounds__(
-    (LocalBackwardTile<Accumulate<T>, kChannels, kColumns, kRows>::kBlock),
-    (LocalBackwardTile<Accumulate<T>, kChannels, kColumns, kRows>::kMinBlocks))
+template <typename A, int kChannels, int kColumns, int kRows>
+__global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRows>::kBlock),
+                                  (LocalBackwardTile<A, kChannels, kColumns, kRows>::kMinBlocks))
     local_backward_kernel(LocalBackward p) {
-  using A = Accumulate<T>;
   using Tile = LocalBackwardTile<A, kChannels, kColumns, kRows>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kHalo = kLocal / 2;
@@ -100,7 +98,7 @@ __global__ void __launch_bounds__(
     const Place place = place_of(p.works, work);
     const auto grad =
         View<const A>::of(static_cast<const A*>(p.grad_local), planes, s, place, kGroup);
-    const auto input = View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
+    const int channels = channels_of(s, place, kGroup);
     const int64_t first_column = place.tile * Tile::kWidth;
     const int64_t begin = place.chunk * p.works.chunk_rows;
     const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
@@ -108,8 +106,7 @@ __global__ void __launch_bounds__(
       const int channel = i / (kLocal * kLocal), tap = i % (kLocal * kLocal);
       const int64_t at = (place.group * kGroup + channel) * p.taps + tap;
       shared[channel * Tile::kWeights + tap / kLocal * 8 + tap % kLocal] =
-          channel < input.channels ? load_any<Types<T, float>, A>(p.weights, s.weight_dtype, at)
-                                   : A(0);
+          channel < channels ? load_any<WeightsOf<A>, A>(p.weights, s.weight_dtype, at) : A(0);
     }
     A gradient[Tile::kSums];
 #pragma unroll
@@ -117,8 +114,13 @@ __global__ void __launch_bounds__(
     for (int64_t first = begin; first < end; first += kStep) {
       load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
           grad, first - kHalo, first_column - kHalo, grads);
-      load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
-          input, first - kHalo, first_column - kHalo, inputs);
+      with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        const auto input =
+            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
+        load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
+            input, first - kHalo, first_column - kHalo, inputs);
+      });
       __syncthreads();
       A sum[Tile::kResults];
       local_backward_row<Tile>(grads, inputs, shared, c, row, column, first + row < end, sum,
@@ -126,9 +128,12 @@ __global__ void __launch_bounds__(
       store_row(row_of(outputs, c, row) + column, sum);
       __syncthreads();
       if (p.grad_input != nullptr) {
-        const auto to = View<T>::of(static_cast<T*>(p.grad_input), p.steps, s, place, kGroup);
-        store_tile<kGroup, kBlock, kStep, Tile::kWidth>(
-            to, first, 0, static_cast<int>(min_of(kStep, end - first)), first_column, outputs);
+        with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+          using T = std::remove_pointer_t<decltype(type)>;
+          const auto to = View<T>::of(static_cast<T*>(p.grad_input), p.steps, s, place, kGroup);
+          store_tile<kGroup, kBlock, kStep, Tile::kWidth>(
+              to, first, 0, static_cast<int>(min_of(kStep, end - first)), first_column, outputs);
+        });
       }
     }
     if (p.partial != nullptr) {
@@ -136,7 +141,7 @@ __global__ void __launch_bounds__(
       add_up<Tile::kSpan>(gradient, scratch);
       __syncthreads();
       const int64_t part = part_of(p.works, place);
-      for (int i = thread; i < input.channels * Tile::kSums; i += kBlock) {
+      for (int i = thread; i < channels * Tile::kSums; i += kBlock) {
         const int channel = i / Tile::kSums, tap = i % Tile::kSums;
         const int64_t at = ((place.group * kGroup + channel) * p.works.parts + part) * p.taps + tap;
         static_cast<A*>(p.partial)[at] = added_up<Tile::kSpan>(scratch, Tile::kSums, channel, tap);

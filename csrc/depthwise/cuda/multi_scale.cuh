@@ -9,11 +9,11 @@
 namespace scrn::depthwise::cuda {
 
 // Calls f with the kind of the shape's tiles.
-template <typename T, typename F>
+template <typename A, typename F>
 int with_tiles(const UnitShape& s, F&& f) {
-  if constexpr (!std::is_same_v<T, double>) {
+  if constexpr (!std::is_same_v<A, double>) {
     if (has_usual_strips(s)) {
-      constexpr int kNarrow = Tile<T, kGrouped>::kWidth;
+      constexpr int kNarrow = Tile<A, kGrouped>::kWidth;
       if (s.channels_last || s.width <= kNarrow) return f(std::integral_constant<int, kGrouped>{});
       return f(std::integral_constant<int, kWide>{});
     }
@@ -21,17 +21,17 @@ int with_tiles(const UnitShape& s, F&& f) {
   return f(std::integral_constant<int, kAny>{});
 }
 
-template <typename T>
+template <typename A>
 int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
                        const LaunchOptions& options = {}) {
   const UnitShape& s = params.shape;
-  return with_tiles<T>(s, [&](auto kind) {
-    using Tile = ForwardTile<T, decltype(kind)::value>;
+  return with_tiles<A>(s, [&](auto kind) {
+    using Tile = ForwardTile<A, decltype(kind)::value>;
     static_assert(Tile::kBytes <= 99 << 10, "it fits everywhere");
     const MultiScaleForward work{params, works_of(s, Tile::kGroup, Tile::kWidth), steps_of(s),
                                  strips_of(s), taps_of(s)};
     if (work.works.total == 0) return 0;
-    auto* kernel = multi_scale_forward_kernel<T, decltype(kind)::value>;
+    auto* kernel = multi_scale_forward_kernel<A, decltype(kind)::value>;
     if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(work.works.total, options), Tile::kBlock, Tile::kBytes, stream,
                 work);
@@ -61,25 +61,24 @@ BackwardSpace<A> backward_space(const BackwardParams& params, const Works& works
           first + sums};
 }
 
-template <typename T>
+template <typename A>
 size_t multi_scale_workspace(const BackwardParams& params) {
   size_t bytes = 0;
-  with_tiles<T>(params.shape, [&](auto kind) {
-    using Tile = BackwardTile<T, decltype(kind)::value>;
+  with_tiles<A>(params.shape, [&](auto kind) {
+    using Tile = BackwardTile<A, decltype(kind)::value>;
     const Works works = works_of(params.shape, Tile::kGroup, Tile::kWidth);
-    bytes = backward_space<Accumulate<T>>(params, works).bytes;
+    bytes = backward_space<A>(params, works).bytes;
     return 0;
   });
   return bytes;
 }
 
-template <typename T>
+template <typename A>
 int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t stream,
                                 const LaunchOptions& options = {}) {
-  using A = Accumulate<T>;
   const UnitShape& s = params.shape;
-  return with_tiles<T>(s, [&](auto kind) {
-    using Tile = BackwardTile<T, decltype(kind)::value>;
+  return with_tiles<A>(s, [&](auto kind) {
+    using Tile = BackwardTile<A, decltype(kind)::value>;
     static_assert(Tile::kBytes <= 99 << 10, "it fits everywhere");
     const Works works = works_of(s, Tile::kGroup, Tile::kWidth);
     if (works.total == 0) return 0;
@@ -96,7 +95,7 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     strips.steps = steps_of(s);
     strips.strips = strips_of(s);
     strips.taps = taps_of(s);
-    auto* kernel = multi_scale_backward_kernel<T, decltype(kind)::value>;
+    auto* kernel = multi_scale_backward_kernel<A, decltype(kind)::value>;
     if (const int error = take_shared(kernel, Tile::kBytes)) return error;
     SCRN_LAUNCH(kernel, grid_of(works.total, options), Tile::kBlock, Tile::kBytes, stream, strips);
 
@@ -111,12 +110,12 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
     local.steps = strips.steps;
     local.taps = strips.taps;
     using Local = LocalBackwardTile<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
-    auto* second = local_backward_kernel<T, Tile::kGroup, Tile::kWidth, Tile::kStep>;
+    auto* second = local_backward_kernel<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
     if (const int error = take_shared(second, Local::kBytes)) return error;
     SCRN_LAUNCH(second, grid_of(works.total, options), Local::kBlock, Local::kBytes, stream, local);
     if (space.partial == nullptr) return static_cast<int>(cudaGetLastError());
 
-    return launch_partial_sums<T>(
+    return launch_partial_sums<A>(
         {space.partial, params.grad_weights, s.weight_dtype, s.channels, works.parts, strips.taps},
         stream, options);
   });

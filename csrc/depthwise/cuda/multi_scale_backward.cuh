@@ -6,7 +6,7 @@
 // a ring; from them u = column^T g, and then g + sum row^T u. Warps share the strips: each has so
 // few that the gradients of their weights stay in its registers.
 
-#include "multi_scale_tile.cuh"
+#include "multi_scale_any.cuh"
 #include "partial_sums.cuh"
 
 namespace scrn::depthwise::cuda {
@@ -24,9 +24,9 @@ struct MultiScaleBackward {
   int taps = 0;
 };
 
-template <typename T, int kKind>
-struct BackwardTile : Tile<T, kKind> {
-  using Base = Tile<T, kKind>;
+template <typename Sum, int kKind>
+struct BackwardTile : Tile<Sum, kKind> {
+  using Base = Tile<Sum, kKind>;
   using typename Base::A;
   // A role is strip 21, or 7 and 11; of strips of any lengths each is one.
   static constexpr int kRoles = Base::kIsAny ? 3 : 2;
@@ -39,10 +39,14 @@ struct BackwardTile : Tile<T, kKind> {
   static constexpr int kKernelRows = 1;
 
   // A thread's sums: columns' weights, rows' weights, row biases of up to two strips, and g.
-  static constexpr int kRowSums = Base::kIsAny ? kMaxStrip : 21;
+  static constexpr int kRowSums = 21;
   static constexpr int kBiasSums = 2 * kRowSums;
   static constexpr int kGradSum = kBiasSums + 2;
-  static constexpr int kSums = kGradSum + 1;
+  // Strips of any lengths: each of the weights has a thread.
+  static constexpr int kMost = Base::kGroup * kStrips * kMaxStrip;
+  static constexpr int kColumnItems = (kMost + kBlock - 1) / kBlock;
+  static constexpr int kRowItems = (kMost + Base::kGroup * (kStrips + 1) + kBlock - 1) / kBlock;
+  static constexpr int kSums = Base::kIsAny ? kColumnItems + kRowItems : kGradSum + 1;
 
   static constexpr int kRing = ring_granules<Base>(0);  // of g
   // Shared memory: a plane of each for every channel. The input is dead when u comes.
@@ -74,22 +78,13 @@ SCRN_DEVICE void for_strips(int role, F&& f) {
   constexpr integral_constant<int, 0> kZero{};
   constexpr integral_constant<int, 1> kOne{};
   constexpr integral_constant<int, 2> kTwo{};
-  if (Tile::kIsAny) {
-    if (role == 0) f(kZero, kZero, kZero);
-    if (role == 1) f(kOne, kZero, kZero);
-    if (role == 2) f(kTwo, kZero, kZero);
-  } else if (role == 0) {
+  if (role == 0) {
     f(kTwo, kZero, kZero);
   } else {
     f(kZero, kZero, kZero);
     f(kOne, integral_constant<int, Tile::length(0)>{}, kOne);
   }
 }
-
-// What a thread is in the phases that go down columns and along rows. Both have its channel.
-struct Thread {
-  int role, number, channel;
-};
 
 template <typename Tile>
 SCRN_DEVICE Thread this_thread() {
@@ -99,7 +94,7 @@ SCRN_DEVICE Thread this_thread() {
 
 // h = row strip of the local map, which lies in shared memory; zero in rows from `rows` on.
 template <typename Tile, typename A>
-SCRN_DEVICE void row_maps(A* shared, const Strips& strips, const Thread& thread, int rows) {
+SCRN_DEVICE void row_maps(A* shared, const Thread& thread, int rows) {
   constexpr int kEach = Tile::kStep * Tile::kWidth / Tile::kResults;  // items of a channel
   const A* const weights = shared + thread.channel * Tile::kWeights;
 #pragma unroll
@@ -115,8 +110,7 @@ SCRN_DEVICE void row_maps(A* shared, const Strips& strips, const Thread& thread,
       A sum[Tile::kResults];
 #pragma unroll
       for (A& each : sum) each = weights[Tile::row_bias(kStrip)];
-      add_row_strip<Tile, kStrip, false, 0>(window, weights + Tile::row_weights(kStrip), strips,
-                                            sum);
+      add_row_strip<Tile, kStrip, false, 0>(window, weights + Tile::row_weights(kStrip), sum);
 #pragma unroll
       for (A& each : sum) each = row < rows ? each : A(0);
       store_row(shared + Tile::row_at(kStrip) + thread.channel * Tile::kRowPlane +
@@ -128,9 +122,8 @@ SCRN_DEVICE void row_maps(A* shared, const Strips& strips, const Thread& thread,
 
 // u = transposed column strip of g in local column `column`, and what it adds to the sums.
 template <typename Tile, int kStrip, bool kHasGradient, int kFirst, typename A>
-SCRN_DEVICE void column_map(A* shared, const Strips& strips, int64_t step, int c, int granule,
-                            int column, int rows, std::integral_constant<int, kFirst> first,
-                            A (&sums)[Tile::kSums]) {
+SCRN_DEVICE void column_map(A* shared, int64_t step, int c, int granule, int column, int rows,
+                            std::integral_constant<int, kFirst> first, A (&sums)[Tile::kSums]) {
   constexpr int kRow = kWindowRow<Tile, kStrip>;
   constexpr int kOldest = kWindowGranules<Tile> - 1;
   const int newest = static_cast<int>(
@@ -147,8 +140,7 @@ SCRN_DEVICE void column_map(A* shared, const Strips& strips, int64_t step, int c
                  : A(0);
   }
   add_transposed_column<Tile, kStrip, kHasGradient>(
-      grads, shared + c * Tile::kWeights + Tile::column_weights(kStrip), strips, map, sum, first,
-      sums);
+      grads, shared + c * Tile::kWeights + Tile::column_weights(kStrip), map, sum, first, sums);
 #pragma unroll
   for (int e = 0; e < Tile::kResults; ++e) {
     const int row = granule * Tile::kResults + e;
@@ -159,40 +151,35 @@ SCRN_DEVICE void column_map(A* shared, const Strips& strips, int64_t step, int c
 
 // u of the tile's columns and of those beside it that the row strips reach.
 template <typename Tile, typename A>
-SCRN_DEVICE void column_maps(A* shared, const Strips& strips, int64_t step, const Thread& thread,
-                             int rows, bool has_gradient, A (&sums)[Tile::kSums]) {
+SCRN_DEVICE void column_maps(A* shared, int64_t step, const Thread& thread, int rows,
+                             bool has_gradient, A (&sums)[Tile::kSums]) {
   const int own = Tile::kRadius + thread.number % Tile::kWidth;
   for_strips<Tile>(thread.role, [&](auto which, auto first, auto) {
     constexpr int kStrip = decltype(which)::value, kReach = Tile::length(kStrip) / 2;
 #pragma unroll
     for (int granule = 0; granule < Tile::kGranules; ++granule) {
       if (has_gradient) {
-        column_map<Tile, kStrip, true>(shared, strips, step, thread.channel, granule, own, rows,
-                                       first, sums);
+        column_map<Tile, kStrip, true>(shared, step, thread.channel, granule, own, rows, first,
+                                       sums);
       } else {
-        column_map<Tile, kStrip, false>(shared, strips, step, thread.channel, granule, own, rows,
-                                        first, sums);
+        column_map<Tile, kStrip, false>(shared, step, thread.channel, granule, own, rows, first,
+                                        sums);
       }
     }
     for (int i = thread.number; i < Tile::kGroup * Tile::kGranules * 2 * kReach; i += Tile::kSpan) {
       const int beside = i % (2 * kReach), rest = i / (2 * kReach);
       const int column = Tile::kRadius - kReach + beside + (beside < kReach ? 0 : Tile::kWidth);
-      column_map<Tile, kStrip, false>(shared, strips, step, rest / Tile::kGranules,
-                                      rest % Tile::kGranules, column, rows, first, sums);
+      column_map<Tile, kStrip, false>(shared, step, rest / Tile::kGranules, rest % Tile::kGranules,
+                                      column, rows, first, sums);
     }
   });
 }
 
 // A role's part of the result, to where h was, and the gradients of the rows' weights and biases.
 template <typename Tile, typename A>
-SCRN_DEVICE void row_results(A* shared, const Strips& strips, int64_t step, const Thread& thread,
-                             int rows, bool has_gradient, A (&sums)[Tile::kSums]) {
+SCRN_DEVICE void row_results(A* shared, const Rows<A>& grads, const Thread& thread, int rows,
+                             bool has_gradient, A (&sums)[Tile::kSums]) {
   const A* const weights = shared + thread.channel * Tile::kWeights;
-  const Rows<A> grads{
-      shared + Tile::kGradAt, Tile::kGradPlane, Tile::kLocalPitch,
-      static_cast<int>(static_cast<uint32_t>(step) * Tile::kGranules % Tile::kRing) *
-          Tile::kResults,
-      Tile::kRing * Tile::kResults};
 #pragma unroll
   for (int part = 0; part < Tile::kGranules; ++part) {
     const int item = thread.number % Tile::kWidth + part * Tile::kWidth;
@@ -217,14 +204,12 @@ SCRN_DEVICE void row_results(A* shared, const Strips& strips, int64_t step, cons
       const int at = row * Tile::kLocalPitch + column + kSkip;
       A window[kWindow];
       load_row(window, shared + Tile::column_at(kStrip) + thread.channel * Tile::kColumnPlane + at);
-      add_row_strip<Tile, kStrip, true, kSkip>(window, weights + Tile::row_weights(kStrip), strips,
-                                               sum);
+      add_row_strip<Tile, kStrip, true, kSkip>(window, weights + Tile::row_weights(kStrip), sum);
       if (!has_gradient) return;
       A local[kWindow];
       load_row(local, shared + Tile::kLocalAt + thread.channel * Tile::kLocalPlane + at);
 #pragma unroll
       for (int tap = 0; tap < kLength; ++tap) {
-        if (!is_tap<Tile, kStrip>(strips, tap)) continue;
         A& gradient = sums[Tile::kRowSums + decltype(first)::value + tap];
 #pragma unroll
         for (int e = 0; e < Tile::kResults; ++e) {
@@ -256,14 +241,13 @@ SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels
 #pragma unroll
     for (int strip = 0; strip < kStrips; ++strip) {
       const int n = strips.length[strip], column = row + n + 1;
-      const bool own = Tile::kIsAny ? strip == role : (strip == 2) == (role == 0);
-      const int place = !Tile::kIsAny && strip == 1 ? Tile::length(0) : 0;
-      const int first = place + (Tile::length(strip) - n) / 2;
+      const bool own = (strip == 2) == (role == 0);
+      const int first = strip == 1 ? Tile::length(0) : 0;
       if (own) {
         if (v >= first && v < first + n) gradient[column + v - first] = sum;
         const int along = v - Tile::kRowSums - first;
         if (along >= 0 && along < n) gradient[row + along] = sum;
-        if (v == Tile::kBiasSums + (place > 0)) gradient[row + n] = sum;
+        if (v == Tile::kBiasSums + (strip == 1)) gradient[row + n] = sum;
       }
       if (role == 0 && v == Tile::kGradSum) gradient[column + n] = sum;
       row = column + n + 1;
@@ -271,12 +255,11 @@ SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels
   }
 }
 
-template <typename T, int kKind>
-__global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
-                                  (BackwardTile<T, kKind>::kMinBlocks))
+template <typename A, int kKind>
+__global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
+                                  (BackwardTile<A, kKind>::kMinBlocks))
     multi_scale_backward_kernel(MultiScaleBackward p) {
-  using Tile = BackwardTile<T, kKind>;
-  using A = typename Tile::A;
+  using Tile = BackwardTile<A, kKind>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kRadius = Tile::kRadius, kHalo = kLocal / 2;
   SCRN_DYNAMIC_SHARED(A, shared);
@@ -290,13 +273,13 @@ __global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
 
   for (int64_t work = blockIdx.x; work < p.works.total; work += gridDim.x) {
     const Place place = place_of(p.works, work);
-    const auto grad = View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, place, kGroup);
+    const int channels = channels_of(s, place, kGroup);
     const int64_t first_column = place.tile * Tile::kWidth;
     const int64_t begin = place.chunk * p.works.chunk_rows;
     const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
 
-    load_weights<T, Tile, kBlock>(p.weights, s.weight_dtype, p.strips, p.taps, place.group * kGroup,
-                                  grad.channels, shared);
+    load_weights<Tile, kBlock>(p.weights, s.weight_dtype, p.strips, p.taps, place.group * kGroup,
+                               channels, shared);
     A sums[Tile::kSums];
 #pragma unroll
     for (A& each : sums) each = 0;
@@ -305,31 +288,57 @@ __global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
       const int rows = static_cast<int>(min_of(kStep, end - row));
       Rows<A> to{shared + Tile::kGradAt, Tile::kGradPlane, Tile::kLocalPitch, 0,
                  Tile::kRing * Tile::kResults};
-      if (step == 0) {
-        load_tile<kGroup, kBlock, Tile::kRing * Tile::kResults, Tile::kLocalColumns,
-                  Tile::kTogether>(grad, row - kResultRow<Tile>, first_column - kRadius, to);
-      } else {
+      if (step > 0) {
         to.slot =
             static_cast<int>(static_cast<uint32_t>(step - 1) * Tile::kGranules % Tile::kRing) *
             Tile::kResults;
-        load_tile<kGroup, kBlock, kStep, Tile::kLocalColumns, Tile::kTogether>(
-            grad, row + kRadius, first_column - kRadius, to);
       }
+      with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        const auto grad =
+            View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, place, kGroup);
+        if (step == 0) {
+          load_tile<kGroup, kBlock, Tile::kRing * Tile::kResults, Tile::kLocalColumns,
+                    Tile::kTogether>(grad, row - kResultRow<Tile>, first_column - kRadius, to);
+        } else {
+          load_tile<kGroup, kBlock, kStep, Tile::kLocalColumns, Tile::kTogether>(
+              grad, row + kRadius, first_column - kRadius, to);
+        }
+        if (has_gradient) {
+          const auto input =
+              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
+          load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
+              input, row - kHalo, first_column - kRadius - kHalo, inputs);
+        }
+      });
+      const Rows<A> grads{
+          shared + Tile::kGradAt, Tile::kGradPlane, Tile::kLocalPitch,
+          static_cast<int>(static_cast<uint32_t>(step) * Tile::kGranules % Tile::kRing) *
+              Tile::kResults,
+          Tile::kRing * Tile::kResults};
       if (has_gradient) {
-        const auto input =
-            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
-        load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
-            input, row - kHalo, first_column - kRadius - kHalo, inputs);
         __syncthreads();
         local_map<Tile, kBlock, Tile::kItem, Tile::kApart, Tile::kKernelRows>(
             inputs, shared, row, s.height, first_column - kRadius, s.width, local);
         __syncthreads();
-        row_maps<Tile>(shared, p.strips, thread, rows);
+        if constexpr (Tile::kIsAny) {
+          any_row_maps<Tile>(shared, p.strips, thread, rows);
+        } else {
+          row_maps<Tile>(shared, thread, rows);
+        }
       }
       __syncthreads();
-      column_maps<Tile>(shared, p.strips, step, thread, rows, has_gradient, sums);
-      __syncthreads();
-      row_results<Tile>(shared, p.strips, step, thread, rows, has_gradient, sums);
+      if constexpr (Tile::kIsAny) {
+        if (has_gradient) any_column_sums<Tile>(shared, p.strips, grads, rows, sums);
+        any_column_maps<Tile>(shared, p.strips, step, thread, rows);
+        __syncthreads();
+        if (has_gradient) any_row_sums<Tile>(shared, p.strips, grads, rows, sums);
+        any_row_results<Tile>(shared, p.strips, grads, thread);
+      } else {
+        column_maps<Tile>(shared, step, thread, rows, has_gradient, sums);
+        __syncthreads();
+        row_results<Tile>(shared, grads, thread, rows, has_gradient, sums);
+      }
       __syncthreads();
       const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, place, kGroup);
       const Rows<A> part{shared + Tile::row_at(0), Tile::kRowPlane, Tile::kPitch, 0, kStep};
@@ -338,13 +347,18 @@ __global__ void __launch_bounds__((BackwardTile<T, kKind>::kBlock),
     }
     __syncthreads();
     if (has_gradient) {
-      A* const scratch = shared + Tile::kInputAt;
-      add_up<Tile::kWidth>(sums, scratch);
-      __syncthreads();
       const int64_t first = place.group * kGroup * p.works.parts + part_of(p.works, place);
-      store_sums<Tile>(scratch, p.strips, grad.channels, p.works.parts * p.taps,
-                       static_cast<A*>(p.partial) + first * p.taps);
-      __syncthreads();
+      const int64_t stride = p.works.parts * p.taps;
+      A* const gradient = static_cast<A*>(p.partial) + first * p.taps;
+      if constexpr (Tile::kIsAny) {
+        any_store_sums<Tile>(p.strips, sums, channels, stride, gradient);
+      } else {
+        A* const scratch = shared + Tile::kInputAt;
+        add_up<Tile::kWidth>(sums, scratch);
+        __syncthreads();
+        store_sums<Tile>(scratch, p.strips, channels, stride, gradient);
+        __syncthreads();
+      }
     }
   }
 }

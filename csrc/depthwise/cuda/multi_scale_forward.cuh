@@ -4,7 +4,7 @@
 // input, computes the local map and what the row strips make of it, and with the column strips the
 // results of the rows that lie kRadius above. What columns need of earlier rows stays in rings.
 
-#include "multi_scale_tile.cuh"
+#include "multi_scale_any.cuh"
 
 namespace scrn::depthwise::cuda {
 
@@ -16,13 +16,14 @@ struct MultiScaleForward {
   int taps;
 };
 
-template <typename T, int kKind>
-struct ForwardTile : Tile<T, kKind> {
-  using Base = Tile<T, kKind>;
+template <typename Sum, int kKind>
+struct ForwardTile : Tile<Sum, kKind> {
+  using Base = Tile<Sum, kKind>;
   using typename Base::A;
   static constexpr int kBlock = Base::kGroup * Base::kWidth * Base::kGranules;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
-  static constexpr int kTogether = Base::kIsAny ? 1 : 5;  // lines that are loaded at a time
+  static constexpr int kTogether =
+      kKind == kWide ? 5 : (Base::kIsAny ? 1 : 2);  // lines that are loaded at a time
   // Items of the local map: as many as threads, if they overlap.
   static constexpr int kItem = kKind == kGrouped ? 16 : 12, kApart = 12;
   static constexpr int kKernelRows = kKind == kWide ? kLocal : 1;
@@ -61,8 +62,7 @@ SCRN_DEVICE int first_slot(int64_t step, int ring) {
 
 // The row strips of the rows from first_row on, which are zero outside of the map.
 template <typename Tile, typename A>
-SCRN_DEVICE void row_strips(A* shared, const Strips& strips, int64_t step, int64_t first_row,
-                            int height) {
+SCRN_DEVICE void row_strips(A* shared, int64_t step, int64_t first_row, int height) {
   constexpr int kItems = Tile::kWidth / Tile::kResults;
   const int i = threadIdx.x;
   const int row = i % Tile::kStep, c = i / (Tile::kStep * kItems);
@@ -82,8 +82,7 @@ SCRN_DEVICE void row_strips(A* shared, const Strips& strips, int64_t step, int64
 #pragma unroll
     for (A& each : sum) each = inside ? weights[Tile::row_bias(kStrip)] : A(0);
     if (inside) {
-      add_row_strip<Tile, kStrip, false, 0>(window, weights + Tile::row_weights(kStrip), strips,
-                                            sum);
+      add_row_strip<Tile, kStrip, false, 0>(window, weights + Tile::row_weights(kStrip), sum);
     }
     const Rows<A> to{shared + Tile::strip_at(kStrip), Tile::strip_plane(kStrip), Tile::kPitch,
                      first_slot<Tile>(step, kRing) * Tile::kResults, kRing * Tile::kResults};
@@ -96,8 +95,8 @@ SCRN_DEVICE void row_strips(A* shared, const Strips& strips, int64_t step, int64
 
 // The eight results of a thread.
 template <typename Tile, typename A>
-SCRN_DEVICE void column_strips(const A* shared, const Strips& strips, int64_t step, int c,
-                               int granule, int column, A (&sum)[Tile::kResults]) {
+SCRN_DEVICE void column_strips(const A* shared, int64_t step, int c, int granule, int column,
+                               A (&sum)[Tile::kResults]) {
   const A* const weights = shared + c * Tile::kWeights;
   const auto newest = [&](int ring) {
     const int slot = first_slot<Tile>(step, ring) + granule;
@@ -117,19 +116,18 @@ SCRN_DEVICE void column_strips(const A* shared, const Strips& strips, int64_t st
     const auto rows = column_of<Tile, kWindowRow<Tile, kStrip>>(
         shared + Tile::strip_at(kStrip) + c * Tile::strip_plane(kStrip) + column, Tile::kPitch,
         newest(kRing), kRing);
-    add_column_strip<Tile, kStrip>(rows, weights + Tile::column_weights(kStrip), strips, sum);
+    add_column_strip<Tile, kStrip>(rows, weights + Tile::column_weights(kStrip), sum);
   };
   strip(std::integral_constant<int, 0>{});
   strip(std::integral_constant<int, 1>{});
   strip(std::integral_constant<int, 2>{});
 }
 
-template <typename T, int kKind>
-__global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
-                                  (ForwardTile<T, kKind>::kMinBlocks))
+template <typename A, int kKind>
+__global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
+                                  (ForwardTile<A, kKind>::kMinBlocks))
     multi_scale_forward_kernel(MultiScaleForward p) {
-  using Tile = ForwardTile<T, kKind>;
-  using A = typename Tile::A;
+  using Tile = ForwardTile<A, kKind>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kRadius = Tile::kRadius, kHalo = kLocal / 2;
   SCRN_DYNAMIC_SHARED(A, shared);
@@ -143,17 +141,15 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
 
   for (int64_t work = blockIdx.x; work < p.works.total; work += gridDim.x) {
     const Place place = place_of(p.works, work);
-    const auto from =
-        View<const T>::of(static_cast<const T*>(p.params.input), p.steps, s, place, kGroup);
-    const auto to = View<T>::of(static_cast<T*>(p.params.output), p.steps, s, place, kGroup);
+    const int channels = channels_of(s, place, kGroup);
     const int64_t first_column = place.tile * Tile::kWidth;
     const int64_t begin = place.chunk * p.works.chunk_rows;
     const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
     const int64_t first_row = begin > 0 ? begin - kRadius : 0;  // above the map rows are zero
-    const bool stages = kGroup > 1 && from.channels_last;
+    const bool stages = kGroup > 1 && s.channels_last;
 
-    load_weights<T, Tile, kBlock>(p.params.weights, s.weight_dtype, p.strips, p.taps,
-                                  place.group * kGroup, from.channels, shared);
+    load_weights<Tile, kBlock>(p.params.weights, s.weight_dtype, p.strips, p.taps,
+                               place.group * kGroup, channels, shared);
     for (int i = Tile::strip_at(0) + threadIdx.x; i < Tile::strip_at(kStrips); i += kBlock) {
       shared[i] = 0;
     }
@@ -162,8 +158,13 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
       if (result >= end) break;
       const bool any = row < s.height;
       if (any) {
-        load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
-            from, row - kHalo, first_column - kRadius - kHalo, input);
+        with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+          using T = std::remove_pointer_t<decltype(type)>;
+          const auto from =
+              View<const T>::of(static_cast<const T*>(p.params.input), p.steps, s, place, kGroup);
+          load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
+              from, row - kHalo, first_column - kRadius - kHalo, input);
+        });
       }
       __syncthreads();
       if (any) {
@@ -174,25 +175,38 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
             input, shared, row, s.height, first_column - kRadius, s.width, local);
       }
       __syncthreads();
-      row_strips<Tile>(shared, p.strips, step, row, s.height);
+      if constexpr (Tile::kIsAny) {
+        any_row_strips<Tile>(shared, p.strips, step, row, s.height);
+      } else {
+        row_strips<Tile>(shared, step, row, s.height);
+      }
       __syncthreads();
       const int64_t own = result + granule * Tile::kResults;
       if (own + Tile::kResults > begin && own < end) {
         A sum[Tile::kResults];
-        column_strips<Tile>(shared, p.strips, step, c, granule, column, sum);
+        if constexpr (Tile::kIsAny) {
+          any_column_strips<Tile>(shared, p.strips, step, c, column, sum);
+        } else {
+          column_strips<Tile>(shared, step, c, granule, column, sum);
+        }
         if (stages) {
 #pragma unroll
           for (int e = 0; e < Tile::kResults; ++e) {
             row_of(staged, c, granule * Tile::kResults + e)[column] = sum[e];
           }
-        } else if (c < to.channels && first_column + column < s.width) {
-          T* const target = to.data + c * to.steps.channel + (first_column + column);
+        } else if (c < channels && first_column + column < s.width) {
+          with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+            using T = std::remove_pointer_t<decltype(type)>;
+            const auto to =
+                View<T>::of(static_cast<T*>(p.params.output), p.steps, s, place, kGroup);
+            T* const target = to.data + c * to.steps.channel + (first_column + column);
 #pragma unroll
-          for (int e = 0; e < Tile::kResults; ++e) {
-            if (own + e >= begin && own + e < end) {
-              target[(own + e) * to.steps.row] = narrow<T>(sum[e]);
+            for (int e = 0; e < Tile::kResults; ++e) {
+              if (own + e >= begin && own + e < end) {
+                target[(own + e) * to.steps.row] = narrow<T>(sum[e]);
+              }
             }
-          }
+          });
         }
       }
       if (stages) {
@@ -200,8 +214,13 @@ __global__ void __launch_bounds__((ForwardTile<T, kKind>::kBlock),
         const int first = result < begin ? static_cast<int>(min_of(begin - result, kStep)) : 0;
         const int last = static_cast<int>(min_of(kStep, end - result));
         if (first < last) {
-          store_tile<kGroup, kBlock, kStep, Tile::kWidth>(to, result, first, last, first_column,
-                                                          staged);
+          with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
+            using T = std::remove_pointer_t<decltype(type)>;
+            const auto to =
+                View<T>::of(static_cast<T*>(p.params.output), p.steps, s, place, kGroup);
+            store_tile<kGroup, kBlock, kStep, Tile::kWidth>(to, result, first, last, first_column,
+                                                            staged);
+          });
         }
       }
     }

@@ -7,12 +7,12 @@
 namespace scrn::depthwise::cuda {
 
 // kWide: NCHW. kGrouped: channels_last, and narrow maps; channels share a sector of 32 bytes.
-// Both know strips of 7, 11 and 21; kAny: strips of any lengths, computed as 31 with taps skipped.
+// Both know strips of 7, 11 and 21; kAny has room for 31, and loops in the place of registers.
 inline constexpr int kWide = 0, kGrouped = 1, kAny = 2;
 
-template <typename T, int kKind>
+template <typename Sum, int kKind>
 struct Tile {
-  using A = Accumulate<T>;
+  using A = Sum;
   static constexpr bool kIsAny = kKind == kAny;
   static constexpr int kGroup = kKind == kWide ? 1 : (kIsAny && sizeof(A) == 8 ? 2 : 4);
   static constexpr int kWidth = kKind == kWide ? 64 : (kIsAny ? 16 : 32);
@@ -36,8 +36,8 @@ struct Tile {
   static constexpr int kInputPlane = plane_pitch(kInputRows * kInputPitch);
   static constexpr int kPitch = row_pitch(kWidth);
 
-  // A channel's weights: the 5x5 kernel's rows, the strips, in the middle of their longest length,
-  // and the biases in the order of the convolutions.
+  // A channel's weights: the 5x5 kernel's rows, the strips, and the biases in the order of the
+  // convolutions.
   static constexpr int kLocalWeights = kLocal * 8;
   SCRN_HOST_DEVICE constexpr int row_weights(int strip) {
     int first = kLocalWeights;
@@ -62,14 +62,6 @@ inline bool has_usual_strips(const UnitShape& s) {
   return s.strips[0] == 7 && s.strips[1] == 11 && s.strips[2] == 21;
 }
 
-// Whether the tap is one of a strip that is computed as if it had the longest length.
-template <typename Tile, int kStrip>
-SCRN_DEVICE bool is_tap(const Strips& strips, int tap) {
-  if (!Tile::kIsAny) return true;
-  const int off = tap - kMaxStrip / 2;
-  return (off < 0 ? -off : off) <= strips.length[kStrip] / 2;
-}
-
 // Where a weight of the operator's [C, taps] lies among a channel's weights in shared memory.
 template <typename Tile>
 SCRN_DEVICE int weight_place(const Strips& strips, int tap) {
@@ -79,11 +71,11 @@ SCRN_DEVICE int weight_place(const Strips& strips, int tap) {
   tap -= kTaps + 1;
 #pragma unroll
   for (int i = 0; i < kStrips; ++i) {
-    const int n = strips.length[i], skipped = (Tile::length(i) - n) / 2;
-    if (tap < n) return Tile::row_weights(i) + skipped + tap;
+    const int n = strips.length[i];
+    if (tap < n) return Tile::row_weights(i) + tap;
     if (tap == n) return Tile::row_bias(i);
     tap -= n + 1;
-    if (tap < n) return Tile::column_weights(i) + skipped + tap;
+    if (tap < n) return Tile::column_weights(i) + tap;
     if (tap == n) return Tile::column_bias(i);
     tap -= n + 1;
   }
@@ -91,15 +83,15 @@ SCRN_DEVICE int weight_place(const Strips& strips, int tap) {
 }
 
 // The group's weights; those of channels that there are not are zero.
-template <typename T, typename Tile, int kBlock>
+template <typename Tile, int kBlock>
 SCRN_DEVICE void load_weights(const void* weights, DType type, const Strips& strips, int taps,
-                              int64_t first_channel, int channels, Accumulate<T>* to) {
+                              int64_t first_channel, int channels, typename Tile::A* to) {
+  using A = typename Tile::A;
   for (int i = threadIdx.x; i < Tile::kGroup * taps; i += kBlock) {
     const int c = i / taps, tap = i - c * taps;
     to[c * Tile::kWeights + weight_place<Tile>(strips, tap)] =
-        c < channels ? load_any<Types<T, float>, Accumulate<T>>(weights, type,
-                                                                (first_channel + c) * taps + tap)
-                     : Accumulate<T>(0);
+        c < channels ? load_any<WeightsOf<A>, A>(weights, type, (first_channel + c) * taps + tap)
+                     : A(0);
   }
 }
 
@@ -155,8 +147,7 @@ inline constexpr int kRowWindow =
 // Adds to neighbours of a row what a strip along it makes of the map beneath, of which window[0]
 // lies kRadius - kSkip before the first of them. kFlipped: the transposed strip.
 template <typename Tile, int kStrip, bool kFlipped, int kSkip, int kWindow, int kItem, typename A>
-SCRN_DEVICE void add_row_strip(const A (&window)[kWindow], const A* weights, const Strips& strips,
-                               A (&sum)[kItem]) {
+SCRN_DEVICE void add_row_strip(const A (&window)[kWindow], const A* weights, A (&sum)[kItem]) {
   constexpr int kLength = Tile::length(kStrip);
   constexpr int kFirst = Tile::kRadius - kLength / 2 - kSkip;
   static_assert(kFirst >= 0 && kFirst + kItem + kLength - 1 <= kWindow, "the window holds it");
@@ -167,7 +158,7 @@ SCRN_DEVICE void add_row_strip(const A (&window)[kWindow], const A* weights, con
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int tap = part + i;
-      if (tap >= kLength || !is_tap<Tile, kStrip>(strips, tap)) continue;
+      if (tap >= kLength) continue;
 #pragma unroll
       for (int e = 0; e < kItem; ++e) {
         sum[e] += weight[i] * window[e + kFirst + (kFlipped ? kLength - 1 - tap : tap)];
@@ -232,7 +223,7 @@ SCRN_DEVICE A value_of(const Column<Tile, kFirstRow, A>& column, int row) {
 // Adds to a thread's results what a strip down the column makes of it.
 template <typename Tile, int kStrip, int kFirstRow, typename A>
 SCRN_DEVICE void add_column_strip(const Column<Tile, kFirstRow, A>& column, const A* weights,
-                                  const Strips& strips, A (&sum)[Tile::kResults]) {
+                                  A (&sum)[Tile::kResults]) {
   constexpr int kLength = Tile::length(kStrip);
   A weight[Tile::whole(kLength)];
   load_row(weight, weights);
@@ -242,7 +233,7 @@ SCRN_DEVICE void add_column_strip(const Column<Tile, kFirstRow, A>& column, cons
 #pragma unroll
     for (int e = 0; e < Tile::kResults; ++e) {
       const int tap = row - e;
-      if (tap < 0 || tap >= kLength || !is_tap<Tile, kStrip>(strips, tap)) continue;
+      if (tap < 0 || tap >= kLength) continue;
       sum[e] += weight[tap] * value;
     }
   }
@@ -253,8 +244,7 @@ SCRN_DEVICE void add_column_strip(const Column<Tile, kFirstRow, A>& column, cons
 template <typename Tile, int kStrip, bool kHasGradient, int kFirstRow, int kFirst, int kSums,
           typename A>
 SCRN_DEVICE void add_transposed_column(const Column<Tile, kFirstRow, A>& column, const A* weights,
-                                       const Strips& strips, const A (&map)[Tile::kResults],
-                                       A (&sum)[Tile::kResults],
+                                       const A (&map)[Tile::kResults], A (&sum)[Tile::kResults],
                                        std::integral_constant<int, kFirst>, A (&gradient)[kSums]) {
   constexpr int kLength = Tile::length(kStrip);
   A weight[Tile::whole(kLength)];
@@ -265,11 +255,17 @@ SCRN_DEVICE void add_transposed_column(const Column<Tile, kFirstRow, A>& column,
 #pragma unroll
     for (int e = 0; e < Tile::kResults; ++e) {
       const int tap = kLength - 1 - (row - e);
-      if (tap < 0 || tap >= kLength || !is_tap<Tile, kStrip>(strips, tap)) continue;
+      if (tap < 0 || tap >= kLength) continue;
       sum[e] += weight[tap] * value;
       if (kHasGradient) gradient[kFirst + tap] += map[e] * value;
     }
   }
 }
+
+// What a thread of the backward is in the phases that go down columns and along rows: in both it
+// has its channel.
+struct Thread {
+  int role, number, channel;
+};
 
 }  // namespace scrn::depthwise::cuda

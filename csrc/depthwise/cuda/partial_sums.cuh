@@ -46,9 +46,8 @@ struct PartialSums {
   int taps;
 };
 
-template <typename T>
+template <typename A>
 __global__ void __launch_bounds__(kThreads) partial_sums_kernel(PartialSums p) {
-  using A = Accumulate<T>;
   const int64_t count = p.channels * p.taps;
   const int64_t threads = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < count;
@@ -59,13 +58,13 @@ __global__ void __launch_bounds__(kThreads) partial_sums_kernel(PartialSums p) {
     double sum = 0;
 #pragma unroll 4
     for (int64_t part = 0; part < p.parts; ++part) sum += parts[part * p.taps];
-    store_any<Types<T, float>>(p.grad_weights, p.weight_dtype, i, static_cast<A>(sum));
+    store_any<WeightsOf<A>>(p.grad_weights, p.weight_dtype, i, static_cast<A>(sum));
   }
 }
 
-template <typename T>
+template <typename A>
 int launch_partial_sums(const PartialSums& p, cudaStream_t stream, const LaunchOptions& options) {
-  auto* kernel = partial_sums_kernel<T>;
+  auto* kernel = partial_sums_kernel<A>;
   SCRN_LAUNCH(kernel, grid_of(ceil_div(p.channels * p.taps, kThreads), options), kThreads, 0,
               stream, p);
   return cudaGetLastError();

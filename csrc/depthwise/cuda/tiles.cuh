@@ -14,21 +14,6 @@ inline constexpr int kTileWarps = kTileThreads / kWarp;
 template <int P>
 inline constexpr int kWarpsOfPlane = kTileWarps / P;
 
-// Types of maps, and of weights, whose sums are held as A.
-template <typename A>
-using MapsOf = std::conditional_t<std::is_same_v<A, double>, Types<double>,
-                                  Types<float, __half, __nv_bfloat16>>;
-template <typename A>
-using WeightsOf =
-    std::conditional_t<std::is_same_v<A, double>, Types<float, double>, MapsOf<float>>;
-
-// On the host: what f returns for a null pointer of the type in which such a map's sums are held.
-template <typename F>
-auto with_sums(DType dtype, F&& f) {
-  return dtype == DType::kDouble ? f(static_cast<double*>(nullptr))
-                                 : f(static_cast<float*>(nullptr));
-}
-
 // Which part of the maps a block computes at a time. Neighbours in memory are neighbours in the
 // grid: they share cache lines.
 struct Work {

@@ -1,4 +1,9 @@
 #include "depthwise/cuda/multi_scale_float32.cu"
 #include "multi_scale.h"
 
-SCRN_REGISTER_MULTI_SCALE(float, "float32")
+// Half types are added up in float.
+namespace {
+
+const MultiScale<float> kFloat("float32"), kHalf("float16"), kBFloat16("bfloat16");
+
+}  // namespace

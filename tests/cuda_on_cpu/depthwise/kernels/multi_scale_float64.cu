@@ -1,4 +1,8 @@
 #include "depthwise/cuda/multi_scale_float64.cu"
 #include "multi_scale.h"
 
-SCRN_REGISTER_MULTI_SCALE(double, "float64")
+namespace {
+
+const MultiScale<double> kDouble("float64");
+
+}  // namespace

@@ -11,14 +11,14 @@ CHOSEN = (
         f"{FOLDER}/multi_scale_forward.cuh",
         (
             "no barrier between row and column strips",
-            "p.strips, step, row, s.height);\n      __syncthreads();",
-            "p.strips, step, row, s.height);",
+            "(shared, step, row, s.height);\n      }\n      __syncthreads();",
+            "(shared, step, row, s.height);\n      }",
             "barrier",
         ),
         (
             "no barrier between input and local map",
-            "- kRadius - kHalo, input);\n      }\n      __syncthreads();",
-            "- kRadius - kHalo, input);\n      }",
+            "- kHalo, input);\n        });\n      }\n      __syncthreads();",
+            "- kHalo, input);\n        });\n      }",
             "barrier",
         ),
         (
@@ -69,11 +69,6 @@ CHOSEN = (
             "return slot < 0 ? slot + ring : slot;",
             "return slot < 0 ? slot + ring - 1 : slot;",
         ),
-        (
-            "a short strip has all taps of the longest",
-            "return (off < 0 ? -off : off) <= strips.length[kStrip] / 2;",
-            "return true;",
-        ),
     ),
     *planted(
         f"{FOLDER}/multi_scale_backward.cuh",
@@ -84,8 +79,8 @@ CHOSEN = (
         ),
         (
             "no barrier between u and the rows",
-            "thread, rows, has_gradient, sums);\n      __syncthreads();\n      row_results",
-            "thread, rows, has_gradient, sums);\n      row_results",
+            "has_gradient, sums);\n        __syncthreads();\n        row_results",
+            "has_gradient, sums);\n        row_results",
             "barrier",
         ),
         (
@@ -121,6 +116,29 @@ CHOSEN = (
             "add_up<Tile::kSpan>(gradient, scratch);\n      __syncthreads();",
             "add_up<Tile::kSpan>(gradient, scratch);",
             "barrier",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/multi_scale_any.cuh",
+        (
+            "strip of any length a column too far",
+            "row_of(local, c, row) + column + Tile::kRadius - length / 2,",
+            "row_of(local, c, row) + column + Tile::kRadius - length / 2 + 1,",
+        ),
+        (
+            "column of any length not turned round",
+            "Tile::column_weights(strip), length, true, sum);",
+            "Tile::column_weights(strip), length, false, sum);",
+        ),
+        (
+            "weights of the last turn left out",
+            "slot < Tile::kRowItems; ++slot",
+            "slot < Tile::kRowItems - 1; ++slot",
+        ),
+        (
+            "gradient of g's sum missing",
+            "if (weight.strip == kStrips) gradient",
+            "if (weight.strip == kStrips && strip > 0) gradient",
         ),
     ),
     *planted(
