@@ -21,6 +21,13 @@ OURS = "fused"
 BASELINE = "eager"
 COMPILED = "torch.compile"  # of the baseline
 DEFAULT, DETERMINISTIC = "default", "deterministic"
+# As the report of the compiled kernels calls them.
+FEATURE_TYPES = {
+    torch.float32: "fp32",
+    torch.float64: "fp64",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+}
 # Of the definition's result, in half types: how many times its error one of ours may have.
 OURS_ROUNDINGS = 1.5
 

@@ -54,8 +54,8 @@ class SavedModel:
 
 
 def fastest_layout(device: str | torch.device) -> torch.memory_format:
-    """channels_last on the CPU. On a GPU, cuDNN's depthwise convolutions make the network take
-    twice as long in it as in NCHW."""
+    """channels_last on the CPU. On a GPU NCHW: cuDNN's depthwise convolutions took twice as long in
+    the other, and the fused ones have fewer halos in NCHW."""
     cpu = torch.device(device).type == "cpu"
     return torch.channels_last if cpu else torch.contiguous_format
 

@@ -100,12 +100,14 @@ class FusedMlp(nn.Module):
         return output
 
     def _activated(self, hidden: Tensor) -> Tensor:
-        """The depthwise convolution and GELU, over the map that they are of."""
+        """The depthwise convolution and GELU; on the CPU over the map that they are of. On a GPU
+        that takes longer, and torch's convolution has a second map as well."""
         backend = unit_backend(hidden, self.backend)
         conv = self.depthwise
         if backend == "eager":
             return _gelu_(conv(hidden))
-        return depthwise_gelu(hidden, conv.weight, conv.bias, out=hidden, backend=backend)
+        out = hidden if hidden.device.type == "cpu" else None
+        return depthwise_gelu(hidden, conv.weight, conv.bias, out=out, backend=backend)
 
     def _band(self, x: Tensor, output: Tensor, start: int, stop: int) -> None:
         height = x.shape[2]

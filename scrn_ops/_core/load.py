@@ -62,13 +62,12 @@ def cuda_absence() -> str | None:
     return "the libraries were not loaded"
 
 
-def check_device(tensor: Tensor, *, compiled: bool = True, cuda: bool = True) -> None:
+def check_device(tensor: Tensor, *, compiled: bool = True) -> None:
     """Whether there are fused kernels for it.
 
     Args:
         tensor: of the call.
         compiled: on CUDA the kernels are those of the compiled library.
-        cuda: there are kernels for CUDA at all.
 
     Raises:
         NotImplementedError: there are none, and why.
@@ -76,8 +75,8 @@ def check_device(tensor: Tensor, *, compiled: bool = True, cuda: bool = True) ->
     device = tensor.device.type
     if device == "cpu" or device == "meta":
         return
-    reason: str | None = "there are none for it" if cuda else "this op has them for the CPU alone"
-    if device == "cuda" and cuda:
+    reason: str | None = "there are none for it"
+    if device == "cuda":
         asked = compiled and not torch.compiler.is_compiling()
         reason = cuda_absence() if asked else None
         if reason is None:

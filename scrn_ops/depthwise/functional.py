@@ -68,7 +68,7 @@ def multi_scale_depthwise(
             input, local, local_bias, rows, row_biases, columns, column_biases
         )
     check_multi_scale(input, local, local_bias, rows, row_biases, columns, column_biases)
-    check_device(input, cuda=False)
+    check_device(input)
     parts: list[tuple[Tensor, Tensor | None]] = [(local, local_bias)]
     for i in range(len(rows)):
         parts += [(rows[i], row_biases[i]), (columns[i], column_biases[i])]
@@ -129,7 +129,7 @@ def large_kernel_depthwise(
             input, local, local_bias, dilated, dilated_bias, dilation=dilation
         )
     check_large_kernel(input, local, local_bias, dilated, dilated_bias, dilation)
-    check_device(input, cuda=False)
+    check_device(input)
     result: Tensor = apply_operator(
         autograd.LargeKernelDepthwise,
         _ops.large_kernel_depthwise.default,
@@ -187,7 +187,7 @@ def depthwise_gelu(
         check_out(out, result)
         return out.copy_(result)
     check_depthwise_gelu(input, weight, bias)
-    check_device(input, cuda=False)
+    check_device(input)
     input = autocast_features(input)
     weights = pack([(weight, bias)])
     if out is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -70,15 +71,15 @@ def test_every_convolution_of_a_unit_is_named() -> None:
         assert set(named) == set(depthwise)
 
 
-def test_on_a_gpu_the_units_are_torchs() -> None:
-    x = torch.empty(1)
-    assert unit_backend(x, "fused") == "fused"
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "meta", "xpu"])
+def test_where_there_are_no_kernels_the_units_are_torchs(kind: str) -> None:
+    class There:
+        device = torch.device(kind)
 
-    class OnGpu:
-        device = torch.device("cuda")
-
-    assert unit_backend(OnGpu(), "fused") == "eager"  # type: ignore[arg-type]
-    assert unit_backend(OnGpu(), "reference") == "reference"  # type: ignore[arg-type]
+    x: Any = There()
+    assert unit_backend(x, "fused") == ("eager" if kind == "xpu" else "fused")
+    assert unit_backend(x, "eager") == "eager"
+    assert unit_backend(x, "reference") == "reference"
 
 
 @pytest.mark.parametrize("backbone", GATES)

@@ -12,7 +12,19 @@ from torch import Tensor
 import scrn_ops
 from scrn_ops import eager, reference
 
-from ..case import BASELINE, OURS, Arguments, Bar, Case, Family, Function, Generator, Op, draw
+from ..case import (
+    BASELINE,
+    FEATURE_TYPES,
+    OURS,
+    Arguments,
+    Bar,
+    Case,
+    Family,
+    Function,
+    Generator,
+    Op,
+    draw,
+)
 
 LAYOUTS = ("nchw", "channels_last")
 DIRECTIONS = ("forward", "backward")
@@ -73,8 +85,46 @@ class DepthwiseCase(Case):
         return tuple(replace(self, layout=layout) for layout in LAYOUTS)
 
     @property
+    def launches(self) -> int | None:
+        """As the launchers of csrc/depthwise/cuda go, and the packing of the weights."""
+        forward, backward = 2, len(_backward_kernels(self.op)) + 1
+        return {"forward": forward, "backward": backward, "both": forward + backward}[
+            self.direction
+        ]
+
+    @property
+    def kernels(self) -> dict[str, str]:
+        """Without the sum of the tiles' parts of the weights' gradients."""
+        forward, backward = (_forward_kernel(self),), _backward_kernels(self.op)
+        names = {"forward": forward, "backward": backward, "both": forward + backward}
+        types = dict.fromkeys(names[self.direction], FEATURE_TYPES[self.dtype])
+        if self.dtype != torch.float64:
+            # Compiled for the type of the sums.
+            types |= dict.fromkeys(types.keys() - {GELU_ROWS}, FEATURE_TYPES[torch.float32])
+        return types
+
+    @property
     def memory_format(self) -> torch.memory_format | None:
         return torch.channels_last if self.layout == "channels_last" else None
+
+
+GELU_ROWS = "gelu_rows"
+
+
+def _forward_kernel(case: DepthwiseCase) -> str:
+    """Of csrc/depthwise/cuda."""
+    if case.op != GELU:
+        return {MULTI_SCALE: "multi_scale_forward", LARGE_KERNEL: "large_kernel_forward"}[case.op]
+    neighbours = case.channels if case.layout == "channels_last" else case.size[1]
+    return GELU_ROWS if neighbours % 4 == 0 and case.dtype != torch.float64 else "gelu_forward"
+
+
+def _backward_kernels(op: str) -> tuple[str, ...]:
+    return {
+        MULTI_SCALE: ("multi_scale_backward", "local_backward"),
+        LARGE_KERNEL: ("large_kernel_input", "large_kernel_sums"),
+        GELU: ("gelu_backward",),
+    }[op]
 
 
 def _kernels(op: str) -> dict[str, tuple[int, int]]:
@@ -165,7 +215,7 @@ def bars() -> Iterator[Bar]:
 
 
 def full(device: str) -> Iterator[DepthwiseCase]:
-    """Every stage on the CPU, for which there are kernels, and bfloat16 in the forward."""
+    """Every stage on the CPU, and bfloat16 in the forward; the key cases are those of a GPU."""
     if device != "cpu":
         return
     for channels, ratio, size in STAGES:
@@ -176,9 +226,30 @@ def full(device: str) -> Iterator[DepthwiseCase]:
         yield from variants(case, DIRECTIONS[:1])
 
 
-def none() -> Iterator[DepthwiseCase]:
-    """Of what is measured on every device: there are no kernels of these for a GPU."""
+def quick() -> Iterator[DepthwiseCase]:
     yield from ()
 
 
-FAMILY = Family(DepthwiseCase, OPS, none, full, none, none, 0, 0, tuple(bars()))
+def smoke() -> Iterator[DepthwiseCase]:
+    """Odd sizes, two images; tiles of every kind, with tails, and several of them."""
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        for op in OPS:
+            for channels, size in ((9, (11, 13)), (3, (37, 70)), (8, (18, 12))):
+                yield from variants(DepthwiseCase(op, channels, size, 2, dtype))
+
+
+def key() -> Iterator[DepthwiseCase]:
+    """The stages of a Cityscapes image, and a training crop's first stage in a batch of eight; of
+    the other units the stages of most pixels and of most blocks."""
+    stages = [(channels, ratio, size, 1) for channels, ratio, size in STAGES]
+    crop = (64, 8, (128, 128), 8)
+    for op in OPS:
+        for channels, ratio, size, batch in (*stages, crop) if op == MULTI_SCALE else stages[::2]:
+            width = channels * ratio if op == GELU else channels
+            for dtype in (torch.float32, torch.bfloat16):
+                for layout in LAYOUTS:
+                    case = DepthwiseCase(op, width, size, batch, dtype, layout)
+                    yield from (replace(case, direction=each) for each in DIRECTIONS)
+
+
+FAMILY = Family(DepthwiseCase, OPS, quick, full, smoke, key, 2, 4, tuple(bars()))

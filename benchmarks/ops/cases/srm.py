@@ -18,6 +18,7 @@ from ..case import (
     BASELINE,
     DEFAULT,
     DETERMINISTIC,
+    FEATURE_TYPES,
     OURS,
     Arguments,
     Bar,
@@ -43,12 +44,6 @@ NETWORKS: tuple[tuple[Size, Size, int], ...] = (
     ((512, 512), (512, 512), 32),
 )
 CPU_TRAINING_BATCH = 2
-FEATURE_TYPES = {
-    torch.float32: "fp32",
-    torch.float64: "fp64",
-    torch.float16: "fp16",
-    torch.bfloat16: "bf16",
-}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ namespace scrn::cuda {
 struct LaunchOptions {
   bool index64 = false;
   int64_t max_blocks = INT32_MAX;
+  int64_t max_shared = INT64_MAX;  // bytes of a block, of those that the device has
 };
 
 inline constexpr int kThreads = 128;

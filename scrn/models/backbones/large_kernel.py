@@ -65,9 +65,9 @@ class _Depthwise(nn.Module):
 
 
 def unit_backend(x: Tensor, ops: str) -> str:
-    """The backend of the depthwise units, whose fused kernels are for the CPU: elsewhere the
-    network of the fused ops takes torch's convolutions in their place."""
-    return "eager" if ops == "fused" and x.device.type not in ("cpu", "meta") else ops
+    """The backend of the depthwise units, whose fused kernels are for the CPU and for CUDA: on
+    other devices the network of the fused ops takes torch's convolutions in their place."""
+    return "eager" if ops == "fused" and x.device.type not in ("cpu", "cuda", "meta") else ops
 
 
 class SpatialAttention(nn.Module):

@@ -2,112 +2,29 @@
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.cuda_on_cpu.depthwise import cases
+from tests.cuda_on_cpu.depthwise.cases import LAYOUTS, UNITS, every
+from tests.cuda_on_cpu.depthwise.reference import GELU, LARGE_KERNEL, MULTI_SCALE
 from tests.cuda_on_cpu.harness.compare import assert_close
-from tests.cuda_on_cpu.harness.device import DTYPES, Device, Tensor, rounded
-
-from . import reference
-from .reference import GELU, LARGE_KERNEL, MULTI_SCALE
-
-Array = NDArray[Any]
-UNITS = {MULTI_SCALE: (7, 11, 21), LARGE_KERNEL: (3,), GELU: (3,)}
-LAYOUTS = [False, True]
+from tests.cuda_on_cpu.harness.device import DTYPES, Device, Tensor
 
 
-@dataclass(frozen=True)
-class Case:
-    """A call of one unit; ``need`` says which gradients the backward is asked for."""
-
-    unit: int
-    sizes: tuple[int, ...] = ()
-    shape: tuple[int, int, int, int] = (2, 5, 9, 13)
-    dtype: str = "float32"
-    weight_dtype: str = "float32"
-    channels_last: bool = False
-    bias: float = 1.0
-    need: str = "both"
-
-    def __str__(self) -> str:
-        sizes = "-".join(map(str, self.all_sizes))
-        shape = "x".join(map(str, self.shape))
-        kind = f"{self.dtype}-{'nhwc' if self.channels_last else 'nchw'}"
-        return f"unit{self.unit}-{sizes}-{shape}-{kind}-{self.weight_dtype}-{self.need}"
-
-    @property
-    def all_sizes(self) -> tuple[int, ...]:
-        return self.sizes or UNITS[self.unit]
-
-    def numbers(self, *shape: int) -> Array:
-        seed = zlib.crc32(repr((self.unit, self.all_sizes, self.shape, shape)).encode())
-        return np.random.default_rng(seed).standard_normal(shape)
-
-    @property
-    def input(self) -> Array:
-        return rounded(self.numbers(*self.shape), self.dtype)
-
-    @property
-    def grad(self) -> Array:
-        return rounded(self.numbers(*self.shape[::-1]).transpose(3, 2, 1, 0), self.dtype)
-
-    @property
-    def weights(self) -> Array:
-        """Of such a size that what they are multiplied with keeps its own."""
-        convolutions = reference.convolutions(self.unit, self.all_sizes)
-        values = self.numbers(self.shape[1], convolutions[-1].end + 1)
-        for convolution in convolutions:
-            values[:, convolution.first : convolution.end] /= np.sqrt(
-                convolution.height * convolution.width
-            )
-            values[:, convolution.end] *= self.bias
-        return rounded(values, self.weight_dtype)
-
-    def arguments(self, device: Device) -> dict[str, Any]:
-        batch, channels, height, width = self.shape
-        sizes = (*self.all_sizes, 0, 0)
-        weights = self.weights
-        return {
-            "batch": batch,
-            "channels": channels,
-            "height": height,
-            "width": width,
-            "channels_last": self.channels_last,
-            "dtype": self.dtype,
-            "weight_dtype": self.weight_dtype,
-            "unit": self.unit,
-            **{f"size_{i}": sizes[i] for i in range(3)},
-            "input": device.upload("input", self.input, self.dtype, self.channels_last),
-            "weights": device.upload("weights", weights, self.weight_dtype),
-        }
+class Case(cases.Case):
+    """Calls the CPU kernels."""
 
     def forward(self, device: Device) -> Tensor:
         output = device.empty("output", self.shape, self.dtype, self.channels_last)
         device.launch("forward", **self.arguments(device), output=output)
         return output
 
-    def backward(self, device: Device) -> tuple[Tensor | None, Tensor | None]:
-        arguments = self.arguments(device)
-        arguments["grad"] = device.upload("grad", self.grad, self.dtype, self.channels_last)
-        grad_input = grad_weights = None
-        if self.need != "weights":
-            grad_input = device.empty("grad_input", self.shape, self.dtype, self.channels_last)
-        if self.need != "input":
-            shape = self.weights.shape
-            grad_weights = device.empty("grad_weights", shape, self.weight_dtype)
-        arguments |= {"grad_input": grad_input, "grad_weights": grad_weights}
-        count = device.call("backward_workspace", **arguments, workspace=None)
-        device.launch("backward", **arguments, workspace=device.workspace(count))
-        return grad_input, grad_weights
-
-
-def every(*cases: Case) -> list[Case]:
-    return [replace(case, channels_last=last) for case in cases for last in LAYOUTS]
+    @property
+    def backward_entries(self) -> tuple[str, str]:
+        return "backward_workspace", "backward"
 
 
 # One pixel, fewer rows and columns than a kernel, several steps of rows, two and three tiles with
@@ -136,8 +53,7 @@ CASES = every(
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_forward(device: Device, case: Case) -> None:
-    expected = reference.forward(case.unit, case.all_sizes, case.input, case.weights)
-    assert_close(case.forward(device).numpy(), expected, case.dtype, "output")
+    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -149,9 +65,7 @@ def check_backward(device: Device, case: Case) -> None:
     if case.unit == GELU and case.shape == (1, 1, 1, 1):
         case = replace(case, bias=3.0)  # a single pixel far from where the slope is 0
     grad_input, grad_weights = case.backward(device)
-    expected_input, expected_weights = reference.backward(
-        case.unit, case.all_sizes, case.grad, case.input, case.weights
-    )
+    expected_input, expected_weights = case.expected_gradients()
     if grad_input is not None:
         assert_close(grad_input.numpy(), expected_input, case.dtype, "grad_input")
     if grad_weights is not None:

@@ -22,7 +22,13 @@ def compiled(device: Device) -> dict[int, str]:
     """Address in the module of every compiled kernel, with its template arguments."""
     command = ["nm", "-C", "--defined-only", str(device.module.__file__)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {int(address, 16): name for address, name in SYMBOL.findall(run.stdout)}
+    # A launcher may be called like a kernel.
+    kernels = defined_in("")
+    return {
+        int(address, 16): name
+        for address, name in SYMBOL.findall(run.stdout)
+        if name.split("<")[0] in kernels
+    }
 
 
 def defined_in(folder: str) -> set[str]:

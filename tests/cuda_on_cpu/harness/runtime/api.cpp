@@ -82,10 +82,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   return cudaSuccess;
 }
 
+constexpr int kMostShared = 227 << 10;  // bytes of a block, if it asks
+
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-  constexpr int kMost = 227 << 10;
-  if (value < 0 || value > kMost) return cudaErrorInvalidValue;
+  if (value < 0 || value > kMostShared) return cudaErrorInvalidValue;
   cuda_on_cpu::dynamic_limits()[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }
@@ -99,6 +100,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = 4;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = kMostShared;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
       *value = 9;

@@ -1,0 +1,9 @@
+#include "multi_scale.cuh"
+
+namespace scrn::depthwise::cuda {
+
+template int launch_multi_scale<float>(const ForwardParams&, cudaStream_t, const LaunchOptions&);
+template int launch_multi_scale_backward<float>(const BackwardParams&, cudaStream_t,
+                                                const LaunchOptions&);
+
+}  // namespace scrn::depthwise::cuda
