@@ -28,7 +28,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
     parser.add_argument("--backbone", default="mscan_s", help="see scrn.build_model")
     parser.add_argument(
-        "--size", type=_size, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
+        "--size", type=size_of, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
     )
     parser.add_argument("--quick", action="store_true", help="the first size alone, less time")
     parser.add_argument(
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(outcome.wrong for outcome in outcomes))
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
     try:
         height, width = map(int, text.split("x"))
     except ValueError:

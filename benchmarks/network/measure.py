@@ -21,7 +21,7 @@ REST = "logits"  # their upsampling to the image's size
 PARTS = ("backbone", "CRM", DNL, "decoder", SRM, "head", REST)
 MARK = "part: "  # of the profiler's events that are looked at
 
-aten = torch.ops.aten
+aten, mkldnn = torch.ops.aten, torch.ops.mkldnn
 
 
 def parts(model: SCRN) -> dict[nn.Module, str]:
@@ -131,6 +131,9 @@ def _kind(func: Any, args: Any) -> str:
         if args[8] == 1:
             return f"convolution {height}x{width}"
         return f"depthwise {height}x{width}" if height == width else "depthwise strips"
+    if packet in (mkldnn._convolution_pointwise, mkldnn._convolution_pointwise_):
+        weight = next(each for each in args if isinstance(each, Tensor) and each.is_mkldnn)
+        return f"convolution {weight.shape[2]}x{weight.shape[3]}"
     if packet in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
         return "matrix product"
     return str(packet).removeprefix("aten.").removesuffix("_")

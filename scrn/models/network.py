@@ -18,6 +18,7 @@ from .decoder import Decoder
 from .fusion import fuse_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
+from .packed_conv import pack_convolutions
 
 MIN_SIZE = 32
 OPS = ("fused", "eager", "reference")
@@ -181,6 +182,7 @@ def fuse(model: SCRN) -> FusedSCRN:
     fused.__class__ = FusedSCRN
     fused.register_module("embedding", None)
     fuse_layers(fused)
+    pack_convolutions(fused)
     return cast(FusedSCRN, fused.requires_grad_(False))
 
 
