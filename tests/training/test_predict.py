@@ -28,7 +28,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> SavedModel:
     ("options", "kept"), [([], 1), (["--keep-memory"], 1), (["--no-keep-memory"], 0)], ids=str
 )
 def test_memory_is_kept_and_the_network_fused(
-    options: list[str], kept: int, model: SavedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    options: list[str],
+    kept: int,
+    model: SavedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     calls = []
     monkeypatch.setattr(predict, "keep_freed_memory", lambda: calls.append(1))
