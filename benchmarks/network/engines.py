@@ -26,7 +26,7 @@ class Engine:
         kind: ``"scrn"``: the network itself; ``"compile"``: by torch.compile, with freezing;
             ``"onnxruntime"``, ``"openvino"``: what torch.onnx exports of it.
         ops, fuse, channels_last: of the network, see :class:`.variants.Variant`.
-        keep_memory: the process keeps what it frees, see :mod:`scrn_ops.memory`.
+        keep_memory: the process keeps what it frees, see :func:`scrn.keep_freed_memory`.
         bfloat16: the engine computes in it.
     """
 
@@ -120,8 +120,7 @@ def _torch(
 ) -> Call:
     import torch
 
-    from scrn import build_model
-    from scrn_ops._core.allocator import keep_freed_memory
+    from scrn import build_model, keep_freed_memory
 
     from .variants import Variant
 

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -26,14 +27,15 @@ def main(arguments: str) -> None:
     resident.forget_peak()
     _answer(answers, {"error": float(error)})
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         call()
-        seconds = time.perf_counter() - start
-        _answer(answers, {"seconds": seconds, "peak_bytes": resident.peak()})
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - busy
+        peak = resident.peak()
+        _answer(answers, {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak})
 
 
-def _answer(answers: object, content: dict[str, float]) -> None:
-    print(json.dumps(content), file=answers, flush=True)  # type: ignore[call-overload]
+def _answer(answers: TextIO, content: dict[str, float]) -> None:
+    print(json.dumps(content), file=answers, flush=True)
 
 
 if __name__ == "__main__":
