@@ -171,6 +171,9 @@ def fuse(model: SCRN) -> FusedSCRN:
       convolutions of its two branches are one.
     - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
       bands of rows on the CPU. The embedding head is dropped.
+    - On the CPU, in float32 and channels_last, oneDNN packs the convolutions' weights at the first
+      call and applies what follows them in the same pass; see
+      :class:`scrn.models.packed_conv.PackedConv2d` for when it does not.
 
     Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
     trace it, it stays as it is, and a warning says so.

@@ -28,7 +28,9 @@ class PackedConv2d(nn.Conv2d):
     """
 
     activation: str | None
-    _packed: tuple[Any, Tensor] | None
+    # The weight that was packed, whose memory is no other's as long as it is held; the number of
+    # writes to it until then; and the packed one.
+    _packed: tuple[Tensor, int, Tensor] | None
 
     @classmethod
     def of(cls, conv: nn.Conv2d) -> PackedConv2d:
@@ -92,14 +94,18 @@ class PackedConv2d(nn.Conv2d):
             or (torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad))
         ):
             return None
-        key = (weight.data_ptr(), weight._version)
-        if self._packed is None or self._packed[0] != key:
+        held = self._packed
+        if held is None or held[0].data_ptr() != weight.data_ptr() or held[1] != weight._version:
             packed = _mkldnn._reorder_convolution_weight(
                 weight.detach(), self.padding, self.stride, self.dilation, self.groups,
                 list(input.shape),
             )  # fmt: skip
-            self._packed = (key, packed)
-        return self._packed[1]
+            self._packed = held = (weight.detach(), weight._version, packed)
+        return held[2]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
+        self._packed = None  # what moves or casts the weight
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}

@@ -141,16 +141,27 @@ def test_it_works_in_inference_mode() -> None:
     [
         lambda conv: conv.weight.mul_(2),
         lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight * 3, False)),
+        lambda conv: setattr(conv.weight, "data", conv.weight.data * 3),
         lambda conv: conv.load_state_dict({k: v + 1 for k, v in conv.state_dict().items()}),
         lambda conv: conv.bias.add_(1),
     ],
-    ids=["in place", "replaced", "loaded", "bias"],
+    ids=["in place", "replaced", "data", "loaded", "bias"],
 )
 def test_a_changed_weight_is_packed_again(change: Callable[[nn.Module], object]) -> None:
     conv, x = packed(), maps(5, 9, 11)
     before = conv(x)
     change(conv)
     assert relative(conv(x), before.double()) > 0.1
+    assert relative(conv(x), definition(conv, x)) < 1e-6
+
+
+def test_a_cast_or_a_move_lets_go_of_the_packed_weight() -> None:
+    """Or a weight cast there and back, rounded, might lie where the first one did."""
+    conv, x = packed(), maps(5, 9, 11)
+    conv(x)
+    conv.half()
+    assert not is_used(conv)
+    conv.float()
     assert relative(conv(x), definition(conv, x)) < 1e-6
 
 
