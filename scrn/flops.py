@@ -55,6 +55,13 @@ _BESIDE_PRODUCTS = {
     torch.ops.scrn_ops.depthwise_gelu: 1 + 5,
 }
 
+# Convolutions by packed weights, and operations per element of what they apply to the result.
+_PACKED = {
+    torch.ops.mkldnn._convolution_pointwise,
+    torch.ops.mkldnn._convolution_pointwise_,
+}
+_BEHIND = {"none": 0, "relu": 1, "gelu": _PER_OUTPUT[aten.gelu]}
+
 # Operations per element of the input.
 _PER_INPUT = {
     aten.mean: 1,
@@ -104,6 +111,7 @@ _NOTHING = {
     aten._to_copy,
     aten._unsafe_view,
     aten._reshape_copy,
+    torch.ops.mkldnn._reorder_convolution_weight,
 }
 
 
@@ -181,6 +189,8 @@ def operator_counts(
 def operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
     """The full count of one call of an operator; None where it is not known."""
     packet = func.overloadpacket
+    if packet in _PACKED:
+        return _packed_operations(func, args, output)
     outputs = output if isinstance(output, tuple | list) else (output,)
     if not outputs or not isinstance(outputs[0], Tensor):
         # One that writes its result into an argument may have a formula all the same.
@@ -206,6 +216,14 @@ def operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
     if torch.Tag.pointwise in func.tags or torch.Tag.pointwise in outplace.default.tags:
         return size
     return None
+
+
+def _packed_operations(func: Any, args: Any, output: Tensor) -> int:
+    """Of a convolution by a packed weight, see :mod:`scrn.models.packed_conv`."""
+    given = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
+    products = 2 * math.prod(given["W"].shape[1:])
+    behind = _BEHIND[given["attr"]] if "attr" in given else 1  # a product or a sum
+    return output.numel() * (products + (given["B"] is not None) + behind)
 
 
 def _pair(value: Any) -> tuple[int, int]:

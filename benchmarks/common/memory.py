@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 # Without it the profiler reports on stderr that it found no GPU.
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from . import resident
 from .checkout import ROOT
 
 
@@ -58,16 +58,15 @@ def start(device: str) -> int:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
+    return resident.forget_peak()
 
 
 def peak(device: str) -> int:
-    """The most bytes in use since :func:`start`. ``getrusage`` would start from the parent's."""
+    """The most bytes in use since :func:`start`."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated()
-    return _status("VmHWM")
+    return resident.peak()
 
 
 def in_own_process(module: str, *arguments: object) -> int:
@@ -82,10 +81,3 @@ def in_own_process(module: str, *arguments: object) -> int:
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return int(done.stdout)
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {name}")

@@ -34,6 +34,14 @@ def measure(device: str, threads: int) -> Times:
     }
 
 
+def copy_rate(device: str, threads: int) -> float:
+    """Bytes a second of a copy beyond the caches, those read and those written."""
+    source = torch.ones(FLOATS, device=device)
+    out = torch.empty_like(source)
+    call = {COPY: lambda: out.copy_(source)}
+    return 8 * FLOATS / timing.time_all(call, device, threads, SECONDS)[COPY].best
+
+
 def disturbance(first: Times, last: Times) -> str | None:
     """What shows best, in the times before and after a run, that something else ran beside it."""
     found = []

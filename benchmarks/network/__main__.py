@@ -17,8 +17,8 @@ import torch
 
 from scrn_ops._core.allocator import keep_freed_memory
 
-from ..common import environment, timing
-from . import images, report, variants
+from ..common import environment, timing, yardstick
+from . import images, measure, report, variants
 from .run import LARGE, run
 
 CAMVID_SIZE = (360, 480)
@@ -28,7 +28,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
     parser.add_argument("--backbone", default="mscan_s", help="see scrn.build_model")
     parser.add_argument(
-        "--size", type=_size, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
+        "--size", type=size_of, nargs="+", default=[CAMVID_SIZE, LARGE], metavar="HxW"
     )
     parser.add_argument("--quick", action="store_true", help="the first size alone, less time")
     parser.add_argument(
@@ -59,25 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     facts["tf32"] = torch.backends.cudnn.allow_tf32
     facts["allocator"] = "keeps freed memory" if options.keep_memory else "default"
     print(environment.headline(facts))
-    speed = timing.matrix_product_rate(torch.float32, options.device, options.threads)
+    rates = measure.Rates(
+        timing.matrix_product_rate(torch.float32, options.device, options.threads),
+        yardstick.copy_rate(options.device, options.threads),
+    )
     outcomes = []
     for size in options.size[:1] if options.quick else options.size:
         print(f"\n{options.backbone}, {source} at {size[0]}x{size[1]}, {options.threads} threads")
         outcome = run(
             options.backbone,
             images.load(path, size).to(options.device),
+            rates,
             seconds=options.seconds or (5 if options.quick else 20),
             report=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
         )
         outcomes.append(outcome)
-        print(report.text(outcome, speed))
+        print(report.text(outcome, rates))
     if options.json:
         report.write_json(options.json, facts, outcomes)
         print(f"\nwritten: {options.json}")
     return int(any(outcome.wrong for outcome in outcomes))
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
     try:
         height, width = map(int, text.split("x"))
     except ValueError:

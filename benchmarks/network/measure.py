@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from scrn import SCRN
 from scrn.flops import operations
@@ -21,7 +22,7 @@ REST = "logits"  # their upsampling to the image's size
 PARTS = ("backbone", "CRM", DNL, "decoder", SRM, "head", REST)
 MARK = "part: "  # of the profiler's events that are looked at
 
-aten = torch.ops.aten
+aten, mkldnn = torch.ops.aten, torch.ops.mkldnn
 
 
 def parts(model: SCRN) -> dict[nn.Module, str]:
@@ -90,20 +91,46 @@ def inference_by_part(model: SCRN, image: Tensor, runs: int) -> dict[str, float]
     return _fastest(own_seconds(call, image.device.type) for _ in range(runs))
 
 
+class Work(NamedTuple):
+    """Of the calls of one kind of operator: seconds, operations (see :mod:`scrn.flops`), and the
+    seconds that the device needs at least."""
+
+    seconds: float
+    operations: int
+    floor: float
+
+
+class Rates(NamedTuple):
+    """What the device reaches: operations a second of a matrix product, bytes a second of a copy
+    beyond the caches, read and written."""
+
+    product: float
+    copy: float
+
+    def floor(self, operations: int, moved: int) -> float:
+        return max(operations / self.product, moved / self.copy)
+
+
 @torch.no_grad()
-def inference_by_operator(model: SCRN, image: Tensor, runs: int) -> dict[str, tuple[float, int]]:
-    """Seconds and operations (see :mod:`scrn.flops`) of each kind of operator, in the fastest
-    of the runs. What lies between the operators, Python for one, is not in any."""
+def inference_by_operator(model: SCRN, image: Tensor, runs: int, rates: Rates) -> dict[str, Work]:
+    """The work of each kind of operator, in the fastest of the runs. What lies between the
+    operators, Python for one, is not in any.
+
+    The floor of a call is that of its operations, or of reading its arguments and writing its
+    results once, whichever is longer; what only makes views has none.
+    """
 
     def call() -> None:
         counts.clear()
-        with _Operators(counts):
+        floors.clear()
+        with _Operators(counts, floors, rates):
             model(image)
 
     counts: Counter[str] = Counter()
+    floors: dict[str, float] = {}
     call()
     seconds = _fastest(own_seconds(call, image.device.type) for _ in range(runs))
-    return {kind: (value, counts[kind]) for kind, value in seconds.items()}
+    return {kind: Work(value, counts[kind], floors[kind]) for kind, value in seconds.items()}
 
 
 def _fastest(runs: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -111,17 +138,26 @@ def _fastest(runs: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 class _Operators(TorchDispatchMode):
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, counts: Counter[str], floors: dict[str, float], rates: Rates) -> None:
         super().__init__()
-        self.counts = counts
+        self.counts, self.floors, self.rates = counts, floors, rates
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         kind = _kind(func, args)
         with record_function(MARK + kind):
             output = func(*args, **kwargs)
-        self.counts[kind] += operations(func, args, kwargs, output) or 0
+        count = operations(func, args, kwargs, output) or 0
+        moved = 0 if func.is_view else _bytes((args, kwargs)) + _bytes(output)
+        self.counts[kind] += count
+        self.floors[kind] = self.floors.get(kind, 0.0) + self.rates.floor(count, moved)
         return output
+
+
+def _bytes(values: Any) -> int:
+    """Of all tensors in the arguments or in the results of an operator."""
+    tensors = [each for each in tree_leaves(values) if isinstance(each, Tensor)]
+    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 def _kind(func: Any, args: Any) -> str:
@@ -131,6 +167,9 @@ def _kind(func: Any, args: Any) -> str:
         if args[8] == 1:
             return f"convolution {height}x{width}"
         return f"depthwise {height}x{width}" if height == width else "depthwise strips"
+    if packet in (mkldnn._convolution_pointwise, mkldnn._convolution_pointwise_):
+        weight = next(each for each in args if isinstance(each, Tensor) and each.is_mkldnn)
+        return f"convolution {weight.shape[2]}x{weight.shape[3]}"
     if packet in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
         return "matrix product"
     return str(packet).removeprefix("aten.").removesuffix("_")

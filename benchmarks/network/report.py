@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..common.tables import number, table
-from .measure import DNL, PARTS, SRM
+from .measure import DNL, PARTS, SRM, Rates, Work
 from .run import ALLOWED, Outcome
 from .variants import OURS, PLAIN, VARIANTS
 
@@ -15,12 +15,12 @@ SCHEMA = 1
 SMALLEST = 0.01  # share of an operator's row
 
 
-def text(outcome: Outcome, speed: float) -> str:
-    """Tables of one size; ``speed``, in operations a second, is the machine's."""
-    return "\n".join(_lines(outcome, speed))
+def text(outcome: Outcome, rates: Rates) -> str:
+    """Tables of one size; the rates are the machine's."""
+    return "\n".join(_lines(outcome, rates))
 
 
-def _lines(outcome: Outcome, speed: float) -> Iterator[str]:
+def _lines(outcome: Outcome, rates: Rates) -> Iterator[str]:
     if outcome.wrong:
         for variant in outcome.wrong:
             error = outcome.errors[variant]
@@ -56,16 +56,30 @@ def _lines(outcome: Outcome, speed: float) -> Iterator[str]:
     ]
     yield f"{SRM} and {DNL}: " + ", ".join(together)
     yield ""
-    yield f"operators of {OURS.name} (a matrix product reaches {speed / 1e9:.0f} GFLOP/s)"
-    total = sum(seconds for seconds, _ in outcome.operators.values())
+    yield (
+        f"operators of {OURS.name} (a matrix product reaches {rates.product / 1e9:.0f} GFLOP/s, a "
+        f"copy {rates.copy / 1e9:.1f} GB/s)"
+    )
+    total = sum(work.seconds for work in outcome.operators.values())
     ordered = sorted(outcome.operators.items(), key=lambda item: item[1], reverse=True)
-    shown = [each for each in ordered if each[1][0] >= SMALLEST * total]
-    rest = total - sum(seconds for _, (seconds, _) in shown)
-    rows = [
-        (kind, _share(seconds, total), number(operations / seconds, 0, 1e-9))
-        for kind, (seconds, operations) in shown
-    ]
-    yield table(("", "", "GFLOP/s"), [*rows, ("other", _share(rest, total), "")])
+    shown = [each for each in ordered if each[1].seconds >= SMALLEST * total]
+    rest = [work for kind, work in ordered if kind not in dict(shown)]
+    rows = [(kind, *_work(work, total)) for kind, work in shown]
+    summed = Work(*(sum(column) for column in zip(*rest, strict=True))) if rest else Work(0, 0, 0)
+    yield table(
+        ("", "", "GFLOP/s", "floor ms", "x floor"), [*rows, ("other", *_work(summed, total))]
+    )
+    floor = sum(work.floor for work in outcome.operators.values())
+    yield (
+        f"{OURS.name}: {1e3 * outcome.best(OURS):.1f} ms, {outcome.best(OURS) / floor:.2f} times "
+        f"the sum of its operators' floors, {1e3 * floor:.1f} ms"
+    )
+
+
+def _work(work: Work, total: float) -> tuple[str, str, str, str]:
+    speed = number(work.operations / work.seconds if work.seconds else None, 0, 1e-9)
+    over = number(work.seconds / work.floor if work.floor else None, 2)
+    return _share(work.seconds, total), speed, number(work.floor, 1, 1e3), over
 
 
 def _share(seconds: float, total: float) -> str:
@@ -99,8 +113,5 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
             }
             for variant, error in outcome.errors.items()
         ],
-        "operators": {
-            kind: {"seconds": seconds, "operations": operations}
-            for kind, (seconds, operations) in outcome.operators.items()
-        },
+        "operators": {kind: work._asdict() for kind, work in outcome.operators.items()},
     }

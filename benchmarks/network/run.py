@@ -25,14 +25,14 @@ LARGE = (1024, 2048)
 @dataclass
 class Outcome:
     """``seconds`` of every round, and ``peak_bytes``, by variant. ``parts`` are seconds by part
-    of the plain network and of ours, ``operators`` seconds and operations by kind of ours."""
+    of the plain network and of ours, ``operators`` the work by kind of ours."""
 
     size: tuple[int, int]
     errors: dict[Variant, float] = field(default_factory=dict)
     seconds: dict[Variant, list[float]] = field(default_factory=dict)
     peak_bytes: dict[Variant, int] = field(default_factory=dict)
     parts: dict[Variant, dict[str, float]] = field(default_factory=dict)
-    operators: dict[str, tuple[float, int]] = field(default_factory=dict)
+    operators: dict[str, measure.Work] = field(default_factory=dict)
 
     @property
     def wrong(self) -> list[Variant]:
@@ -63,6 +63,7 @@ class Outcome:
 def run(
     backbone: str,
     image: Tensor,
+    rates: measure.Rates,
     *,
     num_classes: int = 19,
     rounds: int = 3,
@@ -84,7 +85,7 @@ def run(
         return outcome
 
     report(f"timing {len(VARIANTS)} variants in turns")
-    _time(outcome, models, images, rounds, seconds)
+    _time(outcome, models, images, rates, rounds, seconds)
     models.clear()
     report("memory, in a process for each variant")
     for variant in VARIANTS:
@@ -99,6 +100,7 @@ def _time(
     outcome: Outcome,
     models: dict[Variant, SCRN],
     images: dict[Variant, Tensor],
+    rates: measure.Rates,
     rounds: int,
     seconds: float,
 ) -> None:
@@ -108,7 +110,7 @@ def _time(
     runs = max(2, len(times[OURS.name]) // 3)
     for variant in (PLAIN, OURS):
         outcome.parts[variant] = measure.inference_by_part(models[variant], images[variant], runs)
-    outcome.operators = measure.inference_by_operator(models[OURS], images[OURS], runs)
+    outcome.operators = measure.inference_by_operator(models[OURS], images[OURS], runs, rates)
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
+from scrn_ops._core.allocator import keep_freed_memory
+
 from ..data.errors import DataError
 from ..data.files import IMAGE_SUFFIXES, list_images, read_image
 from ..data.transforms import evaluation_transform
@@ -108,6 +110,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "without it the model's own setting holds",
     )
     parser.add_argument(
+        "--keep-memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="on a CPU, keep freed memory for the next map and the next photo (%(default)s)",
+    )
+    parser.add_argument(
         "--probabilities",
         action="store_true",
         help="also write DIR/probabilities/<name>.npy, float16 [classes, H, W]",
@@ -133,7 +141,10 @@ def run(args: argparse.Namespace) -> int:
         flip=args.flip,
     )
     _check_device(args.device)
+    if args.keep_memory and torch.device(args.device).type == "cpu":
+        keep_freed_memory()
     saved = load_model(args.model, args.device)
+    saved.model = saved.model.fuse()
     output = Path(args.output)
     for folder in ("labels", "overlays", *(["probabilities"] if args.probabilities else [])):
         (output / folder).mkdir(parents=True, exist_ok=True)

@@ -19,18 +19,12 @@ from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
 from .conv_folding import channel_affine, fold_after, fold_before, scale_output, side_by_side
 from .layers import upsample
+from .packed_conv import PackedConv2d
 
 _gelu_ = torch.ops.aten.gelu_
 
 # Elements of a band's hidden map: 16 MB, within the caches and below malloc's limit for reuse.
 _BAND = 1 << 22
-
-
-class InplaceGELU(nn.Module):
-    """GELU that overwrites its input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _gelu_(x)
 
 
 class FusedGate(nn.Module):
@@ -42,11 +36,13 @@ class FusedGate(nn.Module):
         if not isinstance(gate, MultiScaleGate | LargeKernelGate):
             raise TypeError(f"gate: expected a gating unit, got {type(gate).__name__}")
         self.gate = gate
+        self.last = "conv3" if isinstance(gate, MultiScaleGate) else "conv1"
+        setattr(gate, self.last, PackedConv2d.of(getattr(gate, self.last)))
 
     @property
-    def project(self) -> nn.Conv2d:
-        gate = self.gate
-        return gate.conv3 if isinstance(gate, MultiScaleGate) else gate.conv1
+    def project(self) -> PackedConv2d:
+        last: PackedConv2d = getattr(self.gate, self.last)
+        return last
 
     def uncalled(self, x: Tensor) -> list[nn.Conv2d]:
         """The convolutions that an op computes without calling them."""
@@ -55,10 +51,10 @@ class FusedGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if unit_backend(x, self.gate.backend) != "eager":
-            return self.project(self.gate.context(x)).mul_(x)
+            return self.project(self.gate.context(x), times=x)
         local = self.gate.conv0(x)
         if isinstance(self.gate, LargeKernelGate):
-            return self.project(self.gate.conv_spatial(local)).mul_(x)
+            return self.project(self.gate.conv_spatial(local), times=x)
         branches = [
             getattr(self.gate, f"conv{i}_2")(getattr(self.gate, f"conv{i}_1")(local))
             for i in range(len(self.gate.strips))
@@ -66,7 +62,7 @@ class FusedGate(nn.Module):
         for branch in branches:
             local.add_(branch)
         del branches
-        return self.project(local).mul_(x)
+        return self.project(local, times=x)
 
 
 class FusedMlp(nn.Module):
@@ -74,9 +70,9 @@ class FusedMlp(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d, mlp: Mlp, scale: Tensor) -> None:
         super().__init__()
-        self.fc1 = fold_before(norm, mlp.fc1)
+        self.fc1 = PackedConv2d.of(fold_before(norm, mlp.fc1))
         self.depthwise = mlp.dwconv.dwconv
-        self.fc2 = scale_output(mlp.fc2, scale)
+        self.fc2 = PackedConv2d.of(scale_output(mlp.fc2, scale))
         self.backend = mlp.backend
 
     def uncalled(self, x: Tensor) -> list[nn.Conv2d]:
@@ -92,7 +88,7 @@ class FusedMlp(nn.Module):
             or torch.compiler.is_compiling()
             or not x.is_contiguous(memory_format=torch.channels_last)
         ):
-            return self.fc2(self._activated(self.fc1(x))).add_(x)
+            return self.fc2(self._activated(self.fc1(x)), onto=x)
         output = torch.empty_like(x)
         for sample, result in zip(x.split(1), output.split(1), strict=True):
             for start in range(0, height, rows):
@@ -124,16 +120,17 @@ class FusedBlock(nn.Module):
     def __init__(self, block: Block) -> None:
         super().__init__()
         attention, scale = block.attn, block.layer_scale_1.detach()
-        self.proj_1 = fold_before(block.norm1, attention.proj_1)
+        self.proj_1 = PackedConv2d.of(fold_before(block.norm1, attention.proj_1))
+        self.proj_1.activation = "gelu"
         self.gate = FusedGate(attention.spatial_gating_unit)
         # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x.
         slope, shift = channel_affine(block.norm1)
-        self.proj_2 = scale_output(attention.proj_2, scale, scale * shift)
+        self.proj_2 = PackedConv2d.of(scale_output(attention.proj_2, scale, scale * shift))
         self.register_buffer("shortcut", (1 + scale * slope).to(scale.dtype)[:, None, None])
         self.mlp = FusedMlp(block.norm2, block.mlp, block.layer_scale_2.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        gated = self.gate(_gelu_(self.proj_1(x)))
+        gated = self.gate(self.proj_1(x))
         return self.mlp(self.proj_2(gated).addcmul_(x, self.shortcut))
 
 

@@ -14,7 +14,8 @@ from .backbones import TimmBackbone
 from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
-from .fused_layers import FusedBlock, FusedRefinement, InplaceGELU
+from .fused_layers import FusedBlock, FusedRefinement
+from .packed_conv import InplaceGELU
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from .decoder import Decoder
 from .fusion import fuse_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
+from .packed_conv import pack_convolutions
 
 MIN_SIZE = 32
 OPS = ("fused", "eager", "reference")
@@ -170,6 +171,9 @@ def fuse(model: SCRN) -> FusedSCRN:
       convolutions of its two branches are one.
     - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
       bands of rows on the CPU. The embedding head is dropped.
+    - On the CPU, in float32 and channels_last, oneDNN packs the convolutions' weights at the first
+      call and applies what follows them in the same pass; see
+      :class:`scrn.models.packed_conv.PackedConv2d` for when it does not.
 
     Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
     trace it, it stays as it is, and a warning says so.
@@ -181,6 +185,7 @@ def fuse(model: SCRN) -> FusedSCRN:
     fused.__class__ = FusedSCRN
     fused.register_module("embedding", None)
     fuse_layers(fused)
+    pack_convolutions(fused)
     return cast(FusedSCRN, fused.requires_grad_(False))
 
 

@@ -12,7 +12,9 @@ def keep_freed_memory() -> None:
     """Makes the C allocator reuse what was freed instead of returning it to the system.
 
     Otherwise every large result is mapped anew, and the page faults of touching it for the first
-    time cost many times what an addition does. Without effect where the C library is not glibc.
+    time cost many times what an addition does. It holds for the whole process and to its end, so no
+    library code calls this: commands do, and programs that want it. Without effect where the C
+    library is not glibc.
     """
     if sys.platform != "linux":
         return

@@ -17,6 +17,7 @@ from benchmarks.network.variants import EAGER_FUSED, OURS, PLAIN, VARIANTS
 from scrn import build_model
 
 INNER, OUTER = 0.4, 0.02
+RATES = measure.Rates(product=1e11, copy=1e10)
 
 
 class Sleeper(nn.Module):
@@ -47,7 +48,7 @@ def test_a_module_has_its_own_time_without_that_of_those_within():
 @pytest.fixture(scope="module")
 def outcome():
     image = images.load(images.find()[1], (64, 96))
-    return run.run("mscan_t", image, rounds=2, seconds=0, report=lambda text: None)
+    return run.run("mscan_t", image, RATES, rounds=2, seconds=0, report=lambda text: None)
 
 
 def test_a_run_measures_every_variant(outcome):
@@ -66,11 +67,30 @@ def test_a_run_measures_every_variant(outcome):
         "scrn_ops.multi_scale_depthwise",
     }
     assert kinds <= set(outcome.operators)
-    seconds, operations = outcome.operators["convolution 1x1"]
-    assert seconds > 0
-    assert operations > 1e7
-    lines = report.text(outcome, 1e11).splitlines()
+    work = outcome.operators["convolution 1x1"]
+    assert work.seconds > 0
+    assert work.operations > 1e7
+    assert work.floor >= work.operations / RATES.product
+    assert outcome.operators["add"].floor > 0
+    lines = report.text(outcome, RATES).splitlines()
+    floor = sum(work.floor for work in outcome.operators.values())
+    times = outcome.best(OURS) / floor
+    assert any(f"{times:.2f} times the sum of its operators' floors" in line for line in lines)
     assert all(any(line.startswith(f"| {variant.name} ") for line in lines) for variant in VARIANTS)
+
+
+def test_a_floor_is_of_operations_or_of_bytes():
+    assert RATES.floor(10**11, 8) == 1
+    assert RATES.floor(8, 10**10) == 1
+
+    class Add(nn.Module):
+        def forward(self, x):
+            return (x.unsqueeze(0) + 1)[0]
+
+    found = measure.inference_by_operator(Add(), torch.ones(1000), 1, RATES)
+    assert found["add"].floor == (4000 + 4000) / RATES.copy
+    assert found["add"].operations == 1000
+    assert found["unsqueeze"].floor == 0
 
 
 def test_judgements_are_of_the_best_times():

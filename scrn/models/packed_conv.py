@@ -1,0 +1,178 @@
+"""Convolutions whose weights oneDNN has packed, with what follows them in the same pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_mkldnn = torch.ops.mkldnn
+_APPLIED = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
+# oneDNN's name of it, and of its algorithm.
+_ATTRIBUTES = {None: ("none", ""), "relu": ("relu", ""), "gelu": ("gelu", "none")}
+
+
+class PackedConv2d(nn.Conv2d):
+    """A convolution for inference, with the activation behind it, a product or a sum.
+
+    On the CPU, in float32 and channels_last, oneDNN computes it with a copy of the weight in its
+    own order, made in the first such call, and again when the weight was replaced or written
+    to; what is written through ``weight.data`` goes unnoticed. Everything else takes PyTorch's
+    convolution with the weight itself: other types, layouts and devices, autocast, gradients,
+    transforms of functions, graphs that are traced, compiled or exported, and weights made in
+    inference mode, which do not tell of writes. State and copies of the module are without the
+    packed weight.
+
+    ``activation`` is None, ``"relu"`` or ``"gelu"``.
+    """
+
+    activation: str | None
+    # The weight that was packed, whose memory is no other's as long as it is held; the number of
+    # writes to it until then; and the packed one.
+    _packed: tuple[Tensor, int, Tensor] | None
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> PackedConv2d:
+        """Takes over the parameters and the hooks of a convolution.
+
+        Raises:
+            ValueError: it is not one that :func:`is_packable`.
+        """
+        if not is_packable(conv):
+            raise ValueError(f"conv: expected a plain Conv2d, padded by zeros, got {conv}")
+        made = cls.__new__(cls)
+        made.__dict__.update(conv.__dict__)
+        made.activation = None
+        made._packed = None
+        return made
+
+    def forward(
+        self, input: Tensor, times: Tensor | None = None, onto: Tensor | None = None
+    ) -> Tensor:
+        """``activation(conv(input))``; instead with ``times`` its product by that map, with
+        ``onto`` its sum with that map, which is overwritten."""
+        if (times is not None or onto is not None) and self.activation is not None:
+            raise ValueError("activation: expected None beside a product or a sum")
+        weight = self._packed_for(input, times if onto is None else onto)
+        if weight is None:
+            result = self._conv_forward(input, self.weight, self.bias)
+            if self.activation is not None:
+                return _APPLIED[self.activation](result)
+            if times is not None:
+                return result.mul_(times)
+            return result if onto is None else onto.add_(result)
+        geometry = (self.padding, self.stride, self.dilation, self.groups)
+        if onto is not None:
+            return _mkldnn._convolution_pointwise_.binary(
+                onto, input, weight, self.bias, *geometry, "add", None, None, [], None
+            )
+        if times is not None:
+            return _mkldnn._convolution_pointwise.binary(
+                input, times, weight, self.bias, *geometry, "mul", None, None, [], None
+            )
+        name, algorithm = _ATTRIBUTES[self.activation]
+        return _mkldnn._convolution_pointwise(
+            input, weight, self.bias, *geometry, name, [], algorithm
+        )
+
+    def _packed_for(self, input: Tensor, other: Tensor | None) -> Tensor | None:
+        """The packed weight for this call; None where PyTorch's convolution takes it."""
+        weight = self.weight
+        if (
+            torch.compiler.is_compiling()
+            or torch._C._are_functorch_transforms_active()
+            or not _is_dense_map(input)
+            or not (other is None or _is_dense_map(other))
+            or weight.dtype != torch.float32
+            or weight.device.type != "cpu"
+            or weight.is_inference()
+            or not torch.backends.mkldnn.is_available()
+            or not torch.backends.mkldnn.enabled
+            or torch.is_autocast_enabled("cpu")
+            or torch._C._get_tracing_state() is not None
+            or (torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad))
+        ):
+            return None
+        held = self._packed
+        if held is None or held[0].data_ptr() != weight.data_ptr() or held[1] != weight._version:
+            packed = _mkldnn._reorder_convolution_weight(
+                weight.detach(), self.padding, self.stride, self.dilation, self.groups,
+                list(input.shape),
+            )  # fmt: skip
+            self._packed = held = (weight.detach(), weight._version, packed)
+        return held[2]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
+        self._packed = None  # what moves or casts the weight
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_packed": None}
+
+    def extra_repr(self) -> str:
+        text = super().extra_repr()  # type: ignore[no-untyped-call]
+        return text if self.activation is None else f"{text}, activation={self.activation}"
+
+
+def is_packable(conv: nn.Module) -> bool:
+    """Of exactly PyTorch's class, without groups, padded by zeros and by numbers."""
+    return (
+        type(conv) is nn.Conv2d
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+    )
+
+
+def _is_dense_map(map: Tensor) -> bool:
+    """Not a subclass, which may have no memory to read."""
+    return (
+        type(map) is Tensor
+        and map.device.type == "cpu"
+        and map.dtype == torch.float32
+        and map.layout == torch.strided
+        and map.dim() == 4
+        and map.numel() > 0
+        and map.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def pack_convolutions(module: nn.Module) -> None:
+    """Replaces, in place, all convolutions of a module that can be, and within ``nn.Sequential``
+    the activations behind them."""
+    for name, child in list(module.named_children()):
+        if is_packable(child):
+            assert isinstance(child, nn.Conv2d)
+            setattr(module, name, PackedConv2d.of(child))
+        else:
+            pack_convolutions(child)
+    if isinstance(module, nn.Sequential):
+        _absorb_activations(module)
+
+
+def _absorb_activations(layers: nn.Sequential) -> None:
+    last: nn.Module | None = None
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.Identity):
+            continue
+        activation = _activation_of(layer)
+        if isinstance(last, PackedConv2d) and activation is not None:
+            last.activation = activation
+            layers[i] = nn.Identity()
+        last = layer
+
+
+def _activation_of(layer: nn.Module) -> str | None:
+    if type(layer) is nn.ReLU:
+        return "relu"
+    if isinstance(layer, InplaceGELU) or (type(layer) is nn.GELU and layer.approximate == "none"):
+        return "gelu"
+    return None
+
+
+class InplaceGELU(nn.Module):
+    """GELU that overwrites its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _APPLIED["gelu"](x)

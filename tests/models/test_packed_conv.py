@@ -1,0 +1,281 @@
+"""Convolutions by packed weights, and when they are not taken."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from scrn import flops
+from scrn.models.packed_conv import PackedConv2d, pack_convolutions
+
+from .helpers import build, image, relative
+
+LAST = torch.channels_last
+GEOMETRIES: list[dict[str, Any]] = [
+    {"kernel_size": 1},
+    {"kernel_size": 1, "bias": False},
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": (3, 5), "padding": (2, 4), "dilation": 2},
+]
+SIZES = [(9, 11), (1, 1), (1, 6)]
+
+
+def packed(channels: int = 5, out: int = 7, **geometry: Any) -> PackedConv2d:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, out, **(geometry or {"kernel_size": 1}))
+    return PackedConv2d.of(conv).requires_grad_(False)
+
+
+def maps(channels: int, height: int, width: int, batch: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, channels, height, width, generator=generator).to(memory_format=LAST)
+
+
+def definition(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    weight, bias = conv.weight.double(), None if conv.bias is None else conv.bias.double()
+    padding: Any = conv.padding
+    return F.conv2d(x.double(), weight, bias, conv.stride, padding, conv.dilation)
+
+
+def is_used(conv: PackedConv2d) -> bool:
+    return conv._packed is not None
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_what_follows_is_in_the_same_pass(geometry: dict[str, Any], size: tuple[int, int]) -> None:
+    conv = packed(**geometry)
+    x = maps(5, *size)
+    expected = definition(conv, x)
+    other = maps(7, *expected.shape[2:])
+    assert relative(conv(x), expected) < 1e-6
+    assert relative(conv(x, times=other), expected * other.double()) < 1e-6
+    total = other.clone(memory_format=torch.preserve_format)
+    assert conv(x, onto=total).data_ptr() == total.data_ptr()
+    assert relative(total, expected + other.double()) < 1e-6
+    conv.activation = "relu"
+    assert relative(conv(x), expected.relu()) < 1e-6
+    conv.activation = "gelu"
+    result = conv(x)
+    assert relative(result, F.gelu(expected)) < 1e-6
+    assert result.is_contiguous(memory_format=LAST)
+    assert is_used(conv)
+
+
+def test_a_part_of_the_rows() -> None:
+    conv, x = packed(), maps(5, 9, 11, batch=1)
+    total = maps(7, 9, 11, batch=1)
+    expected = total.double()
+    expected[:, :, 2:5] += definition(conv, x[:, :, 3:6])
+    conv(x[:, :, 3:6], onto=total[:, :, 2:5])
+    assert relative(total, expected) < 1e-6
+    assert is_used(conv)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda x: x.contiguous(),
+        lambda x: x.double(),
+        lambda x: x.clone().requires_grad_(),
+        lambda x: x[:0],
+        lambda x: x[:, :, ::2],
+    ],
+    ids=["NCHW", "double", "gradient", "empty", "strided"],
+)
+def test_everything_else_takes_the_weight_itself(
+    given: Callable[[Tensor], Tensor], activation: str | None
+) -> None:
+    conv, x = packed(kernel_size=3, padding=1), given(maps(5, 9, 11))
+    conv = conv.to(x.dtype)
+    conv.activation = activation
+    result = conv(x)
+    expected = definition(conv, x)
+    expected = getattr(F, activation)(expected) if activation else expected
+    assert result.shape == expected.shape
+    assert not result.numel() or relative(result.detach(), expected.detach()) < 1e-6
+    assert result.requires_grad == x.requires_grad
+    assert not is_used(conv)
+
+
+def test_autocast_transforms_and_tracing_take_the_weight_itself() -> None:
+    conv, x = packed(), maps(5, 9, 11)
+    expected = definition(conv, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = conv(x)
+    assert half.dtype == torch.bfloat16
+    assert relative(half, expected) < 1e-2
+    mapped = torch.func.vmap(lambda each: conv(each[None])[0])(x)
+    assert relative(mapped, expected) < 1e-6
+    exported = torch.export.export(conv, (x,)).module()
+    assert relative(exported(x), expected) < 1e-6
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert relative(conv(x), expected) < 1e-6
+    assert not is_used(conv)
+    with torch.inference_mode():
+        made_there = PackedConv2d.of(nn.Conv2d(5, 7, 1))
+        made_there(x)
+    assert not is_used(made_there)
+
+
+def test_it_works_in_inference_mode() -> None:
+    conv, x = packed(), maps(5, 9, 11)
+    with torch.inference_mode():
+        assert relative(conv(x), definition(conv, x)) < 1e-6
+    assert is_used(conv)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conv: conv.weight.mul_(2),
+        lambda conv: setattr(conv, "weight", nn.Parameter(conv.weight * 3, False)),
+        lambda conv: setattr(conv.weight, "data", conv.weight.data * 3),
+        lambda conv: conv.load_state_dict({k: v + 1 for k, v in conv.state_dict().items()}),
+        lambda conv: conv.bias.add_(1),
+    ],
+    ids=["in place", "replaced", "data", "loaded", "bias"],
+)
+def test_a_changed_weight_is_packed_again(change: Callable[[nn.Module], object]) -> None:
+    conv, x = packed(), maps(5, 9, 11)
+    before = conv(x)
+    change(conv)
+    assert relative(conv(x), before.double()) > 0.1
+    assert relative(conv(x), definition(conv, x)) < 1e-6
+
+
+def test_a_cast_or_a_move_lets_go_of_the_packed_weight() -> None:
+    """Or a weight cast there and back, rounded, might lie where the first one did."""
+    conv, x = packed(), maps(5, 9, 11)
+    conv(x)
+    conv.half()
+    assert not is_used(conv)
+    conv.float()
+    assert relative(conv(x), definition(conv, x)) < 1e-6
+
+
+def test_it_is_packed_once() -> None:
+    conv = packed()
+    conv(maps(5, 9, 11))
+    first = conv._packed
+    conv(maps(5, 4, 6))
+    assert first is not None
+    assert conv._packed is first
+
+
+def test_copies_and_state_are_without_the_packed_weight() -> None:
+    conv, x = packed(), maps(5, 9, 11)
+    conv.activation = "relu"
+    expected = conv(x)
+    assert set(conv.state_dict()) == {"weight", "bias"}
+    copied = copy.deepcopy(conv)
+    assert not is_used(copied)
+    file = io.BytesIO()
+    torch.save(conv, file)
+    file.seek(0)
+    for other in (copied, torch.load(file, weights_only=False)):
+        assert torch.equal(other(x), expected)
+    copied.weight.zero_()
+    assert torch.equal(conv(x), expected)
+    assert "activation=relu" in repr(conv)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(4, 4, 1, groups=2),
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        type("Other", (nn.Conv2d,), {})(4, 4, 1),
+    ],
+    ids=["groups", "same", "reflect", "class"],
+)
+def test_what_is_left_as_it_is(conv: nn.Conv2d) -> None:
+    with pytest.raises(ValueError, match="conv: expected a plain Conv2d"):
+        PackedConv2d.of(conv)
+    holder = nn.Sequential(conv, nn.ReLU())
+    pack_convolutions(holder)
+    assert holder[0] is conv
+    assert isinstance(holder[1], nn.ReLU)
+
+
+def test_an_activation_is_taken_in_only_where_it_follows() -> None:
+    class Apart(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 3, 1), nn.ReLU()
+
+    apart = Apart()
+    pack_convolutions(apart)
+    assert isinstance(apart.conv, PackedConv2d)
+    assert apart.conv.activation is None
+    assert isinstance(apart.act, nn.ReLU)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 3, 1), nn.Identity(), nn.ReLU(), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.GELU("tanh")
+    )
+    pack_convolutions(layers)
+    assert [layer.activation for layer in layers if isinstance(layer, PackedConv2d)] == [
+        "relu",
+        None,
+    ]
+    assert isinstance(layers[3], nn.ReLU)
+    assert isinstance(layers[5], nn.GELU)
+
+
+def test_an_activation_excludes_a_product_and_a_sum() -> None:
+    conv, x = packed(5, 5), maps(5, 3, 3)
+    conv.activation = "gelu"
+    for name in ("times", "onto"):
+        with pytest.raises(ValueError, match="activation: expected None beside"):
+            conv(x, **{name: x})
+
+
+class Calls(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+        self.operations: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        name = str(func.overloadpacket).rstrip("_")
+        self.names[name] += 1
+        count = flops.operations(func, args, kwargs or {}, output)
+        assert count is not None, func
+        self.operations[name] += count
+        return output
+
+
+@torch.no_grad()
+def test_a_fused_network_takes_packed_weights_and_counts_the_same() -> None:
+    fused = build("mscan_t").eval().fuse()
+    x = image(64, 96, batch=1)
+    rows = {}
+    for name, layout in (("NCHW", torch.contiguous_format), ("packed", LAST)):
+        with Calls() as calls:
+            rows[name] = (fused.to(memory_format=layout)(x.to(memory_format=layout)), calls)
+    (plain, counted), (result, calls) = rows["NCHW"], rows["packed"]
+    assert relative(result, plain) < 1e-5
+    # The masks' convolutions read half of the channels of a map.
+    convolutions = [
+        module
+        for name, module in fused.named_modules()
+        if isinstance(module, PackedConv2d) and not name.endswith(".mask")
+    ]
+    assert all(map(is_used, convolutions))
+    assert calls.names["mkldnn._convolution_pointwise"] == len(convolutions)
+    assert "mkldnn._convolution_pointwise" not in counted.names
+    assert "aten.gelu" in counted.names
+    assert calls.names["aten.gelu"] < counted.names["aten.gelu"]
+    assert sum(calls.operations.values()) == sum(counted.operations.values())
