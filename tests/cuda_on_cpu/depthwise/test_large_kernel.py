@@ -83,6 +83,19 @@ def test_the_order_of_threads_and_blocks_changes_nothing(
         assert np.array_equal(a, b)
 
 
+def test_every_dilation_fits_into_99_kib(device: Device) -> None:
+    device.module.take_records()
+    for dilation in range(1, 9):
+        for case in every(*(large_kernel((1, 4, 2, 3), dtype=dtype) for dtype in DTYPES[:2])):
+            small = replace(case, sizes=(dilation,), max_shared=99 << 10)
+            small.forward(device)
+            small.backward(device)
+    records = device.module.take_records()
+    assert len(records) == 8 * 4 * 4
+    most = max(each["static_shared_bytes"] + each["dynamic_shared_bytes"] for each in records)
+    assert 48 << 10 < most <= 99 << 10
+
+
 @pytest.mark.parametrize("case", every(large_kernel((0, 3, 5, 7))), ids=str)
 def test_no_images(device: Device, case: UntypedCase) -> None:
     case.forward(device)
