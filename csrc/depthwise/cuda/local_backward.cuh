@@ -27,7 +27,7 @@ struct LocalBackwardTile {
   static constexpr int kSpan = kStep * kWidth / kResults;  // threads of a channel
   static constexpr int kBlock = kGroup * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
-  static constexpr int kTogether = 2;  // lines that are loaded at a time
+  static constexpr int kTogether = kBlock < 128 ? 1 : 2;  // lines that are loaded at a time
   static constexpr int kInColumns = kWidth + kLocal - 1, kInRows = kStep + kLocal - 1;
   static constexpr int kInPitch = row_pitch(kInColumns), kOutPitch = row_pitch(kWidth);
   static constexpr int kInPlane = plane_pitch(kInRows * kInPitch);

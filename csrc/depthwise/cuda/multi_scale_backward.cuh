@@ -34,7 +34,7 @@ struct BackwardTile : Tile<Sum, kKind> {
   static constexpr int kBlock = kRoles * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
   // Lines that are loaded at a time, beside the sums that stay in registers.
-  static constexpr int kTogether = Base::kIsAny ? 1 : 2;
+  static constexpr int kTogether = kKind == kWide ? 2 : 1;
   static constexpr int kItem = 12, kApart = kKind == kGrouped ? 8 : 12;
   static constexpr int kKernelRows = 1;
 

@@ -3,7 +3,5 @@
 namespace scrn::depthwise::cuda {
 
 template int launch_multi_scale<float>(const ForwardParams&, cudaStream_t, const LaunchOptions&);
-template int launch_multi_scale_backward<float>(const BackwardParams&, cudaStream_t,
-                                                const LaunchOptions&);
 
 }  // namespace scrn::depthwise::cuda

@@ -1,3 +1,4 @@
+#include "depthwise/cuda/multi_scale_backward_float32.cu"
 #include "depthwise/cuda/multi_scale_float32.cu"
 #include "multi_scale.h"
 
