@@ -55,9 +55,13 @@ class Engine:
 
     @property
     def missing(self) -> str | None:
-        """The package without which it cannot run."""
-        needed = self.kind if self.kind in _TITLES else "torch"
-        return None if find_spec(needed) else needed
+        """A package without which it cannot run."""
+        needed = (self.kind, "onnx", "onnxscript") if self.reads_onnx else ("torch",)
+        return next((name for name in needed if not find_spec(name)), None)
+
+    @property
+    def reads_onnx(self) -> bool:
+        return self.kind in _TITLES
 
 
 _TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

@@ -103,14 +103,16 @@ class Worker:
 
 
 @torch.no_grad()
-def prepare(folder: Path, backbone: str, image: torch.Tensor) -> None:
-    """Writes what the engines read: weights, image, the exported network, the logits that the
-    definition gives in float64."""
+def prepare(folder: Path, backbone: str, image: torch.Tensor, export: bool) -> None:
+    """Writes what the engines read: weights, image, the logits that the definition gives in
+    float64, and the network as ONNX."""
     model = calibrated(backbone, NUM_CLASSES, image)
     torch.save(model.state_dict(), folder / WEIGHTS)
     np.save(folder / IMAGE, image.numpy())
     definition = with_ops(model, "reference").double().eval()
     np.save(folder / EXPECTED, definition(image.double()).numpy())
+    if not export:
+        return
     exported = with_ops(model, "eager").eval()
     torch.onnx.export(
         exported, (image,), folder / ONNX, opset_version=OPSET, external_data=False,
@@ -205,8 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.folder:
                 folder = options.folder / f"{options.backbone}_{size[0]}x{size[1]}"
                 folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / ONNX).exists():
-                prepare(folder, options.backbone, images.load(path, size))
+            export = any(engine.reads_onnx for engine in chosen)
+            if not (folder / (ONNX if export else EXPECTED)).exists():
+                prepare(folder, options.backbone, images.load(path, size), export)
             rows = measure(
                 chosen, folder, options.backbone, options.threads, options.rounds, options.seconds
             )

@@ -68,6 +68,16 @@ def test_names_differ_and_missing_packages_are_named(monkeypatch, capsys):
     )
 
 
+def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch):
+    exports = []
+    monkeypatch.setattr(peers, "prepare", lambda *args: exports.append(args[-1]))
+    monkeypatch.setattr("benchmarks.network.engines.find_spec", lambda name: name)
+    monkeypatch.setattr(peers, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
+    for only in ("fused ops", "ONNX"):
+        assert peers.main(["--size", "64x64", "--only", only]) == 0
+    assert exports == [False, True]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What ``prepare`` writes, but for the exported network."""
