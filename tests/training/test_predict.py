@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,3 +48,48 @@ def test_memory_is_kept_and_the_network_fused(
     model.model = original
     expected = predict.segment_labels(model, torch.from_numpy(pixels).permute(2, 0, 1))
     assert (labels == expected).float().mean() > 0.99  # but where two classes are as probable
+
+
+def test_a_tree_of_photos_one_of_them_broken(
+    model: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The results keep the tree, the others go on, and a second run does not take its results."""
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0)
+    for name in ("a.png", "sub/a.jpg", "sub/deeper/b.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(numbers.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(name)
+    Path("sub/c.png").write_bytes(Path("a.png").read_bytes()[:99])
+    written = {
+        f"{k}/{n}.png" for k in ("labels", "overlays") for n in ("a", "sub/a", "sub/deeper/b")
+    }
+    for _ in range(2):
+        model.model = build("mscan_t", "bilinear", "f4").eval()
+        assert main(["predict", ".", "--device", "cpu"]) == 1
+        files = {
+            str(p.relative_to("segmented")) for p in Path("segmented").rglob("*") if p.is_file()
+        }
+        assert files == written
+        shown = capsys.readouterr()
+        assert "[4/4] sub/deeper/b.png: " in shown.out
+        assert "3 image(s) -> segmented" in shown.out
+        errors = [line for line in shown.err.splitlines() if line.startswith("scrn predict: ")]
+        assert errors[0].startswith(
+            "scrn predict: sub/c.png: expected an image, found a broken file"
+        )
+        assert errors[1] == (
+            "scrn predict: segmented: expected results of 4 images, found 3, see above"
+        )
+
+
+def test_what_stops_while_writing_leaves_nothing_half_written(
+    model: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(self: Image.Image, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        predict._write(tmp_path, "a", {"labels": np.zeros((2, 2), np.uint8)})
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
