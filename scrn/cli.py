@@ -32,7 +32,7 @@ _MODULES = {
 _EXTRAS = {
     "huggingface_hub", "safetensors", "timm", "torchvision",
     "jsonargparse", "lightning", "matplotlib", "numpy", "PIL", "rich", "tensorboard",
-    "torchmetrics",
+    "torchmetrics", "yaml",
 }  # fmt: skip
 
 

@@ -56,9 +56,10 @@ _BESIDE_PRODUCTS = {
 }
 
 # Convolutions by packed weights, and operations per element of what they apply to the result.
+# A torch without oneDNN has none.
 _PACKED = {
-    torch.ops.mkldnn._convolution_pointwise,
-    torch.ops.mkldnn._convolution_pointwise_,
+    getattr(torch.ops.mkldnn, name, None)
+    for name in ("_convolution_pointwise", "_convolution_pointwise_")
 }
 _BEHIND = {"none": 0, "relu": 1, "gelu": _PER_OUTPUT[aten.gelu]}
 

@@ -75,7 +75,11 @@ class Worker:
             [sys.executable, "-m", f"{__package__}.worker", arguments],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
-        row.error = self._answer()["error"]
+        try:
+            row.error = self._answer()["error"]
+        except BaseException:
+            self.end()
+            raise
 
     def turn(self) -> None:
         assert self.process.stdin is not None
@@ -88,7 +92,7 @@ class Worker:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
         self.log.close()
 
     def _answer(self) -> dict[str, float]:
@@ -191,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.only and not any(part in engine.name for part in options.only):
             continue
         if engine.missing:
-            print(f"{engine.name}: {engine.missing} is not installed (pip install scrn[peers])")
+            print(f"{engine.name}: {engine.missing} is not installed (pip install '.[peers]')")
         else:
             chosen.append(engine)
     facts = environment.describe("cpu") | {"threads": options.threads}

@@ -40,7 +40,14 @@ def read_labels(path: Path) -> Tensor:
 
 def read_colors(path: Path) -> np.ndarray:
     """A label file whose colours say the class, uint8 ``[H, W, 3]``; transparency is left out."""
-    return _decode(path, "a label map in colours", lambda image: image.convert("RGB"))
+
+    def convert(image: Image.Image) -> Image.Image:
+        if image.mode.startswith(("I", "F")):
+            # Pillow would clip what lies beyond 255.
+            raise DataError(path, "colours of 8 bits a channel", f"mode {image.mode}")
+        return image.convert("RGB")
+
+    return _decode(path, "a label map in colours", convert)
 
 
 def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:

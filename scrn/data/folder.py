@@ -60,7 +60,7 @@ def read_classes(root: Path | str) -> FolderClasses:
 
 def _from_text(path: Path) -> FolderClasses:
     with reading(path, "a class name a line, in UTF-8"):
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:
@@ -75,11 +75,12 @@ def _from_yaml(path: Path) -> FolderClasses:
     import yaml
 
     with reading(path, "YAML"):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
-        raise DataError(path, "a list 'classes'", type(content).__name__)
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else repr(content)
+        raise DataError(path, "a list under 'classes'", found)
     if unknown := content.keys() - {"classes", "ignore"}:
-        raise DataError(path, "the keys 'classes' and 'ignore'", f"{sorted(unknown)[0]!r}, too")
+        raise DataError(path, "the keys 'classes' and 'ignore'", f"{min(map(str, unknown))!r}, too")
     entries = content["classes"]
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict) or "name" not in entry or entry.keys() - _KEYS:

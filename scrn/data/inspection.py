@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from .folder import Folder, FolderClasses, match, read_classes
 
 SPLITS = ("train", "val")
 _THUMB = (240, 160)
-_OF_A_SPLIT = 4  # pairs on the contact sheet
-_SHOWN = 10  # problems of a kind that are listed
+_OF_A_SPLIT = 4  # rows of the contact sheet
+_SHOWN = 10  # remarks
 
 
 @dataclass
@@ -120,13 +119,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _lines(kind: str, lines: list[str]) -> Iterator[str]:
-    for line in lines[:_SHOWN]:
-        yield f"{kind}: {line}"
-    if len(lines) > _SHOWN:
-        yield f"{kind}: and {len(lines) - _SHOWN} more"
-
-
 def run(args: argparse.Namespace) -> int:
     """Shows tables, problems and the contact sheet.
 
@@ -134,15 +126,16 @@ def run(args: argparse.Namespace) -> int:
         DataError: there were problems, which have been listed.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from ..engine.task import balanced_weights
+    from ..losses import balanced_weights
 
     root: Path = args.root.expanduser()
     classes = read_classes(root)
     splits = [inspect_split(root, name, classes) for name in SPLITS]
     console = Console(soft_wrap=True)
-    table = Table("split", "images", "usable", "height x width", title=str(root))
+    table = Table("split", "images", "usable", "height x width", title=escape(str(root)))
     for split in splits:
         table.add_row(split.name, str(split.pairs), str(len(split.good)), _sizes(split))
     console.print(table)
@@ -155,15 +148,19 @@ def run(args: argparse.Namespace) -> int:
         at = i if i < count else IGNORE
         shares = (f"{100 * s.pixels[at] / n:.2f}" for s, n in zip(splits, totals, strict=True))
         weight = f"{weights[i]:.3g}" if i < count and splits[0].pixels[i] else "-"
-        table.add_row(str(i) if i < count else "", name, *shares, weight)
+        table.add_row(str(i) if i < count else "", escape(name), *shares, weight)
     console.print(table)
     for split in splits:
         absent = [n for n, p in zip(classes.names, split.pixels, strict=False) if not p]
         if absent and split.good:
             split.remarks.append(f"never occurs in {split.name}: {', '.join(absent)}")
     for split in splits:
-        for text in (*_lines("remark", split.remarks), *_lines("problem", split.problems)):
-            print(text)
+        for remark in split.remarks[:_SHOWN]:
+            print(f"remark: {remark}")
+        if len(split.remarks) > _SHOWN:
+            print(f"remark: and {len(split.remarks) - _SHOWN} more")
+        for problem in split.problems:
+            print(f"problem: {problem}")
     if any(split.good for split in splits):
         contact_sheet(args.sheet, splits, root, classes)
         print(f"pictures: {args.sheet}")

@@ -137,6 +137,13 @@ class SegmentationData(L.LightningDataModule):
         """What a checkpoint needs of the data set to be a model without it."""
         return {"classes": self.classes, "colors": self.colors}
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if tuple(state["classes"]) != tuple(self.classes):
+            raise ValueError(
+                f"classes: expected the checkpoint's {', '.join(state['classes'])}, "
+                f"got {', '.join(self.classes)}"
+            )
+
     def setup(self, stage: str | None = None) -> None:
         hp: Any = self.hparams
         if not self.root.is_dir():

@@ -124,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-memory",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="on a CPU, keep freed memory for the next map and the next photo (%(default)s)",
+        help="on a CPU, keep freed memory for the next map and the next photo",
     )
     parser.add_argument(
         "--probabilities",

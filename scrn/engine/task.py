@@ -17,7 +17,7 @@ from scrn_ops._core.allocator import keep_freed_memory
 
 from .. import SCRN, build_model
 from ..data.datasets import SegmentationDataset
-from ..losses import SegmentationLoss
+from ..losses import SegmentationLoss, balanced_weights
 from ..metrics import SegmentationScores
 from . import report
 from .inference import Inference, predicted_labels
@@ -105,7 +105,13 @@ class Segmentation(L.LightningModule):
         if contrast_weight == 0:
             # Data-parallel training takes no parameters that no loss depends on.
             self.model.embedding.requires_grad_(False)
-        fixed = class_weights if isinstance(class_weights, list) else None
+        if isinstance(class_weights, str) and class_weights != "balanced":
+            raise ValueError(
+                f"class_weights: expected a list, 'balanced' or None, got {class_weights!r}"
+            )
+        fixed = None
+        if class_weights is not None and not isinstance(class_weights, str):
+            fixed = [float(each) for each in class_weights]
         if fixed is not None and len(fixed) != num_classes:
             raise ValueError(
                 f"class_weights: expected {num_classes}, one a class, got {len(fixed)}"
@@ -149,18 +155,24 @@ class Segmentation(L.LightningModule):
         if data is not None and got != (expected := len(data.classes)):
             # Too many would train, and too few fail at the first label beyond them.
             raise ValueError(f"num_classes: expected the data set's {expected}, got {got}")
-        if stage == "validate" and self._new and trainer.ckpt_path is None:
-            raise ValueError(
-                f"weights: expected a model of {got} classes, as nothing trains its last layer, "
-                f"got {self.hparams['weights']}"
-            )
         if stage == "fit" and self.hparams["class_weights"] == "balanced":
             if data is None:
                 raise ValueError("class_weights: expected a list where there is no data module")
+            _say(f"class_weights: counting the pixels of {len(data.train_set)} masks")
             weights = balanced_weights(data.train_set.count())
             self.loss.class_weights = weights.to(self.device)
             named = (f"{n} {w:.3g}" for n, w in zip(data.classes, weights.tolist(), strict=True))
             _say(f"class_weights: {', '.join(named)}")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._new = []
+
+    def on_validation_start(self) -> None:
+        if self._new:
+            raise ValueError(
+                f"weights: expected a model of {self.hparams['num_classes']} classes, as nothing "
+                f"trained its last layer, got {self.hparams['weights']}"
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         hp: Any = self.hparams
@@ -202,6 +214,7 @@ class Segmentation(L.LightningModule):
         return min(limits)
 
     def on_fit_start(self) -> None:
+        self._new = []
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
 
@@ -342,14 +355,6 @@ def _finest_level(model: SCRN, image: Tensor, size: tuple[int, int]) -> np.ndarr
 @rank_zero_only
 def _say(text: str) -> None:
     print(text)
-
-
-def balanced_weights(pixels: Tensor) -> Tensor:
-    """Weights of classes in inverse proportion to their pixels, whose mean over the pixels is 1.
-    A class that never occurs has the weight 1."""
-    occurs = pixels > 0
-    weights = pixels.sum() / (occurs.sum() * pixels.clamp(min=1))
-    return torch.where(occurs, weights, 1.0).float()
 
 
 def parameter_groups(

@@ -23,7 +23,7 @@ PACKAGED_FOLDER = Path(__file__).resolve().parents[1] / "weights" / "camvid"
 WEIGHTS, _CARD = "model.safetensors", "inference.json"
 # The hyper-parameters of a training that are the network's.
 _NETWORK = ("backbone", "upsampler", "context", "num_classes", "ops")
-_DATA = "SegmentationData"  # under whose name Lightning keeps what the data module tells
+_DATA = "SegmentationData"  # The name under which Lightning keeps what the data module tells.
 # Settings that a recipe leaves out: paths, and what does not bear on the result.
 _NOT_OF_THE_RECIPE = {"root", "workers", "weights", "output", "visualize", "baseline"}
 
@@ -145,7 +145,9 @@ def _classes(content: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Color, ...
     found = content.get(_DATA)
     if found is not None:
         return found["classes"], found["colors"]
-    # A checkpoint from before data sets of one's own.
+    if content["datamodule_hyper_parameters"]["name"] not in DATASETS:
+        raise KeyError(f"{_DATA}, which names the classes")
+    # The checkpoint is older than data sets of one's own.
     return DATASETS[content["datamodule_hyper_parameters"]["name"]].classes, ()
 
 

@@ -3,12 +3,13 @@
 from scrn_ops import UpsampledCrossEntropy
 
 from .contrast import PixelContrastLoss, pixel_contrast, sample_anchors
-from .segmentation import SegmentationLoss, cross_entropy
+from .segmentation import SegmentationLoss, balanced_weights, cross_entropy
 
 __all__ = [
     "PixelContrastLoss",
     "SegmentationLoss",
     "UpsampledCrossEntropy",
+    "balanced_weights",
     "cross_entropy",
     "pixel_contrast",
     "sample_anchors",

@@ -74,11 +74,14 @@ class SegmentationLoss(nn.Module):
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        if weights is not None and not (weights.isfinite().all() and weights.min() >= 0):
-            raise ValueError(
-                f"class_weights: expected numbers of at least 0, got {list(class_weights or ())}"
-            )
+        weights = None
+        if class_weights is not None:
+            weights = torch.tensor(class_weights, dtype=torch.float32)
+            if not (weights.isfinite() & (weights >= 0)).all() or not weights.any():
+                raise ValueError(
+                    "class_weights: expected numbers of at least 0 and one above it, "
+                    f"got {list(class_weights)}"
+                )
         self.register_buffer("class_weights", weights, persistent=False)
         self.contrast_weight = contrast_weight
         self.ignore_index = ignore_index
@@ -107,3 +110,11 @@ class SegmentationLoss(nn.Module):
             "cross_entropy": ce.detach(),
             "contrast": contrast.detach(),
         }
+
+
+def balanced_weights(pixels: Tensor) -> Tensor:
+    """Weights of classes in inverse proportion to their pixels, whose mean over the pixels is 1.
+    A class that never occurs has the weight 1."""
+    occurs = pixels > 0
+    weights = pixels.sum() / (occurs.sum() * pixels.clamp(min=1))
+    return torch.where(occurs, weights, 1.0).float()

@@ -20,9 +20,9 @@ class PackedConv2d(nn.Conv2d):
     own order, made in the first such call, and again when the weight was replaced or written
     to; what is written through ``weight.data`` goes unnoticed. Everything else takes PyTorch's
     convolution with the weight itself: other types, layouts and devices, autocast, gradients,
-    transforms of functions, graphs that are traced, compiled or exported, and weights made in
-    inference mode, which do not tell of writes. State and copies of the module are without the
-    packed weight.
+    transforms of functions, what torch.jit.trace, torch.compile and torch.export see, and weights
+    made in inference mode, which do not tell of writes. State and copies of the module are without
+    the packed weight.
 
     ``activation`` is None, ``"relu"`` or ``"gelu"``.
     """
@@ -43,6 +43,7 @@ class PackedConv2d(nn.Conv2d):
             raise ValueError(f"conv: expected a plain Conv2d, padded by zeros, got {conv}")
         made = cls.__new__(cls)
         made.__dict__.update(conv.__dict__)
+        made.__dict__["_parameters"] = dict(conv._parameters)
         made.activation = None
         made._packed = None
         return made
@@ -51,7 +52,7 @@ class PackedConv2d(nn.Conv2d):
         self, input: Tensor, times: Tensor | None = None, onto: Tensor | None = None
     ) -> Tensor:
         """``activation(conv(input))``; instead with ``times`` its product by that map, with
-        ``onto`` its sum with that map, which is overwritten."""
+        ``onto`` its sum with that map, which may be overwritten."""
         if (times is not None or onto is not None) and self.activation is not None:
             raise ValueError("activation: expected None beside a product or a sum")
         weight = self._packed_for(input, times if onto is None else onto)
@@ -61,7 +62,10 @@ class PackedConv2d(nn.Conv2d):
                 return _APPLIED[self.activation](result)
             if times is not None:
                 return result.mul_(times)
-            return result if onto is None else onto.add_(result)
+            if onto is None:
+                return result
+            # What a gradient needs must not be overwritten.
+            return result.add_(onto) if torch.is_grad_enabled() else onto.add_(result)
         geometry = (self.padding, self.stride, self.dilation, self.groups)
         if onto is not None:
             return _mkldnn._convolution_pointwise_.binary(
@@ -89,13 +93,20 @@ class PackedConv2d(nn.Conv2d):
             or weight.is_inference()
             or not torch.backends.mkldnn.is_available()
             or not torch.backends.mkldnn.enabled
+            or type(weight) not in (nn.Parameter, Tensor)
             or torch.is_autocast_enabled("cpu")
             or torch._C._get_tracing_state() is not None
-            or (torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad))
+            or (
+                torch.is_grad_enabled()
+                and any(
+                    each is not None and each.requires_grad
+                    for each in (input, weight, self.bias, other)
+                )
+            )
         ):
             return None
         held = self._packed
-        if held is None or held[0].data_ptr() != weight.data_ptr() or held[1] != weight._version:
+        if held is None or not _is_same(held[0], weight) or held[1] != weight._version:
             packed = _mkldnn._reorder_convolution_weight(
                 weight.detach(), self.padding, self.stride, self.dilation, self.groups,
                 list(input.shape),
@@ -104,7 +115,7 @@ class PackedConv2d(nn.Conv2d):
         return held[2]
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
-        self._packed = None  # what moves or casts the weight
+        self._packed = None  # This moves or casts the weight.
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,6 +124,10 @@ class PackedConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         text = super().extra_repr()  # type: ignore[no-untyped-call]
         return text if self.activation is None else f"{text}, activation={self.activation}"
+
+
+def _is_same(held: Tensor, weight: Tensor) -> bool:
+    return held.data_ptr() == weight.data_ptr() and held.stride() == weight.stride()
 
 
 def is_packable(conv: nn.Module) -> bool:
@@ -147,7 +162,7 @@ def pack_convolutions(module: nn.Module) -> None:
             setattr(module, name, PackedConv2d.of(child))
         else:
             pack_convolutions(child)
-    if isinstance(module, nn.Sequential):
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         _absorb_activations(module)
 
 
@@ -157,10 +172,21 @@ def _absorb_activations(layers: nn.Sequential) -> None:
         if isinstance(layer, nn.Identity):
             continue
         activation = _activation_of(layer)
-        if isinstance(last, PackedConv2d) and activation is not None:
+        if (
+            isinstance(last, PackedConv2d)
+            and last.activation is None
+            and activation is not None
+            and not _is_hooked(last)
+            and not _is_hooked(layer)
+        ):
             last.activation = activation
             layers[i] = nn.Identity()
         last = layer
+
+
+def _is_hooked(layer: nn.Module) -> bool:
+    """A hook would see another map, or none."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _activation_of(layer: nn.Module) -> str | None:

@@ -28,7 +28,7 @@ def undetermined():
     torch.use_deterministic_algorithms(False)
 
 
-# Their CUDA kernels are younger than the first visit.
+# Their CUDA kernels are younger than the results that are kept.
 DEPTHWISE = {"multi_scale_depthwise", "large_kernel_depthwise", "depthwise_gelu"}
 
 
@@ -107,7 +107,7 @@ def test_key_rows_are_those_of_the_first_visit():
     path = check.ROOT / "benchmarks" / "results" / "nvidia-h100-80gb-hbm3.json"
     stages = json.loads(path.read_text())["stages"]
     measured = [row["name"] for row in stages["key"]["rows"] if OURS in row.get("rows", {})]
-    # These have not been there yet.
+    # The results were measured before these existed.
     later = {*DEPTHWISE, "upsampled_cross_entropy", "upsampled_argmax"}
     assert set(measured) == {name for name, row in rows.items() if row.case.op not in later}
     headlines = [case for case, *_ in list(rows.values())[:24]]

@@ -63,9 +63,7 @@ def test_names_differ_and_missing_packages_are_named(monkeypatch, capsys):
     monkeypatch.setattr(peers, "prepare", lambda *args: None)
     monkeypatch.setattr(peers, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
     assert peers.main(["--size", "64x64", "--only", "OpenVINO"]) == 0
-    assert (
-        "OpenVINO: openvino is not installed (pip install scrn[peers])" in capsys.readouterr().out
-    )
+    assert "OpenVINO: openvino is not installed (pip install '.[peers]')" in capsys.readouterr().out
 
 
 def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch):

@@ -279,3 +279,40 @@ def test_a_fused_network_takes_packed_weights_and_counts_the_same() -> None:
     assert "aten.gelu" in counted.names
     assert calls.names["aten.gelu"] < counted.names["aten.gelu"]
     assert sum(calls.operations.values()) == sum(counted.operations.values())
+
+
+class Twice(nn.Sequential):
+    """A Sequential that is more than its layers in turn."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self[0](x)
+        return self[1](first) + first
+
+
+def test_activations_stay_where_the_map_before_them_is_seen() -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(5, 7, 1), maps(5, 9, 11)
+    seen: list[Tensor] = []
+    hooked = nn.Sequential(conv, nn.ReLU())
+    hooked[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    for layers in (Twice(conv, nn.ReLU()), hooked, nn.Sequential(conv, nn.ReLU(), nn.GELU())):
+        with torch.no_grad():
+            expected = layers(x)
+            pack_convolutions(layers)
+            pack_convolutions(nn.Sequential(layers))  # what has two parents is visited twice
+            assert relative(layers(x), expected) < 1e-6
+    with torch.no_grad():
+        assert relative(seen[-1], definition(conv, x)) < 1e-6
+
+
+@pytest.mark.parametrize("leaf", ["bias", "times", "onto", "weight"])
+def test_gradients_of_all_that_is_given(leaf: str) -> None:
+    conv, x, other = packed(kernel_size=3, padding=1), maps(5, 9, 11), maps(7, 9, 11)
+    by_name = {"bias": conv.bias, "weight": conv.weight, "times": other, "onto": other}
+    given = by_name[leaf]
+    assert given is not None
+    given.requires_grad_()
+    beside = {leaf: other} if given is other else {}
+    (conv(x * 1, **{k: v * 1 for k, v in beside.items()})).sum().backward()
+    assert given.grad is not None
+    assert not is_used(conv)

@@ -213,7 +213,13 @@ sys.exit(main({command!r}))
 
 
 def documented_commands():
-    page = (ROOT / "docs/training.md").read_text()
+    page = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("training", "your_data"))
+    options = re.findall(
+        r"^\| `(--.*?)` \|", (ROOT / "docs/your_data.md").read_text(), re.MULTILINE
+    )
+    assert options
+    for option in options:
+        page += f"```bash\nscrn fit --config own.yaml {option.replace('`, `', ' ')}\n```\n"
     for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
         yield from (
             shlex.split(line, comments=True) for line in block.replace("\\\n", "").splitlines()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +15,9 @@ from PIL import Image
 from scrn.cli import main
 from scrn.data import CamVid, DataError, Folder
 from scrn.data.classes import CAMVID_CLASSES
-from scrn.engine.task import Segmentation, balanced_weights
+from scrn.engine.task import Segmentation
 from scrn.engine.weights import PACKAGED, load_model
-from scrn.losses import SegmentationLoss
+from scrn.losses import SegmentationLoss, balanced_weights
 
 from .command import tiny_camvid
 from .shapes import COLORS, shapes, write_shapes
@@ -123,6 +122,10 @@ def no_classes(data):
     (data / "classes.yaml").unlink()
 
 
+def sixteen_bits(data):
+    Image.fromarray(np.full(SIZE, 300, np.uint16)).save(data / "train/masks/001.png")
+
+
 def id_too_large(data):
     (data / "classes.yaml").write_text("classes: [{name: a, id: 1}, {name: b, id: 256}]")
 
@@ -140,6 +143,7 @@ MALFORMED = {
     other_stems: r"001\.png: (no mask has this name|expected the labels of .*, found no such file)",
     other_size: r"train/masks/001\.png: expected labels of the image's size \(48, 64\).*\(10, 10\)",
     unknown_color: r"train/masks/001\.png: expected the colours of classes.yaml, found \(1, 2, 3\)",
+    sixteen_bits: r"train/masks/001\.png: expected colours of 8 bits a channel, found mode I",
     truncated: r"train/masks/001\.png: expected .*, found a broken file",
     empty_split: r"val/images: expected images .*, found none",
     twice: r"classes\.yaml: expected each class once, found 'a' 2 times",
@@ -213,14 +217,19 @@ def test_weights_of_another_class_count_start_all_but_the_last_layer():
     for name, value in task.model.state_dict().items():
         same = value.shape == found[name].shape and torch.equal(value, found[name])
         assert same == (not name.startswith("head.3."))
-    task._trainer = SimpleNamespace(datamodule=None, ckpt_path=None)
-    task.setup("fit")
     with pytest.raises(ValueError, match=r"weights: expected a model of 3 classes.*got packaged"):
-        task.setup("validate")
+        task.on_validation_start()
+    task.on_load_checkpoint({})
+    task.on_validation_start()
     with pytest.raises(ValueError, match="weights: packaged is of another network"):
         Segmentation("timm:test_resnet", num_classes=3, weights=PACKAGED)
     with pytest.raises(ValueError, match="class_weights: expected 3, one a class, got 2"):
         Segmentation("timm:test_resnet", num_classes=3, class_weights=[1.0, 2.0])
+    with pytest.raises(ValueError, match="class_weights: expected a list, 'balanced' or None"):
+        Segmentation("timm:test_resnet", num_classes=3, class_weights="balance")
+    for nothing in ([], [0.0, 0.0], [1.0, -1.0], [float("nan"), 1.0]):
+        with pytest.raises(ValueError, match="class_weights: expected numbers of at least 0"):
+            SegmentationLoss(class_weights=nothing)
 
 
 def test_from_a_folder_to_a_model(tmp_path, monkeypatch, capsys):
@@ -228,6 +237,7 @@ def test_from_a_folder_to_a_model(tmp_path, monkeypatch, capsys):
     write_shapes(tmp_path / "data", train=2, val=2, size=SIZE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["scrn"])
+    monkeypatch.setattr("scrn.engine.task.keep_freed_memory", lambda: None)
     small = (
         "--data.root=data", "--data.batch_size=2", "--data.crop=[32,32]", "--data.workers=0",
         "--model.weights=packaged", "--model.class_weights=balanced", "--trainer.max_epochs=1",
@@ -238,6 +248,18 @@ def test_from_a_folder_to_a_model(tmp_path, monkeypatch, capsys):
     assert "new, for another number of classes: head.3.weight, head.3.bias" in printed
     assert "class_weights: ground " in printed
     (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
+    again = ("--config", "own.yaml", "--ckpt_path", str(checkpoint), *small)
+    assert main(["validate", *again]) == 0
+    assert main(["validate", "--config", "own.yaml", *small]) == 1
+    assert "as nothing trained its last layer" in capsys.readouterr().err
+    classes = tmp_path / "data/classes.yaml"
+    kept = classes.read_text()
+    classes.write_text(kept.replace("disc", "plate"))
+    assert main(["validate", *again]) == 1
+    assert (
+        "expected the checkpoint's ground, disc, box, got ground, plate" in capsys.readouterr().err
+    )
+    classes.write_text(kept)
     assert main(["export", "--checkpoint", str(checkpoint), "--output", "model"]) == 0
     card = json.loads((tmp_path / "model/inference.json").read_text())
     assert card["classes"] == list(COLORS)

@@ -15,18 +15,24 @@ from torch.utils.checkpoint import checkpoint
 import scrn_ops
 from scrn_ops import eager, reference
 
-from ..case import BASELINE, OURS, Arguments, Bar, Case, Family, Function, Generator, Op, draw
+from ..case import (
+    BASELINE,
+    FEATURE_TYPES,
+    OURS,
+    Arguments,
+    Bar,
+    Case,
+    Family,
+    Function,
+    Generator,
+    Op,
+    draw,
+)
 
 LAYOUTS = ("nchw", "channels_last")
 LOSS, LOSSES, ARGMAX = "upsampled_cross_entropy", "upsampled_losses", "upsampled_argmax"
 FIELDS = ("smooth", "random")
 IGNORED = 255
-FEATURE_TYPES = {
-    torch.float32: "fp32",
-    torch.float64: "fp64",
-    torch.float16: "fp16",
-    torch.bfloat16: "bf16",
-}
 
 
 @dataclass(frozen=True)
