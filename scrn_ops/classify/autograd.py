@@ -73,7 +73,9 @@ def _stand_in(logits: Tensor) -> Tensor:
     if torch._C._are_functorch_transforms_active():
         return logits
     with torch.enable_grad():
-        return logits.narrow(0, 0, 0).clone()
+        stand_in = logits.narrow(0, 0, 0).clone()
+    # Below autograd, where torch.library calls this, nothing is recorded.
+    return stand_in if stand_in.requires_grad else logits
 
 
 register_autograd(UpsampledCrossEntropy, UpsampledCrossEntropyBackward)

@@ -8,7 +8,6 @@ own, whose derivative, like forward-mode differentiation, is not implemented and
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -56,6 +55,14 @@ def _gradients(function: type[OperatorFunction], ctx: Any, grad: Tensor) -> tupl
     return (*wanted(gradients, needs), *[None] * len(ctx.sizes))
 
 
+def _backward(function: type[OperatorFunction]) -> Any:
+    # A function, which compiled autograd asks for, and no partial.
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return _gradients(function, ctx, grad)
+
+    return staticmethod(backward)
+
+
 class _Unit:
     fold = staticmethod(fold_mapped_dims)
     setup_context = staticmethod(_save)
@@ -65,21 +72,21 @@ class MultiScaleDepthwise(_Unit, OperatorFunction):
     """``apply(input, weights, n0, n1, n2)``: see :func:`scrn_ops.multi_scale_depthwise`."""
 
     operator = "multi_scale_depthwise"
-    backward = staticmethod(partial(_gradients, MultiScaleDepthwiseBackward))
+    backward = _backward(MultiScaleDepthwiseBackward)
 
 
 class LargeKernelDepthwise(_Unit, OperatorFunction):
     """``apply(input, weights, dilation)``: see :func:`scrn_ops.large_kernel_depthwise`."""
 
     operator = "large_kernel_depthwise"
-    backward = staticmethod(partial(_gradients, LargeKernelDepthwiseBackward))
+    backward = _backward(LargeKernelDepthwiseBackward)
 
 
 class DepthwiseGelu(_Unit, OperatorFunction):
     """``apply(input, weights, size)``: see :func:`scrn_ops.depthwise_gelu`."""
 
     operator = "depthwise_gelu"
-    backward = staticmethod(partial(_gradients, DepthwiseGeluBackward))
+    backward = _backward(DepthwiseGeluBackward)
 
 
 register_autograd(

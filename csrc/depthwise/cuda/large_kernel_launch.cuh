@@ -28,8 +28,8 @@ struct TileKind {
 };
 
 // Calls f with the kind of tiles that a map gets: one plane, whose columns are neighbours, or four,
-// which are half a sector of memory. kMayTakeEight: eight where there is room for two such blocks
-// on a multiprocessor, and work for them.
+// which are half a sector of memory. kMayTakeEight: eight where a block may have so much shared
+// memory, and where there is work for many.
 template <typename A, bool kMayTakeEight, typename F>
 int with_large_tiles(const UnitShape& s, const LaunchOptions& options, F&& f) {
   if constexpr (std::is_same_v<A, float>) {

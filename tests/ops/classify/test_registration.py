@@ -127,6 +127,17 @@ def test_the_reference_is_twice_differentiable(device):
     assert torch.autograd.gradgradcheck(loss, logits, fast_mode=True)
 
 
+def test_second_derivatives_of_the_operator_itself_are_refused(device):
+    """What torch.library makes of its autograd records nothing where the forward's values are
+    put away."""
+    logits = torch.randn(1, 3, 2, 2, device=device, requires_grad=True)
+    target = torch.randint(0, 3, (1, 4, 4), device=device)
+    loss, *_ = torch.ops.scrn_ops.upsampled_cross_entropy(logits, target, need_gradient=True)
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
+    with pytest.raises(NotImplementedError, match="reference"):
+        gradient.sum().backward()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_second_derivatives_and_forward_mode_are_refused(device, reduction):
     logits = torch.randn(1, 3, 2, 2, device=device, requires_grad=True)
