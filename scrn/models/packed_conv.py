@@ -65,7 +65,8 @@ class PackedConv2d(nn.Conv2d):
             if onto is None:
                 return result
             # What a gradient needs must not be overwritten.
-            return result.add_(onto) if torch.is_grad_enabled() else onto.add_(result)
+            needed = self._is_differentiated(input, onto)
+            return result.add_(onto) if needed else onto.add_(result)
         geometry = (self.padding, self.stride, self.dilation, self.groups)
         if onto is not None:
             return _mkldnn._convolution_pointwise_.binary(
@@ -96,13 +97,7 @@ class PackedConv2d(nn.Conv2d):
             or type(weight) not in (nn.Parameter, Tensor)
             or torch.is_autocast_enabled("cpu")
             or torch._C._get_tracing_state() is not None
-            or (
-                torch.is_grad_enabled()
-                and any(
-                    each is not None and each.requires_grad
-                    for each in (input, weight, self.bias, other)
-                )
-            )
+            or self._is_differentiated(input, other)
         ):
             return None
         held = self._packed
@@ -113,6 +108,10 @@ class PackedConv2d(nn.Conv2d):
             )  # fmt: skip
             self._packed = held = (weight.detach(), weight._version, packed)
         return held[2]
+
+    def _is_differentiated(self, input: Tensor, other: Tensor | None) -> bool:
+        given = (input, self.weight, self.bias, other)
+        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
         self._packed = None  # This moves or casts the weight.
@@ -149,6 +148,8 @@ def _is_dense_map(map: Tensor) -> bool:
         and map.layout == torch.strided
         and map.dim() == 4
         and map.numel() > 0
+        # The strides of a single pixel say no layout, and torch 2.11 then finds none.
+        and map.shape[2:].numel() > 1
         and map.is_contiguous(memory_format=torch.channels_last)
     )
 

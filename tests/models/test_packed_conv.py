@@ -69,7 +69,7 @@ def test_what_follows_is_in_the_same_pass(geometry: dict[str, Any], size: tuple[
     result = conv(x)
     assert relative(result, F.gelu(expected)) < 1e-6
     assert result.is_contiguous(memory_format=LAST)
-    assert is_used(conv)
+    assert is_used(conv) == (size != (1, 1))  # whose strides say no layout
 
 
 def test_a_part_of_the_rows() -> None:
