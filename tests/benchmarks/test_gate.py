@@ -12,6 +12,8 @@ from benchmarks.common.yardstick import FLOOR
 from benchmarks.ops import base, gate
 from benchmarks.ops.case import BASELINE, COMPILED, OURS, arguments
 from benchmarks.ops.cases import operations
+from benchmarks.ops.cases.depthwise import OPS as DEPTHWISE
+from benchmarks.ops.cases.depthwise import DepthwiseCase
 from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
 from benchmarks.ops.report import page
 from benchmarks.ops.results import FAILED, OK, WRONG, Document
@@ -244,6 +246,16 @@ def test_definition_is_the_same_image_by_image():
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("op", DEPTHWISE)
+def test_weights_are_of_all_images(op):
+    case = DepthwiseCase(op=op, channels=3, size=(6, 5), batch=2, direction="backward")
+    drawn = arguments(case, "cpu")
+    definition = gate.Definition(case, drawn)
+    ours = gate.evaluate(case.operation.implementations[OURS], drawn, True)
+    assert ours.keys() == definition.results.keys()
+    assert not definition.judge(ours, ours=True).wrong
 
 
 def test_near_integers_are_left_out_of_the_offsets_gradient_only():
