@@ -23,7 +23,6 @@ class Rule:
     family: str = COMMON
     types: tuple[str, ...] | None = None
     architectures: tuple[int, ...] | None = None
-    excepted: tuple[str, ...] = ()  # "name sm_120": kernels whose own family says what they may
     why: str = ""
     max_registers: int | None = None
     max_stack_bytes: int | None = None
@@ -44,7 +43,6 @@ class Rule:
             and any(fnmatchcase(kernel.name, pattern) for pattern in self.kernels)
             and (self.types is None or kernel.feature_type in self.types)
             and (self.architectures is None or kernel.architecture in self.architectures)
-            and f"{kernel.name} sm_{kernel.architecture}" not in self.excepted
         )
 
     def violations(self, kernel: Kernel) -> Iterator[str]:

@@ -23,11 +23,11 @@ struct LocalBackward {
 template <typename A, int kChannels, int kColumns, int kRows>
 struct LocalBackwardTile {
   static constexpr int kGroup = kChannels, kWidth = kColumns, kStep = kRows;
-  static constexpr int kResults = 8;                       // neighbours of a row to a thread
+  static constexpr int kResults = kWidth < 32 ? 4 : 8;     // neighbours of a row to a thread
   static constexpr int kSpan = kStep * kWidth / kResults;  // threads of a channel
   static constexpr int kBlock = kGroup * kSpan;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
-  static constexpr int kTogether = kBlock < 128 ? 1 : 2;  // lines that are loaded at a time
+  static constexpr int kTogether = kWidth < 32 ? 1 : 2;  // lines that are loaded at a time
   static constexpr int kInColumns = kWidth + kLocal - 1, kInRows = kStep + kLocal - 1;
   static constexpr int kInPitch = row_pitch(kInColumns), kOutPitch = row_pitch(kWidth);
   static constexpr int kInPlane = plane_pitch(kInRows * kInPitch);
@@ -60,15 +60,16 @@ SCRN_DEVICE void local_backward_row(const Rows<A>& grads, const Rows<A>& inputs,
   for (A& each : sum) each = 0;
 #pragma unroll
   for (int dy = 0; dy < kLocal; ++dy) {
-    A grad[kWindow], input[kWindow], weight[8];
+    A grad[kWindow], input[kWindow];
     load_row(grad, row_of(grads, c, row + dy) + column);
     load_row(input, row_of(inputs, c, row + dy) + column);
-    load_row(weight, weights + c * Tile::kWeights + (kLocal - 1 - dy) * 8);
+    const A* const taps = weights + c * Tile::kWeights + (kLocal - 1 - dy) * 8;
 #pragma unroll
     for (int dx = 0; dx < kLocal; ++dx) {
+      const A weight = taps[kLocal - 1 - dx];
 #pragma unroll
       for (int e = 0; e < Tile::kResults; ++e) {
-        sum[e] += weight[kLocal - 1 - dx] * grad[e + dx];
+        sum[e] += weight * grad[e + dx];
         gradient[dy * kLocal + dx] += own[e] * input[e + dx];
       }
     }

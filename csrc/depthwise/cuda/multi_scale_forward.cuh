@@ -23,7 +23,7 @@ struct ForwardTile : Tile<Sum, kKind> {
   static constexpr int kBlock = Base::kGroup * Base::kWidth * Base::kGranules;
   static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
   static constexpr int kTogether =
-      kKind == kWide ? 5 : (Base::kIsAny ? 1 : 2);  // lines that are loaded at a time
+      kKind == kWide ? 4 : (Base::kIsAny ? 1 : 2);  // lines that are loaded at a time
   // Items of the local map: as many as threads, if they overlap.
   static constexpr int kItem = kKind == kGrouped ? 16 : 12, kApart = 12;
   static constexpr int kKernelRows = kKind == kWide ? kLocal : 1;
