@@ -198,11 +198,26 @@ SCRN_DEVICE double warp_sum(double value) {
   return value;
 }
 
+// The pixels that a thread holds at once.
+template <typename A>
+inline constexpr int kHeld = kRows<A> * kColumns<A>;
+
+// A thread's sums into shared memory, where a loop over the pixels can find them.
+template <typename A>
+SCRN_DEVICE void put_away(const Sums<A>& sums, A (&to)[2 * kHeld<A>][kThreads]) {
+#pragma unroll
+  for (int i = 0; i < kHeld<A>; ++i) {
+    to[i][threadIdx.x] = sums.sum[i / kColumns<A>][i % kColumns<A>];
+    to[kHeld<A> + i][threadIdx.x] = sums.largest[i / kColumns<A>][i % kColumns<A>];
+  }
+}
+
 // One warp takes 32 cells of a row.
 template <typename T, typename A>
 __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     loss_kernel(const CrossEntropyParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                 const Span span, const Work work, const Workspace<A> w) {
+  SCRN_SHARED(A, results, [2 * kHeld<A>][kThreads]);
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const bool smooths = p.label_smoothing > 0;
@@ -234,40 +249,41 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
         for (int c = 0; c < kColumns<A>; ++c) right[c] = w.right[at_most(x + c, x1 - 1)];
         Sums<A> sums;
         sum_classes<T, A>(logits, steps, classes, corners, most, below, right, sums);
-#pragma unroll
-        for (int r = 0; r < kRows<A>; ++r) {
-#pragma unroll
-          for (int c = 0; c < kColumns<A>; ++c) {
-            if (y + r >= y1 || x + c >= x1) continue;
-            const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
-            const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
-            const A sum = sums.sum[r][c], largest = sums.largest[r][c];
-            A kept = A(0), value = A(0);
-            if (label == -2 || (label >= 0 && largest < kInfinite<A>)) {
-              // No class, or all of them are minus infinity, of which no softmax exists.
-              kept = value = static_cast<A>(NAN);
-            } else if (label >= 0) {
-              const Values<A> v =
-                  relative(load_values<T, A>(logits + label * steps.plane, corners), most);
-              const A uniform = smooths ? w.uniform[classes] : A(0);
-              value = loss_of(w, label, sum, largest, inside(v, below[r], right[c]),
-                              inside(taken, below[r], right[c]), uniform);
-              kept = largest == A(0) ? A(1) / sum : A(-1) / sum;
-              valid += 1;
-              weight += p.weight == nullptr
-                            ? 1.0
-                            : static_cast<double>(static_cast<const A*>(p.weight)[label]);
-            }
-            if (p.reduction == Reduction::kNone) {
-              if (p.loss != nullptr) static_cast<A*>(p.loss)[pixel] = value;
-            } else {
-              loss += static_cast<double>(value);
-            }
-            if (w.reciprocals != nullptr) {
-              const int64_t place = place_in(span, axis_x.out_size, image, y + r, x + c);
-              w.reciprocals[place] = kept;
-              if (largest != A(0)) w.largest[place] = largest;
-            }
+        put_away(sums, results);
+        // Rolled up: the code of one pixel is long, and the classes above take the time.
+#pragma unroll 1
+        for (int i = 0; i < kHeld<A>; ++i) {
+          const int32_t at_y = y + i / kColumns<A>, at_x = x + i % kColumns<A>;
+          if (at_y >= y1 || at_x >= x1) continue;
+          const int64_t pixel = (image * axis_y.out_size + at_y) * axis_x.out_size + at_x;
+          const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
+          const A sum = results[i][threadIdx.x], largest = results[kHeld<A> + i][threadIdx.x];
+          A kept = A(0), value = A(0);
+          if (label == -2 || (label >= 0 && largest < kInfinite<A>)) {
+            // No class, or all of them are minus infinity, of which no softmax exists.
+            kept = value = static_cast<A>(NAN);
+          } else if (label >= 0) {
+            const A lower = w.below[at_y], later = w.right[at_x];
+            const Values<A> v =
+                relative(load_values<T, A>(logits + label * steps.plane, corners), most);
+            const A uniform = smooths ? w.uniform[classes] : A(0);
+            value = loss_of(w, label, sum, largest, inside(v, lower, later),
+                            inside(taken, lower, later), uniform);
+            kept = largest == A(0) ? A(1) / sum : A(-1) / sum;
+            valid += 1;
+            weight += p.weight == nullptr
+                          ? 1.0
+                          : static_cast<double>(static_cast<const A*>(p.weight)[label]);
+          }
+          if (p.reduction == Reduction::kNone) {
+            if (p.loss != nullptr) static_cast<A*>(p.loss)[pixel] = value;
+          } else {
+            loss += static_cast<double>(value);
+          }
+          if (w.reciprocals != nullptr) {
+            const int64_t place = place_in(span, axis_x.out_size, image, at_y, at_x);
+            w.reciprocals[place] = kept;
+            if (largest != A(0)) w.largest[place] = largest;
           }
         }
       }
