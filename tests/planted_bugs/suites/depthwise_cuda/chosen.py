@@ -103,8 +103,8 @@ CHOSEN = (
         f"{FOLDER}/local_backward.cuh",
         (
             "kernel not turned round",
-            "sum[e] += weight[kLocal - 1 - dx] * grad[e + dx];",
-            "sum[e] += weight[dx] * grad[e + dx];",
+            "const A weight = taps[kLocal - 1 - dx];",
+            "const A weight = taps[dx];",
         ),
         (
             "gradient outside of the chunk counted",
