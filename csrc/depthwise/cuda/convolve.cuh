@@ -3,6 +3,7 @@
 // Sums over a kernel's taps, and the sums that are its weights' gradients, from planes in shared
 // memory.
 
+#include "sums.cuh"
 #include "tiles.cuh"
 
 namespace scrn::depthwise::cuda {
@@ -27,21 +28,14 @@ struct __attribute__((__may_alias__, __aligned__(16))) WeightColumn {
 // P channels' weights of the convolution whose first tap is `first` of `taps` packed ones;
 // `flipped`: from last to first, as the transposed convolution has them.
 template <int P, int K, typename A>
-SCRN_DEVICE void load_weights(A* target, const UnitShape& s, const void* weights, int64_t channel,
-                              int edge, int taps, int first, bool flipped) {
+SCRN_DEVICE void load_kernel(A* to, const TileParams& p, const Corner& corner, int edge, int taps,
+                             int first, bool flipped) {
   const int count = edge * edge;
-  for (int e = threadIdx.x; e < P * (count + 1); e += kTileThreads) {
-    const int plane = e / (count + 1), tap = e % (count + 1);
-    if (channel + plane >= s.channels) continue;
-    const A value =
-        load_any<WeightsOf<A>, A>(weights, s.weight_dtype, (channel + plane) * taps + first + tap);
+  load_weights<P, kTileThreads>(p, corner, taps, first, count + 1, to, [&](int plane, int tap) {
     const int at = flipped ? count - 1 - tap : tap;
-    if (tap == count) {
-      target[P * kWeights<K> + plane] = value;
-    } else {
-      target[plane * kWeights<K> + at % edge * kWeightPitch + at / edge] = value;
-    }
-  }
+    return tap == count ? P * kWeights<K> + plane
+                        : plane * kWeights<K> + at % edge * kWeightPitch + at / edge;
+  });
 }
 
 // sum[r] += the convolution's sum for output r, whose first tap meets source[r * row_step]; a
@@ -89,15 +83,6 @@ SCRN_DEVICE void convolve(const A* source, int edge, int row_step, int column_st
       }
     }
   }
-}
-
-template <typename A>
-SCRN_DEVICE A warp_sum(A value) {
-#pragma unroll
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(kFullWarp, value, distance);
-  }
-  return value;
 }
 
 // What a thread's tasks add to the gradients of a kernel's weights, tap by tap, and of its bias.
@@ -150,7 +135,7 @@ SCRN_DEVICE void correlate(const A* source, int edge, int row_step, int column_s
 #pragma unroll
         for (int r = 0; r < N; ++r) value += grad[r] * at[r * row_step];
       }
-      value = warp_sum(value);
+      value = segment_sum<kWarp>(value);
       if (threadIdx.x % kWarp == 0) warps[tap] += value;
     }
   }
@@ -158,24 +143,17 @@ SCRN_DEVICE void correlate(const A* source, int edge, int row_step, int column_s
 
 // The sums of a block's warps become those of its tile: [C,taps,tiles].
 template <int P, int K, typename A>
-SCRN_DEVICE void write_sums(const WeightSums<K, A>& sums, int taps, A* shared, const UnitShape& s,
-                            const Corner& corner, int64_t tiles, A* partial) {
-  constexpr int kMost = WeightSums<K, A>::kMost, kWarps = kWarpsOfPlane<P>;
-  if constexpr (K > 0) {
-#pragma unroll
-    for (int t = 0; t < kMost; ++t) {
-      const A total = warp_sum(sums.value[t]);
-      if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp * kMost + t] = total;
-    }
-  }
+SCRN_DEVICE void write_sums(const WeightSums<K, A>& sums, int taps, A* shared, const TileParams& p,
+                            const Corner& corner) {
+  constexpr int kMost = WeightSums<K, A>::kMost, kSpan = kWarpsOfPlane<P> * kWarp;
+  if constexpr (K > 0) add_up<kSpan>(sums.value, shared);
   __syncthreads();
   for (int e = threadIdx.x; e < P * taps; e += kTileThreads) {
     const int plane = e / taps, t = e % taps;
-    if (corner.channel + plane >= s.channels) break;
-    A total = A(0);
-#pragma unroll
-    for (int w = 0; w < kWarps; ++w) total += shared[(plane * kWarps + w) * kMost + t];
-    partial[((corner.channel + plane) * taps + t) * tiles + corner.tile] = total;
+    if (corner.channel + plane >= p.shape.channels) break;
+    static_cast<A*>(
+        p.partial)[((corner.channel + plane) * taps + t) * p.tiling.tiles + corner.tile] =
+        added_up<kSpan>(shared, kMost, plane, t);
   }
 }
 
@@ -197,14 +175,14 @@ SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& c
       if (!computes) continue;
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const auto to = channels_of<P, kDense, T>(s, output, corner);
+        const auto to = view_of<P, kDense, T>(s, output, corner);
         const int64_t x = corner.x0 + spot.column + lane, y = y0 + spot.row;
         if (x >= to.width) return;
-        T* target = to.first + (y * to.width + x) * to.column_step;
+        T* target = to.data + y * to.steps.row + x * to.steps.column;
 #pragma unroll
         for (int r = 0; r < N; ++r) {
           if (y + r * spot.step < to.height) *target = narrow<T>(value[r]);
-          target += spot.step * to.width * to.column_step;
+          target += spot.step * to.steps.row;
         }
       });
     } else {
@@ -216,12 +194,13 @@ SCRN_DEVICE void write_outputs(const UnitShape& s, void* output, const Corner& c
       __syncthreads();
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const auto to = channels_of<P, kDense, T>(s, output, corner);
-        for_staged<P, N>(
-            round, tasks, corner, y0, spot_of, [&](int element, int channel, int64_t y, int64_t x) {
-              if (y >= to.height || x >= to.width || channel >= to.count) return;
-              to.first[channel + (y * to.width + x) * to.column_step] = narrow<T>(staged[element]);
-            });
+        const auto to = view_of<P, kDense, T>(s, output, corner);
+        for_staged<P, N>(round, tasks, corner, y0, spot_of,
+                         [&](int element, int channel, int64_t y, int64_t x) {
+                           if (y >= to.height || x >= to.width || channel >= to.channels) return;
+                           to.data[channel + y * to.steps.row + x * to.steps.column] =
+                               narrow<T>(staged[element]);
+                         });
       });
     }
   }
@@ -244,27 +223,27 @@ SCRN_DEVICE void read_outputs(const UnitShape& s, const void* map, const Corner&
       if (!uses) continue;
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const auto from = channels_of<P, kDense, T>(s, map, corner);
+        const auto from = view_of<P, kDense, T>(s, map, corner);
         const int64_t x = corner.x0 + spot.column + lane, y = y0 + spot.row;
-        const T* source = from.first + (y * from.width + x) * from.column_step;
+        const T* source = from.data + y * from.steps.row + x * from.steps.column;
 #pragma unroll
         for (int r = 0; r < N; ++r) {
           const bool inside = y + r * spot.step < from.height && x < from.width;
           value[r] = inside ? static_cast<A>(widen(*source)) : A(0);
-          source += spot.step * from.width * from.column_step;
+          source += spot.step * from.steps.row;
         }
       });
     } else {
       A* const staged = staging + round % 2 * (kStaging<P, N> / 2);
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const auto from = channels_of<P, kDense, T>(s, map, corner);
+        const auto from = view_of<P, kDense, T>(s, map, corner);
         for_staged<P, N>(
             round, tasks, corner, y0, spot_of, [&](int element, int channel, int64_t y, int64_t x) {
-              const bool inside = y < from.height && x < from.width && channel < from.count;
+              const bool inside = y < from.height && x < from.width && channel < from.channels;
               staged[element] =
-                  inside ? static_cast<A>(
-                               widen(from.first[channel + (y * from.width + x) * from.column_step]))
+                  inside ? static_cast<A>(widen(
+                               from.data[channel + y * from.steps.row + x * from.steps.column]))
                          : A(0);
             });
       });

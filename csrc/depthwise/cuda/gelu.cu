@@ -17,7 +17,7 @@ int gelu(const ForwardParams& params, void* workspace, void* stream) {
 size_t gelu_workspace_bytes(const BackwardParams& params) {
   return with_sums(params.shape.dtype, [&](auto* type) {
     using A = std::remove_pointer_t<decltype(type)>;
-    return static_cast<size_t>(gelu_workspace_bytes<A>(params.shape));
+    return static_cast<size_t>(gelu_workspace_bytes<A>(params));
   });
 }
 

@@ -4,7 +4,6 @@
 
 #include "gelu_rows.cuh"
 #include "gelu_tiles.cuh"
-#include "sums.cuh"
 
 namespace scrn::depthwise::cuda {
 
@@ -16,10 +15,10 @@ struct GeluKind {
   static constexpr int kSquare = K, kPlanes = P;
 };
 
-// Calls f with the kind of tiles: the usual 3x3 with sums in float32, or any kernel, plane by
+// What f returns for the kind of tiles: the usual 3x3 with sums in float32, or any kernel, plane by
 // plane.
 template <typename A, typename F>
-int with_gelu_tiles(const UnitShape& s, F&& f) {
+auto with_gelu_tiles(const UnitShape& s, F&& f) {
   if constexpr (std::is_same_v<A, float>) {
     if (s.square == 3) return s.channels_last ? f(GeluKind<3, 8>{}) : f(GeluKind<3, 1>{});
   }
@@ -42,13 +41,10 @@ Borders borders_of(const UnitShape& s, void* saved) {
 // Bytes that the forward needs where its output is its input.
 template <typename A>
 int64_t gelu_border_bytes(const UnitShape& s) {
-  int64_t bytes = 0;
-  with_gelu_tiles<A>(s, [&](auto kind) {
+  return with_gelu_tiles<A>(s, [&](auto kind) {
     constexpr int K = decltype(kind)::kSquare, P = decltype(kind)::kPlanes;
-    bytes = size_of(s.dtype) * Borders::elements(borders_of<K, P>(s, nullptr), s);
-    return 0;
+    return size_of(s.dtype) * Borders::elements(borders_of<K, P>(s, nullptr), s);
   });
-  return bytes;
 }
 
 // Whole accesses in every row, and an output that is not the input.
@@ -104,23 +100,17 @@ int launch_gelu_tiles(const ForwardParams& params, void* workspace, cudaStream_t
   return with_gelu_tiles<A>(s, [&](auto kind) {
     constexpr int K = decltype(kind)::kSquare, P = decltype(kind)::kPlanes;
     using Tile = GeluTile<K, P>;
-    GeluParams p;
-    p.shape = s;
-    p.work = work_of(s, {P, Tile::kWidth, Tile::kStep}, 0, /*most=*/1);
-    if (p.work.total == 0) return 0;
-    p.input = params.input;
-    p.weights = params.weights;
-    p.output = params.output;
+    constexpr int kBytes = Tile::kForwardElements * static_cast<int>(sizeof(A));
+    static_assert(kBytes <= kSharedEverywhere, "it fits everywhere");
+    constexpr Bands kOneStep{0, 1, 1};
+    GeluParams p{params_of(params, tiling_of(s, {P, Tile::kWidth, Tile::kStep}, kOneStep)), {}};
     if (params.output == params.input) {
       p.borders = borders_of<K, P>(s, workspace);
       const int error = launch_save_borders(s, p.borders, p.input, stream, options);
       if (error != 0) return error;
     }
-    constexpr int kBytes = Tile::kForwardElements * static_cast<int>(sizeof(A));
-    auto* kernel = gelu_forward_kernel<A, K, P>;
-    if (const int error = take_shared(kernel, kBytes)) return error;
-    SCRN_LAUNCH(kernel, grid_of(p.work.total, options), kTileThreads, kBytes, stream, p);
-    return static_cast<int>(cudaGetLastError());
+    return launch_tiles<gelu_forward_kernel<A, K, P>, kBytes>(kTileThreads, kBytes, p, stream,
+                                                              options);
   });
 }
 
@@ -142,21 +132,21 @@ inline int launch_gelu(const ForwardParams& params, void* workspace, cudaStream_
 }
 
 template <int K, int P>
-Work gelu_backward_work(const UnitShape& s) {
+Tiling gelu_backward_tiling(const UnitShape& s) {
   using Tile = GeluTile<K, P>;
-  return work_of(s, {P, Tile::kWidth, Tile::kStep}, kGeluBlocks, kSummedGeluSteps);
+  return tiling_of(s, {P, Tile::kWidth, Tile::kStep}, {kGeluBlocks, 1, kSummedGeluSteps});
 }
 
+// None where the gradient of the weights is not wanted.
 template <typename A>
-int64_t gelu_workspace_bytes(const UnitShape& s) {
-  int64_t bytes = 0;
-  with_gelu_tiles<A>(s, [&](auto kind) {
+int64_t gelu_workspace_bytes(const BackwardParams& params) {
+  if (params.grad_weights == nullptr) return 0;
+  const UnitShape& s = params.shape;
+  return with_gelu_tiles<A>(s, [&](auto kind) {
     constexpr int K = decltype(kind)::kSquare, P = decltype(kind)::kPlanes;
-    bytes = s.channels * (s.square * s.square + 1) * gelu_backward_work<K, P>(s).tiles *
-            static_cast<int64_t>(sizeof(A));
-    return 0;
+    const int64_t each = taps_of(s) * static_cast<int64_t>(sizeof(A));
+    return s.channels * each * gelu_backward_tiling<K, P>(s).tiles;
   });
-  return bytes;
 }
 
 template <typename A>
@@ -165,30 +155,21 @@ int launch_gelu_backward(const BackwardParams& params, cudaStream_t stream,
   const UnitShape& s = params.shape;
   return with_gelu_tiles<A>(s, [&](auto kind) {
     constexpr int K = decltype(kind)::kSquare, P = decltype(kind)::kPlanes;
-    using Tile = GeluTile<K, P>;
-    GeluParams p;
-    p.shape = s;
-    p.work = gelu_backward_work<K, P>(s);
-    if (p.work.total == 0) return 0;
-    p.grad = params.grad;
-    p.input = params.input;
-    p.weights = params.weights;
-    p.output = params.grad_input;
-    p.partial = params.grad_weights != nullptr ? params.workspace : nullptr;
-    constexpr int kBytes = Tile::kBackwardElements * static_cast<int>(sizeof(A));
-    static_assert(kBytes <= 99 << 10, "every device has that");
-    auto* kernel = gelu_backward_kernel<A, K, P>;
-    if (const int error = take_shared(kernel, kBytes)) return error;
-    SCRN_LAUNCH(kernel, grid_of(p.work.total, options), kTileThreads, kBytes, stream, p);
-    const int error = cudaGetLastError();
-    if (error != 0 || p.partial == nullptr) return error;
-    const int taps = s.square * s.square + 1;
-    const SumParams sum{{{p.partial, p.work.tiles, 0, taps}, {}},
+    constexpr int kBytes = GeluTile<K, P>::kBackwardElements * static_cast<int>(sizeof(A));
+    static_assert(kBytes <= kSharedEverywhere, "it fits everywhere");
+    const Tiling tiling = gelu_backward_tiling<K, P>(s);
+    const bool sums = params.grad_weights != nullptr;
+    const GeluParams p{params_of(params, tiling, sums ? params.workspace : nullptr), {}};
+    const int error = launch_tiles<gelu_backward_kernel<A, K, P>, kBytes>(kTileThreads, kBytes, p,
+                                                                          stream, options);
+    if (error != 0 || !sums || tiling.total == 0) return error;
+    const int taps = taps_of(s);
+    const SumParams sum{{{p.partial, tiling.tiles, 0, taps}, {}},
                         s.channels,
                         taps,
                         s.weight_dtype,
                         params.grad_weights};
-    return launch_sums<A>(sum, stream, options);
+    return launch_sums<A, kWarp>(sum, stream, options);
   });
 }
 

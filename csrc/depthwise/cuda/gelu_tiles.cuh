@@ -32,15 +32,8 @@ struct GeluTile {
   SCRN_DEVICE int edge(const UnitShape& s) { return K > 0 ? K : s.square; }
 };
 
-struct GeluParams {
-  UnitShape shape;
-  Work work;
-  const void* grad = nullptr;  // backward
-  const void* input = nullptr;
-  const void* weights = nullptr;
-  void* output = nullptr;   // the gradient of the input, or null, in the backward
-  void* partial = nullptr;  // A [C,taps,tiles]; null: not wanted
-  Borders borders;          // of the forward
+struct GeluParams : TileParams {
+  Borders borders;  // of the forward
 };
 
 template <typename A, int K, int P>
@@ -53,16 +46,13 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_forward_kernel(const Gel
   const int edge = Tile::edge(s), radius = edge / 2, taps = edge * edge + 1;
   const Planes<P, A> input{shared + kWeightElements<P, K>, Tile::kWidth + 2 * radius,
                            Tile::kLocalPitch, Tile::kLocalPlane};
-  for (int64_t index = blockIdx.x; index < p.work.total; index += gridDim.x) {
-    __syncthreads();
-    if (threadIdx.x == 0) corner = corner_of(p.work, index, P, s.height);
-    __syncthreads();
-    load_weights<P, K>(shared, s, p.weights, corner.channel, edge, taps, 0, false);
+  for_tiles<P>(p, corner, [&] {
+    load_kernel<P, K>(shared, p, corner, edge, taps, 0, false);
     for (int64_t y0 = corner.y0; y0 < corner.y1; y0 += Tile::kStep) {
       __syncthreads();
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const auto from = channels_of<P, false, T>(s, p.input, corner);
+        const auto from = view_of<P, false, T>(s, p.input, corner);
         if (p.borders.saved == nullptr) {
           load_rows(input, Tile::kStep + 2 * radius, from, y0 - radius, corner.x0 - radius);
         } else {
@@ -86,7 +76,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_forward_kernel(const Gel
             for (A& each : value) each = gelu(each);
           });
     }
-  }
+  });
 }
 
 // dl, the gradient of the convolution's result, is zero outside of the image; the input's gradient
@@ -108,12 +98,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_backward_kernel(const Ge
   const Planes<P, A> input{local.data + P * Tile::kLocalPlane, local.columns + 2 * radius,
                            Tile::kPitch, Tile::kPlane};
   A* const staging = input.data + P * Tile::kPlane;
-  for (int64_t index = blockIdx.x; index < p.work.total; index += gridDim.x) {
-    __syncthreads();
-    if (threadIdx.x == 0) corner = corner_of(p.work, index, P, s.height);
-    __syncthreads();
-    load_weights<P, K>(shared, s, p.weights, corner.channel, edge, taps, 0, false);
-    load_weights<P, K>(flipped, s, p.weights, corner.channel, edge, taps, 0, true);
+  for_tiles<P>(p, corner, [&] {
+    load_kernel<P, K>(shared, p, corner, edge, taps, 0, false);
+    load_kernel<P, K>(flipped, p, corner, edge, taps, 0, true);
     Sums sums;
     clear(sums, warps);
     for (int64_t y0 = corner.y0; y0 < corner.y1; y0 += Tile::kStep) {
@@ -121,9 +108,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_backward_kernel(const Ge
       __syncthreads();
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        load_rows(input, local_rows + 2 * radius, channels_of<P, false, T>(s, p.input, corner),
+        load_rows(input, local_rows + 2 * radius, view_of<P, false, T>(s, p.input, corner),
                   y - radius, x - radius);
-        load_rows(local, local_rows, channels_of<P, false, T>(s, p.grad, corner), y, x);
+        load_rows(local, local_rows, view_of<P, false, T>(s, p.grad, corner), y, x);
       });
       __syncthreads();
       const int runs = (local_rows + kBetween - 1) / kBetween;
@@ -171,9 +158,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) gelu_backward_kernel(const Ge
                   input.pitch, 1, value, sums, warps);
       }
     }
-    if (p.partial == nullptr) continue;
-    write_sums<P>(sums, taps, warps, s, corner, p.work.tiles, static_cast<A*>(p.partial));
-  }
+    if (p.partial == nullptr) return;
+    write_sums<P>(sums, taps, warps, p, corner);
+  });
 }
 
 }  // namespace scrn::depthwise::cuda

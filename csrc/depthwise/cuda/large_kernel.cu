@@ -13,7 +13,7 @@ int large_kernel(const ForwardParams& params, void* stream) {
 size_t large_kernel_workspace_bytes(const BackwardParams& params) {
   return with_sums(params.shape.dtype, [&](auto* type) {
     using A = std::remove_pointer_t<decltype(type)>;
-    return static_cast<size_t>(plan_large_kernel_backward<A>(params.shape, {}).bytes);
+    return static_cast<size_t>(plan_large_kernel_backward<A>(params).bytes);
   });
 }
 

@@ -27,8 +27,8 @@ struct LargeKernelTile {
   int local_rows, local_columns, local_pitch, chunk_columns, chunk_pitch;
   int local_elements, chunk_elements;
 
-  SCRN_HOST_DEVICE LargeKernelTile make(int wanted) {
-    LargeKernelTile t;
+  SCRN_HOST_DEVICE constexpr LargeKernelTile make(int wanted) {
+    LargeKernelTile t{};
     t.dilation = D > 0 ? D : wanted;
     t.reach = kDilated / 2 * t.dilation;
     t.groups = D > 0 || kOutputs * t.dilation >= 20 ? 1 : 30 / (kOutputs * t.dilation);
@@ -44,13 +44,13 @@ struct LargeKernelTile {
     return t;
   }
   // Of shared memory, beside `others`.
-  SCRN_HOST_DEVICE int elements(const LargeKernelTile& t, int others) {
+  SCRN_HOST_DEVICE constexpr int elements(const LargeKernelTile& t, int others) {
     return kWeightElements<P, kFirst> + others + t.local_elements + t.chunk_elements;
   }
-  SCRN_HOST_DEVICE int forward_elements(const LargeKernelTile& t) {
+  SCRN_HOST_DEVICE constexpr int forward_elements(const LargeKernelTile& t) {
     return elements(t, kWeightElements<P, kSecond>);
   }
-  SCRN_HOST_DEVICE int sums_elements(const LargeKernelTile& t) {
+  SCRN_HOST_DEVICE constexpr int sums_elements(const LargeKernelTile& t) {
     return elements(t, WeightSums<kSecond, float>::kShared);
   }
   // Warps' tasks in each plane, and where they are.
@@ -62,13 +62,15 @@ struct LargeKernelTile {
   }
 };
 
-struct LargeKernelParams {
-  UnitShape shape;
-  Work work;
-  const void* input = nullptr;
-  const void* weights = nullptr;
-  void* output = nullptr;  // forward
-};
+// Loads the weights of both convolutions, one behind the other, and returns where the second's are.
+template <typename Tile, int P, typename A>
+SCRN_DEVICE A* load_kernels(A* to, const TileParams& p, const Corner& corner, bool flipped) {
+  A* const dilated = to + kWeightElements<P, Tile::kFirst>;
+  load_kernel<P, Tile::kFirst>(to, p, corner, kLocal, kLargeTaps, 0, flipped);
+  load_kernel<P, Tile::kSecond>(dilated, p, corner, kDilated, kLargeTaps, kLocal * kLocal + 1,
+                                flipped);
+  return dilated;
+}
 
 // Calls use(y0, local, staging) for every step of a band, with rows y0 - reach .. of l.
 template <int P, int D, typename A, typename Use>
@@ -98,7 +100,7 @@ SCRN_DEVICE void walk(const LargeKernelTile<P, D>& t, const UnitShape& s, const 
       if (!is_outside) {
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
-          const auto from = channels_of<P, Tile::kDense, T>(s, input, corner);
+          const auto from = view_of<P, Tile::kDense, T>(s, input, corner);
           load_rows(chunk, rows + kLocal - 1, from, y - kRadius, x - kRadius);
         });
       }
@@ -130,73 +132,47 @@ SCRN_DEVICE void walk(const LargeKernelTile<P, D>& t, const UnitShape& s, const 
 }
 
 template <typename A, int P, int D>
-__global__ void __launch_bounds__(kTileThreads, 2)
-    large_kernel_forward_kernel(const LargeKernelParams p) {
+__global__ void __launch_bounds__(kTileThreads, 2) large_kernel_forward_kernel(const TileParams p) {
   using Tile = LargeKernelTile<P, D>;
   constexpr int N = Tile::kOutputs;
   SCRN_DYNAMIC_SHARED(A, shared);
-  SCRN_SHARED(Corner, corner, );  // a block's, in registers it would be every thread's
+  SCRN_SHARED(Corner, corner, );
   const UnitShape& s = p.shape;
   const Tile t = Tile::make(s.dilation);
-  A* const local_weights = shared;
-  A* const dilated_weights = local_weights + kWeightElements<P, Tile::kFirst>;
-  A* const maps = dilated_weights + kWeightElements<P, Tile::kSecond>;
-  for (int64_t index = blockIdx.x; index < p.work.total; index += gridDim.x) {
-    __syncthreads();
-    if (threadIdx.x == 0) corner = corner_of(p.work, index, P, s.height);
-    __syncthreads();
-    load_weights<P, Tile::kFirst>(local_weights, s, p.weights, corner.channel, kLocal, kLargeTaps,
-                                  0, false);
-    load_weights<P, Tile::kSecond>(dilated_weights, s, p.weights, corner.channel, kDilated,
-                                   kLargeTaps, kLocal * kLocal + 1, false);
-    walk<P, D>(t, s, p.input, local_weights, corner, maps,
+  A* const maps = shared + kWeightElements<P, Tile::kFirst> + kWeightElements<P, Tile::kSecond>;
+  for_tiles<P>(p, corner, [&] {
+    const A* const dilated = load_kernels<Tile, P>(shared, p, corner, false);
+    walk<P, D>(t, s, p.input, shared, corner, maps,
                [&](int64_t y0, const Planes<P, A>& local, A* staging) {
                  const auto spot_of = [&](int task) { return Tile::spot(t, task); };
                  write_outputs<P, N, Tile::kDense>(
                      s, p.output, corner, y0, staging, Tile::tasks(t), spot_of,
                      [&](int plane, const Spot& spot, A(&value)[N]) {
 #pragma unroll
-                       for (A& each : value) {
-                         each = dilated_weights[P * kWeights<Tile::kSecond> + plane];
-                       }
+                       for (A& each : value) each = dilated[P * kWeights<Tile::kSecond> + plane];
                        const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
                        convolve<Tile::kSecond>(Planes<P, A>::at(local, plane, spot.row, column),
                                                kDilated, t.dilation * local.pitch, t.dilation,
-                                               dilated_weights + plane * kWeights<Tile::kSecond>,
-                                               value);
+                                               dilated + plane * kWeights<Tile::kSecond>, value);
                      });
                });
-  }
+  });
 }
-
-struct LargeKernelSumsParams {
-  UnitShape shape;
-  Work work;
-  const void* grad = nullptr;
-  const void* input = nullptr;
-  const void* weights = nullptr;
-  void* partial = nullptr;  // A [C,50,tiles]
-};
 
 // What a tile adds to the gradients of the dilated convolution's weights and bias.
 template <typename A, int P, int D>
-__global__ void __launch_bounds__(kTileThreads, 2)
-    large_kernel_sums_kernel(const LargeKernelSumsParams p) {
+__global__ void __launch_bounds__(kTileThreads, 2) large_kernel_sums_kernel(const TileParams p) {
   using Tile = LargeKernelTile<P, D>;
   using Sums = WeightSums<Tile::kSecond, A>;
   constexpr int N = Tile::kOutputs;
   SCRN_DYNAMIC_SHARED(A, shared);
-  SCRN_SHARED(Corner, corner, );  // a block's, in registers it would be every thread's
+  SCRN_SHARED(Corner, corner, );
   const UnitShape& s = p.shape;
   const Tile t = Tile::make(s.dilation);
   A* const warps = shared + kWeightElements<P, Tile::kFirst>;
   A* const maps = warps + Sums::kShared;
-  for (int64_t index = blockIdx.x; index < p.work.total; index += gridDim.x) {
-    __syncthreads();
-    if (threadIdx.x == 0) corner = corner_of(p.work, index, P, s.height);
-    __syncthreads();
-    load_weights<P, Tile::kFirst>(shared, s, p.weights, corner.channel, kLocal, kLargeTaps, 0,
-                                  false);
+  for_tiles<P>(p, corner, [&] {
+    load_kernel<P, Tile::kFirst>(shared, p, corner, kLocal, kLargeTaps, 0, false);
     Sums sums;
     clear(sums, warps);
     walk<P, D>(t, s, p.input, shared, corner, maps,
@@ -210,9 +186,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
                                  t.dilation * local.pitch, t.dilation, grad, sums, warps);
                      });
                });
-    write_sums<P>(sums, kDilated * kDilated + 1, warps, s, corner, p.work.tiles,
-                  static_cast<A*>(p.partial));
-  }
+    write_sums<P>(sums, kDilated * kDilated + 1, warps, p, corner);
+  });
 }
 
 // The other way: dl is the transposed dilated convolution of the output's gradient, zero outside of
@@ -231,8 +206,8 @@ struct LargeKernelInputTile {
   int rows, pitch, elements_of_local;
   int grad_rows, grad_columns, grad_pitch, elements_of_grad;
 
-  SCRN_HOST_DEVICE LargeKernelInputTile make(int wanted) {
-    LargeKernelInputTile t;
+  SCRN_HOST_DEVICE constexpr LargeKernelInputTile make(int wanted) {
+    LargeKernelInputTile t{};
     t.dilation = D > 0 ? D : wanted;
     t.reach = kDilated / 2 * t.dilation;
     t.groups = (kStep + kLocal - 1 + kBetween * t.dilation - 1) / (kBetween * t.dilation);
@@ -251,36 +226,23 @@ struct LargeKernelInputTile {
                               P * (kBetween * D + 6 * D) * (kColumns + 6 * D),
                 "they do not fit");
 
-  SCRN_HOST_DEVICE int elements(const LargeKernelInputTile& t) {
+  SCRN_HOST_DEVICE constexpr int elements(const LargeKernelInputTile& t) {
     return kWeightElements<P, kFirst> + kWeightElements<P, kSecond> +
            WeightSums<kFirst, float>::kShared + t.elements_of_local + t.elements_of_grad;
   }
 };
 
-struct LargeKernelInputParams {
-  UnitShape shape;
-  Work work;
-  const void* grad = nullptr;
-  const void* input = nullptr;
-  const void* weights = nullptr;
-  void* grad_input = nullptr;  // null: not wanted
-  void* partial = nullptr;     // A [C,26,tiles]; null: not wanted
-};
-
 template <typename A, int P, int D>
-__global__ void __launch_bounds__(kTileThreads, 2)
-    large_kernel_input_kernel(const LargeKernelInputParams p) {
+__global__ void __launch_bounds__(kTileThreads, 2) large_kernel_input_kernel(const TileParams p) {
   using Tile = LargeKernelInputTile<P, D>;
   constexpr int N = Tile::kOutputs, kBetween = Tile::kBetween, kRadius = kLocal / 2;
   constexpr int kBlocks = Tile::kWidth / kWarp;
   using Sums = WeightSums<Tile::kFirst, A>;
   SCRN_DYNAMIC_SHARED(A, shared);
-  SCRN_SHARED(Corner, corner, );  // a block's, in registers it would be every thread's
+  SCRN_SHARED(Corner, corner, );
   const UnitShape& s = p.shape;
   const Tile t = Tile::make(s.dilation);
-  A* const local_weights = shared;
-  A* const dilated_weights = local_weights + kWeightElements<P, Tile::kFirst>;
-  A* const warps = dilated_weights + kWeightElements<P, Tile::kSecond>;
+  A* const warps = shared + kWeightElements<P, Tile::kFirst> + kWeightElements<P, Tile::kSecond>;
   A* const rest = warps + Sums::kShared;
   const Planes<P, A> local{rest, Tile::kColumns, Tile::kColumns, t.pitch};
   const Planes<P, A> grad{rest + t.elements_of_local, t.grad_columns, t.grad_columns, t.grad_pitch};
@@ -289,14 +251,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     return Spot{task / kBlocks * N, 1, task % kBlocks * kWarp};
   };
   constexpr int kTasks = Tile::kGroups * kBlocks;
-  for (int64_t index = blockIdx.x; index < p.work.total; index += gridDim.x) {
-    __syncthreads();
-    if (threadIdx.x == 0) corner = corner_of(p.work, index, P, s.height);
-    __syncthreads();
-    load_weights<P, Tile::kFirst>(local_weights, s, p.weights, corner.channel, kLocal, kLargeTaps,
-                                  0, true);
-    load_weights<P, Tile::kSecond>(dilated_weights, s, p.weights, corner.channel, kDilated,
-                                   kLargeTaps, kLocal * kLocal + 1, true);
+  for_tiles<P>(p, corner, [&] {
+    const A* const dilated = load_kernels<Tile, P>(shared, p, corner, true);
     Sums sums;
     clear(sums, warps);
     for (int64_t y0 = corner.y0; y0 < corner.y1; y0 += Tile::kStep) {
@@ -305,7 +261,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
                             int64_t column) {
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
-          load_rows(to, rows, channels_of<P, Tile::kDense, T>(s, map, corner), row, column);
+          load_rows(to, rows, view_of<P, Tile::kDense, T>(s, map, corner), row, column);
         });
       };
       __syncthreads();
@@ -323,7 +279,7 @@ __global__ void __launch_bounds__(kTileThreads, 2)
         if (has) {
           convolve<Tile::kSecond>(Planes<P, A>::at(grad, plane, row0, column), kDilated,
                                   t.dilation * grad.pitch, t.dilation,
-                                  dilated_weights + plane * kWeights<Tile::kSecond>, value);
+                                  dilated + plane * kWeights<Tile::kSecond>, value);
         }
 #pragma unroll
         for (int r = 0; r < kBetween; ++r) {
@@ -334,16 +290,16 @@ __global__ void __launch_bounds__(kTileThreads, 2)
       }
       __syncthreads();
       if (p.partial != nullptr) load(input, Tile::kStep + kLocal - 1, p.input, y, x);
-      if (p.grad_input != nullptr) {
+      if (p.output != nullptr) {
         A* const staging = input.data + P * Tile::kInputPitch;
         write_outputs<P, N, Tile::kDense>(
-            s, p.grad_input, corner, y0, staging, kTasks, spot_of,
+            s, p.output, corner, y0, staging, kTasks, spot_of,
             [&](int plane, const Spot& spot, A(&value)[N]) {
               const int column = spot.column + static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
               for (A& each : value) each = A(0);
               convolve<Tile::kFirst>(Planes<P, A>::at(local, plane, spot.row, column), kLocal,
-                                     local.pitch, 1, local_weights + plane * kWeights<Tile::kFirst>,
+                                     local.pitch, 1, shared + plane * kWeights<Tile::kFirst>,
                                      value);
             });
       }
@@ -363,10 +319,9 @@ __global__ void __launch_bounds__(kTileThreads, 2)
                   sums, warps);
       }
     }
-    if (p.partial == nullptr) continue;
-    write_sums<P>(sums, kLocal * kLocal + 1, warps, s, corner, p.work.tiles,
-                  static_cast<A*>(p.partial));
-  }
+    if (p.partial == nullptr) return;
+    write_sums<P>(sums, kLocal * kLocal + 1, warps, p, corner);
+  });
 }
 
 }  // namespace scrn::depthwise::cuda

@@ -3,21 +3,10 @@
 // The backward of a 5x5 convolution whose result's gradient lies in the workspace: that of the
 // input, and of the weights what a tile has of it.
 
-#include "partial_sums.cuh"
+#include "multi_scale_tile.cuh"
+#include "sums.cuh"
 
 namespace scrn::depthwise::cuda {
-
-struct LocalBackward {
-  UnitShape shape;
-  const void* grad_local = nullptr;  // [B,C,H,W], contiguous, accumulate type
-  const void* input = nullptr;
-  const void* weights = nullptr;  // [C,taps], the 5x5 kernel's in front
-  void* grad_input = nullptr;     // null: not wanted
-  void* partial = nullptr;        // [C,parts,taps], accumulate type; null: not wanted
-  Works works;
-  Steps steps;  // of the input
-  int taps = 0;
-};
 
 // Of kGroup channels, kWidth columns, and kStep rows at a time.
 template <typename A, int kChannels, int kColumns, int kRows>
@@ -41,6 +30,7 @@ struct LocalBackwardTile {
   static constexpr int kElements = kOutputAt + kGroup * kOutPlane;
   static constexpr int kBytes = kElements * static_cast<int>(sizeof(A));
   static_assert(kBlock / kSegment<kSpan> * kSums <= kGroup * kInPlane, "the sums fit");
+  static_assert(kBytes <= kSharedEverywhere, "it fits everywhere");
 };
 
 // A thread's row of results, and what its gradients add to those of the weights.
@@ -81,11 +71,12 @@ SCRN_DEVICE void local_backward_row(const Rows<A>& grads, const Rows<A>& inputs,
 template <typename A, int kChannels, int kColumns, int kRows>
 __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRows>::kBlock),
                                   (LocalBackwardTile<A, kChannels, kColumns, kRows>::kMinBlocks))
-    local_backward_kernel(LocalBackward p) {
+    local_backward_kernel(const MultiScaleParams p) {
   using Tile = LocalBackwardTile<A, kChannels, kColumns, kRows>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kHalo = kLocal / 2;
   SCRN_DYNAMIC_SHARED(A, shared);
+  SCRN_SHARED(Corner, corner, );
   const UnitShape& s = p.shape;
   const Rows<A> grads{shared + Tile::kGradAt, Tile::kInPlane, Tile::kInPitch, 0, Tile::kInRows};
   const Rows<A> inputs{shared + Tile::kInputAt, Tile::kInPlane, Tile::kInPitch, 0, Tile::kInRows};
@@ -93,22 +84,17 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread % kStep, c = thread / Tile::kSpan;
   const int column = thread / kStep % (Tile::kWidth / Tile::kResults) * Tile::kResults;
-  const Steps planes{s.channels * s.height * s.width, int64_t{s.height} * s.width, s.width, 1};
+  const Steps planes = steps_of(s, false);
 
-  for (int64_t work = blockIdx.x; work < p.works.total; work += gridDim.x) {
-    const Place place = place_of(p.works, work);
+  for_tiles<kGroup>(p, corner, [&] {
     const auto grad =
-        View<const A>::of(static_cast<const A*>(p.grad_local), planes, s, place, kGroup);
-    const int channels = channels_of(s, place, kGroup);
-    const int64_t first_column = place.tile * Tile::kWidth;
-    const int64_t begin = place.chunk * p.works.chunk_rows;
-    const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
-    for (int i = thread; i < kGroup * kLocal * kLocal; i += kBlock) {
-      const int channel = i / (kLocal * kLocal), tap = i % (kLocal * kLocal);
-      const int64_t at = (place.group * kGroup + channel) * p.taps + tap;
-      shared[channel * Tile::kWeights + tap / kLocal * 8 + tap % kLocal] =
-          channel < channels ? load_any<WeightsOf<A>, A>(p.weights, s.weight_dtype, at) : A(0);
-    }
+        View<const A>::of(static_cast<const A*>(p.grad_local), planes, s, corner, kGroup);
+    const int channels = channels_of(s, corner, kGroup);
+    const int64_t first_column = corner.x0, begin = corner.y0, end = corner.y1;
+    load_weights<kGroup, kBlock>(
+        p, corner, p.taps, 0, kLocal * kLocal, shared, [](int channel, int tap) {
+          return channel * Tile::kWeights + tap / kLocal * 8 + tap % kLocal;
+        });
     A gradient[Tile::kSums];
 #pragma unroll
     for (A& each : gradient) each = 0;
@@ -118,7 +104,7 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto input =
-            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
+            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
         load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
             input, first - kHalo, first_column - kHalo, inputs);
       });
@@ -128,10 +114,10 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
                                gradient);
       store_row(row_of(outputs, c, row) + column, sum);
       __syncthreads();
-      if (p.grad_input != nullptr) {
+      if (p.output != nullptr) {
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
-          const auto to = View<T>::of(static_cast<T*>(p.grad_input), p.steps, s, place, kGroup);
+          const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
           store_tile<kGroup, kBlock, kStep, Tile::kWidth>(
               to, first, 0, static_cast<int>(min_of(kStep, end - first)), first_column, outputs);
         });
@@ -141,15 +127,14 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
       A* const scratch = shared + Tile::kGradAt;
       add_up<Tile::kSpan>(gradient, scratch);
       __syncthreads();
-      const int64_t part = part_of(p.works, place);
       for (int i = thread; i < channels * Tile::kSums; i += kBlock) {
         const int channel = i / Tile::kSums, tap = i % Tile::kSums;
-        const int64_t at = ((place.group * kGroup + channel) * p.works.parts + part) * p.taps + tap;
+        const int64_t at =
+            ((corner.channel + channel) * p.taps + tap) * p.tiling.tiles + corner.tile;
         static_cast<A*>(p.partial)[at] = added_up<Tile::kSpan>(scratch, Tile::kSums, channel, tap);
       }
     }
-    __syncthreads();
-  }
+  });
 }
 
 }  // namespace scrn::depthwise::cuda

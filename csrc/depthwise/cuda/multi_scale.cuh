@@ -8,9 +8,9 @@
 
 namespace scrn::depthwise::cuda {
 
-// Calls f with the kind of the shape's tiles.
+// What f returns for the kind of the shape's tiles.
 template <typename A, typename F>
-int with_tiles(const UnitShape& s, F&& f) {
+auto with_tiles(const UnitShape& s, F&& f) {
   if constexpr (!std::is_same_v<A, double>) {
     if (has_usual_strips(s)) {
       constexpr int kNarrow = Tile<A, kGrouped>::kWidth;
@@ -21,21 +21,24 @@ int with_tiles(const UnitShape& s, F&& f) {
   return f(std::integral_constant<int, kAny>{});
 }
 
+// Tiles that keep the largest devices busy. Bands have a multiple of 16 rows, which every step
+// divides, and so the kernels of a backward have the same tiles.
+template <typename Tile>
+Tiling multi_scale_tiling(const UnitShape& s) {
+  static_assert(16 % Tile::kStep == 0, "a band has whole steps");
+  return tiling_of(s, {Tile::kGroup, Tile::kWidth, 16}, {/*blocks=*/384, /*least=*/2});
+}
+
 template <typename A>
 int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
                        const LaunchOptions& options = {}) {
   const UnitShape& s = params.shape;
   return with_tiles<A>(s, [&](auto kind) {
     using Tile = ForwardTile<A, decltype(kind)::value>;
-    static_assert(Tile::kBytes <= 99 << 10, "it fits everywhere");
-    const MultiScaleForward work{params, works_of(s, Tile::kGroup, Tile::kWidth), steps_of(s),
-                                 strips_of(s), taps_of(s)};
-    if (work.works.total == 0) return 0;
-    auto* kernel = multi_scale_forward_kernel<A, decltype(kind)::value>;
-    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
-    SCRN_LAUNCH(kernel, grid_of(work.works.total, options), Tile::kBlock, Tile::kBytes, stream,
-                work);
-    return static_cast<int>(cudaGetLastError());
+    static_assert(Tile::kBytes <= kSharedEverywhere, "it fits everywhere");
+    const auto p = multi_scale_params(params_of(params, multi_scale_tiling<Tile>(s)));
+    return launch_tiles<multi_scale_forward_kernel<A, decltype(kind)::value>, Tile::kBytes>(
+        Tile::kBlock, Tile::kBytes, p, stream, options);
   });
 }
 
@@ -43,18 +46,18 @@ int launch_multi_scale(const ForwardParams& params, cudaStream_t stream,
 template <typename A>
 struct BackwardSpace {
   A* grad_local;  // [B,C,H,W]
-  A* partial;     // [C,parts,taps]
+  A* partial;     // [C,taps,tiles], or null
   size_t bytes;
 };
 
 template <typename A>
-BackwardSpace<A> backward_space(const BackwardParams& params, const Works& works) {
+BackwardSpace<A> backward_space(const BackwardParams& params, const Tiling& tiling) {
   const UnitShape& s = params.shape;
   const size_t map = sizeof(A) * static_cast<size_t>(s.batch * s.channels * s.height) * s.width;
   const size_t first = (map + 15) / 16 * 16;
   const size_t sums = params.grad_weights == nullptr
                           ? 0
-                          : sizeof(A) * static_cast<size_t>(s.channels * works.parts) * taps_of(s);
+                          : sizeof(A) * static_cast<size_t>(s.channels * tiling.tiles) * taps_of(s);
   char* const base = static_cast<char*>(params.workspace);
   return {reinterpret_cast<A*>(base),
           sums == 0 || base == nullptr ? nullptr : reinterpret_cast<A*>(base + first),
@@ -63,14 +66,10 @@ BackwardSpace<A> backward_space(const BackwardParams& params, const Works& works
 
 template <typename A>
 size_t multi_scale_workspace(const BackwardParams& params) {
-  size_t bytes = 0;
-  with_tiles<A>(params.shape, [&](auto kind) {
+  return with_tiles<A>(params.shape, [&](auto kind) {
     using Tile = BackwardTile<A, decltype(kind)::value>;
-    const Works works = works_of(params.shape, Tile::kGroup, Tile::kWidth);
-    bytes = backward_space<A>(params, works).bytes;
-    return 0;
+    return backward_space<A>(params, multi_scale_tiling<Tile>(params.shape)).bytes;
   });
-  return bytes;
 }
 
 template <typename A>
@@ -78,46 +77,27 @@ int launch_multi_scale_backward(const BackwardParams& params, cudaStream_t strea
                                 const LaunchOptions& options = {}) {
   const UnitShape& s = params.shape;
   return with_tiles<A>(s, [&](auto kind) {
-    using Tile = BackwardTile<A, decltype(kind)::value>;
-    static_assert(Tile::kBytes <= 99 << 10, "it fits everywhere");
-    const Works works = works_of(s, Tile::kGroup, Tile::kWidth);
-    if (works.total == 0) return 0;
-    const BackwardSpace<A> space = backward_space<A>(params, works);
-
-    MultiScaleBackward strips;
-    strips.shape = s;
-    strips.grad = params.grad;
-    strips.input = params.input;
-    strips.weights = params.weights;
-    strips.grad_local = space.grad_local;
-    strips.partial = space.partial;
-    strips.works = works;
-    strips.steps = steps_of(s);
-    strips.strips = strips_of(s);
-    strips.taps = taps_of(s);
-    auto* kernel = multi_scale_backward_kernel<A, decltype(kind)::value>;
-    if (const int error = take_shared(kernel, Tile::kBytes)) return error;
-    SCRN_LAUNCH(kernel, grid_of(works.total, options), Tile::kBlock, Tile::kBytes, stream, strips);
-
-    LocalBackward local;
-    local.shape = s;
-    local.grad_local = space.grad_local;
-    local.input = params.input;
-    local.weights = params.weights;
-    local.grad_input = params.grad_input;
-    local.partial = space.partial;
-    local.works = works;
-    local.steps = strips.steps;
-    local.taps = strips.taps;
+    constexpr int kKind = decltype(kind)::value;
+    using Tile = BackwardTile<A, kKind>;
     using Local = LocalBackwardTile<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
-    auto* second = local_backward_kernel<A, Tile::kGroup, Tile::kWidth, Tile::kStep>;
-    if (const int error = take_shared(second, Local::kBytes)) return error;
-    SCRN_LAUNCH(second, grid_of(works.total, options), Local::kBlock, Local::kBytes, stream, local);
-    if (space.partial == nullptr) return static_cast<int>(cudaGetLastError());
-
-    return launch_partial_sums<A>(
-        {space.partial, params.grad_weights, s.weight_dtype, s.channels, works.parts, strips.taps},
-        stream, options);
+    static_assert(Tile::kBytes <= kSharedEverywhere, "it fits everywhere");
+    const Tiling tiling = multi_scale_tiling<Tile>(s);
+    if (tiling.total == 0) return 0;
+    const BackwardSpace<A> space = backward_space<A>(params, tiling);
+    auto p = multi_scale_params(params_of(params, tiling, space.partial));
+    p.grad_local = space.grad_local;
+    int error = launch_tiles<multi_scale_backward_kernel<A, kKind>, Tile::kBytes>(
+        Tile::kBlock, Tile::kBytes, p, stream, options);
+    if (error != 0) return error;
+    error = launch_tiles<local_backward_kernel<A, Tile::kGroup, Tile::kWidth, Tile::kStep>,
+                         Local::kBytes>(Local::kBlock, Local::kBytes, p, stream, options);
+    if (error != 0 || space.partial == nullptr) return error;
+    const SumParams sum{{{space.partial, tiling.tiles, 0, p.taps}, {}},
+                        s.channels,
+                        p.taps,
+                        s.weight_dtype,
+                        params.grad_weights};
+    return launch_sums<A, 1>(sum, stream, options);
   });
 }
 

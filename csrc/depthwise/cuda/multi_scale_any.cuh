@@ -230,10 +230,10 @@ SCRN_DEVICE void any_row_sums(const A* shared, const Strips& strips, const Rows<
   }
 }
 
-// Writes a thread's sums to where they belong among the tile's part of the gradients.
+// As store_sums of the backward, of a thread's sums.
 template <typename Tile, typename A>
 SCRN_DEVICE void any_store_sums(const Strips& strips, const A (&sums)[Tile::kSums], int channels,
-                                int64_t stride, A* to) {
+                                int taps, int64_t tiles, A* to) {
 #pragma unroll
   for (int slot = 0; slot < Tile::kSums; ++slot) {
     const bool rows = slot >= Tile::kColumnItems;
@@ -242,13 +242,14 @@ SCRN_DEVICE void any_store_sums(const Strips& strips, const A (&sums)[Tile::kSum
         static_cast<int>(threadIdx.x) + (rows ? slot - Tile::kColumnItems : slot) * Tile::kBlock;
     if (item >= each * channels) continue;
     const Weight weight = weight_of(strips, item, each);
-    A* const gradient = to + weight.channel * stride;
+    A* const gradient = to + weight.channel * taps * tiles;
     int first = kLocal * kLocal + 1;
 #pragma unroll
     for (int strip = 0; strip < kStrips; ++strip) {
       const int column = first + strips.length[strip] + 1;
-      if (strip == weight.strip) gradient[(rows ? first : column) + weight.tap] = sums[slot];
-      if (weight.strip == kStrips) gradient[column + strips.length[strip]] = sums[slot];
+      if (strip == weight.strip)
+        gradient[((rows ? first : column) + weight.tap) * tiles] = sums[slot];
+      if (weight.strip == kStrips) gradient[(column + strips.length[strip]) * tiles] = sums[slot];
       first = column + strips.length[strip] + 1;
     }
   }

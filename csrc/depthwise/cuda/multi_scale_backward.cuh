@@ -7,22 +7,9 @@
 // few that the gradients of their weights stay in its registers.
 
 #include "multi_scale_any.cuh"
-#include "partial_sums.cuh"
+#include "sums.cuh"
 
 namespace scrn::depthwise::cuda {
-
-struct MultiScaleBackward {
-  UnitShape shape;
-  const void* grad = nullptr;
-  const void* input = nullptr;
-  const void* weights = nullptr;
-  void* grad_local = nullptr;  // [B,C,H,W], contiguous, accumulate type
-  void* partial = nullptr;     // [C,parts,taps], accumulate type; null: not wanted
-  Works works;
-  Steps steps;
-  Strips strips;
-  int taps = 0;
-};
 
 template <typename Sum, int kKind>
 struct BackwardTile : Tile<Sum, kKind> {
@@ -32,7 +19,7 @@ struct BackwardTile : Tile<Sum, kKind> {
   static constexpr int kRoles = Base::kIsAny ? 3 : 2;
   static constexpr int kSpan = Base::kGroup * Base::kWidth;  // threads of a role
   static constexpr int kBlock = kRoles * kSpan;
-  static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : 512 / kBlock;
+  static constexpr int kMinBlocks = sizeof(A) == 8 ? 1 : (511 + kBlock) / kBlock;
   // Lines that are loaded at a time, beside the sums that stay in registers.
   static constexpr int kTogether = kKind == kWide ? 2 : 1;
   static constexpr int kItem = 12, kApart = kKind == kGrouped ? 8 : 12;
@@ -227,16 +214,16 @@ SCRN_DEVICE void row_results(A* shared, const Rows<A>& grads, const Thread& thre
   }
 }
 
-// Writes a tile's sums to where they belong among its part of the gradients.
+// Writes a tile's sums to where they belong: to[(channel * taps + tap) * tiles].
 template <typename Tile, typename A>
-SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels, int64_t stride,
-                            A* to) {
+SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels, int taps,
+                            int64_t tiles, A* to) {
   constexpr int kFirst = kLocal * kLocal + 1;
   for (int i = threadIdx.x; i < Tile::kRoles * channels * Tile::kSums; i += Tile::kBlock) {
     const int v = i % Tile::kSums, c = i / Tile::kSums % channels;
     const int role = i / Tile::kSums / channels;
     const A sum = added_up<Tile::kWidth>(scratch, Tile::kSums, role * Tile::kGroup + c, v);
-    A* const gradient = to + c * stride;
+    A* const gradient = to + c * taps * tiles;
     int row = kFirst;
 #pragma unroll
     for (int strip = 0; strip < kStrips; ++strip) {
@@ -244,12 +231,12 @@ SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels
       const bool own = (strip == 2) == (role == 0);
       const int first = strip == 1 ? Tile::length(0) : 0;
       if (own) {
-        if (v >= first && v < first + n) gradient[column + v - first] = sum;
+        if (v >= first && v < first + n) gradient[(column + v - first) * tiles] = sum;
         const int along = v - Tile::kRowSums - first;
-        if (along >= 0 && along < n) gradient[row + along] = sum;
-        if (v == Tile::kBiasSums + (strip == 1)) gradient[row + n] = sum;
+        if (along >= 0 && along < n) gradient[(row + along) * tiles] = sum;
+        if (v == Tile::kBiasSums + (strip == 1)) gradient[(row + n) * tiles] = sum;
       }
-      if (role == 0 && v == Tile::kGradSum) gradient[column + n] = sum;
+      if (role == 0 && v == Tile::kGradSum) gradient[(column + n) * tiles] = sum;
       row = column + n + 1;
     }
   }
@@ -258,28 +245,25 @@ SCRN_DEVICE void store_sums(const A* scratch, const Strips& strips, int channels
 template <typename A, int kKind>
 __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
                                   (BackwardTile<A, kKind>::kMinBlocks))
-    multi_scale_backward_kernel(MultiScaleBackward p) {
+    multi_scale_backward_kernel(const MultiScaleParams p) {
   using Tile = BackwardTile<A, kKind>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kRadius = Tile::kRadius, kHalo = kLocal / 2;
   SCRN_DYNAMIC_SHARED(A, shared);
+  SCRN_SHARED(Corner, corner, );
   const UnitShape& s = p.shape;
   const Thread thread = this_thread<Tile>();
   const bool has_gradient = p.partial != nullptr;
   const Rows<A> inputs{shared + Tile::kInputAt, Tile::kInputPlane, Tile::kInputPitch, 0,
                        Tile::kInputRows};
   const Rows<A> local{shared + Tile::kLocalAt, Tile::kLocalPlane, Tile::kLocalPitch, 0, kStep};
-  const Steps planes{s.channels * s.height * s.width, int64_t{s.height} * s.width, s.width, 1};
+  const Steps planes = steps_of(s, false);
 
-  for (int64_t work = blockIdx.x; work < p.works.total; work += gridDim.x) {
-    const Place place = place_of(p.works, work);
-    const int channels = channels_of(s, place, kGroup);
-    const int64_t first_column = place.tile * Tile::kWidth;
-    const int64_t begin = place.chunk * p.works.chunk_rows;
-    const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
+  for_tiles<kGroup>(p, corner, [&] {
+    const int channels = channels_of(s, corner, kGroup);
+    const int64_t first_column = corner.x0, begin = corner.y0, end = corner.y1;
 
-    load_weights<Tile, kBlock>(p.weights, s.weight_dtype, p.strips, p.taps, place.group * kGroup,
-                               channels, shared);
+    load_strips<Tile, kBlock>(shared, p, corner);
     A sums[Tile::kSums];
 #pragma unroll
     for (A& each : sums) each = 0;
@@ -296,7 +280,7 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto grad =
-            View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, place, kGroup);
+            View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, corner, kGroup);
         if (step == 0) {
           load_tile<kGroup, kBlock, Tile::kRing * Tile::kResults, Tile::kLocalColumns,
                     Tile::kTogether>(grad, row - kResultRow<Tile>, first_column - kRadius, to);
@@ -306,7 +290,7 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
         }
         if (has_gradient) {
           const auto input =
-              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, place, kGroup);
+              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
           load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
               input, row - kHalo, first_column - kRadius - kHalo, inputs);
         }
@@ -340,27 +324,26 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
         row_results<Tile>(shared, grads, thread, rows, has_gradient, sums);
       }
       __syncthreads();
-      const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, place, kGroup);
+      const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, corner, kGroup);
       const Rows<A> part{shared + Tile::row_at(0), Tile::kRowPlane, Tile::kPitch, 0, kStep};
       store_tile<kGroup, kBlock, kStep, Tile::kWidth, Tile::kRoles>(
           result, row, 0, rows, first_column, part, kGroup * Tile::kRowPlane);
     }
     __syncthreads();
     if (has_gradient) {
-      const int64_t first = place.group * kGroup * p.works.parts + part_of(p.works, place);
-      const int64_t stride = p.works.parts * p.taps;
-      A* const gradient = static_cast<A*>(p.partial) + first * p.taps;
+      const int64_t tiles = p.tiling.tiles;
+      A* const gradient =
+          static_cast<A*>(p.partial) + corner.channel * p.taps * tiles + corner.tile;
       if constexpr (Tile::kIsAny) {
-        any_store_sums<Tile>(p.strips, sums, channels, stride, gradient);
+        any_store_sums<Tile>(p.strips, sums, channels, p.taps, tiles, gradient);
       } else {
         A* const scratch = shared + Tile::kInputAt;
         add_up<Tile::kWidth>(sums, scratch);
         __syncthreads();
-        store_sums<Tile>(scratch, p.strips, channels, stride, gradient);
-        __syncthreads();
+        store_sums<Tile>(scratch, p.strips, channels, p.taps, tiles, gradient);
       }
     }
-  }
+  });
 }
 
 }  // namespace scrn::depthwise::cuda

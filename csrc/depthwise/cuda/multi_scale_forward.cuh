@@ -8,14 +8,6 @@
 
 namespace scrn::depthwise::cuda {
 
-struct MultiScaleForward {
-  ForwardParams params;
-  Works works;
-  Steps steps;
-  Strips strips;
-  int taps;
-};
-
 template <typename Sum, int kKind>
 struct ForwardTile : Tile<Sum, kKind> {
   using Base = Tile<Sum, kKind>;
@@ -126,12 +118,13 @@ SCRN_DEVICE void column_strips(const A* shared, int64_t step, int c, int granule
 template <typename A, int kKind>
 __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
                                   (ForwardTile<A, kKind>::kMinBlocks))
-    multi_scale_forward_kernel(MultiScaleForward p) {
+    multi_scale_forward_kernel(const MultiScaleParams p) {
   using Tile = ForwardTile<A, kKind>;
   constexpr int kGroup = Tile::kGroup, kBlock = Tile::kBlock, kStep = Tile::kStep;
   constexpr int kRadius = Tile::kRadius, kHalo = kLocal / 2;
   SCRN_DYNAMIC_SHARED(A, shared);
-  const UnitShape& s = p.params.shape;
+  SCRN_SHARED(Corner, corner, );
+  const UnitShape& s = p.shape;
   const Rows<A> input{shared + Tile::kInputAt, Tile::kInputPlane, Tile::kInputPitch, 0,
                       Tile::kInputRows};
   const Rows<A> staged{shared + Tile::kOutputAt, Tile::kOutputPlane, Tile::kPitch, 0, kStep};
@@ -139,17 +132,13 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
   const int granule = static_cast<int>(threadIdx.x) / Tile::kWidth % Tile::kGranules;
   const int c = static_cast<int>(threadIdx.x) / (Tile::kWidth * Tile::kGranules);
 
-  for (int64_t work = blockIdx.x; work < p.works.total; work += gridDim.x) {
-    const Place place = place_of(p.works, work);
-    const int channels = channels_of(s, place, kGroup);
-    const int64_t first_column = place.tile * Tile::kWidth;
-    const int64_t begin = place.chunk * p.works.chunk_rows;
-    const int64_t end = min_of(begin + p.works.chunk_rows, s.height);
+  for_tiles<kGroup>(p, corner, [&] {
+    const int channels = channels_of(s, corner, kGroup);
+    const int64_t first_column = corner.x0, begin = corner.y0, end = corner.y1;
     const int64_t first_row = begin > 0 ? begin - kRadius : 0;  // above the map rows are zero
     const bool stages = kGroup > 1 && s.channels_last;
 
-    load_weights<Tile, kBlock>(p.params.weights, s.weight_dtype, p.strips, p.taps,
-                               place.group * kGroup, channels, shared);
+    load_strips<Tile, kBlock>(shared, p, corner);
     for (int i = Tile::strip_at(0) + threadIdx.x; i < Tile::strip_at(kStrips); i += kBlock) {
       shared[i] = 0;
     }
@@ -161,7 +150,7 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
           const auto from =
-              View<const T>::of(static_cast<const T*>(p.params.input), p.steps, s, place, kGroup);
+              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
           load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
               from, row - kHalo, first_column - kRadius - kHalo, input);
         });
@@ -197,8 +186,7 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         } else if (c < channels && first_column + column < s.width) {
           with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            const auto to =
-                View<T>::of(static_cast<T*>(p.params.output), p.steps, s, place, kGroup);
+            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
             T* const target = to.data + c * to.steps.channel + (first_column + column);
 #pragma unroll
             for (int e = 0; e < Tile::kResults; ++e) {
@@ -216,16 +204,14 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         if (first < last) {
           with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            const auto to =
-                View<T>::of(static_cast<T*>(p.params.output), p.steps, s, place, kGroup);
+            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
             store_tile<kGroup, kBlock, kStep, Tile::kWidth>(to, result, first, last, first_column,
                                                             staged);
           });
         }
       }
     }
-    __syncthreads();
-  }
+  });
 }
 
 }  // namespace scrn::depthwise::cuda

@@ -2,7 +2,7 @@
 
 // The tiles of the multi-scale unit, its weights in shared memory, and the 5x5 convolution.
 
-#include "common.cuh"
+#include "rings.cuh"
 
 namespace scrn::depthwise::cuda {
 
@@ -57,7 +57,19 @@ struct Strips {
   int length[kStrips];
 };
 
-inline Strips strips_of(const UnitShape& s) { return {{s.strips[0], s.strips[1], s.strips[2]}}; }
+// What the unit's kernels are told.
+struct MultiScaleParams : TileParams {
+  Steps steps;
+  Strips strips;
+  int taps;
+  void* grad_local = nullptr;  // [B,C,H,W], contiguous, accumulate type; of the backward
+};
+
+inline MultiScaleParams multi_scale_params(const TileParams& p) {
+  const UnitShape& s = p.shape;
+  const Strips strips{{s.strips[0], s.strips[1], s.strips[2]}};
+  return {p, steps_of(s, s.channels_last), strips, taps_of(s)};
+}
 inline bool has_usual_strips(const UnitShape& s) {
   return s.strips[0] == 7 && s.strips[1] == 11 && s.strips[2] == 21;
 }
@@ -82,17 +94,13 @@ SCRN_DEVICE int weight_place(const Strips& strips, int tap) {
   return 0;
 }
 
-// The group's weights; those of channels that there are not are zero.
+// The group's weights.
 template <typename Tile, int kBlock>
-SCRN_DEVICE void load_weights(const void* weights, DType type, const Strips& strips, int taps,
-                              int64_t first_channel, int channels, typename Tile::A* to) {
-  using A = typename Tile::A;
-  for (int i = threadIdx.x; i < Tile::kGroup * taps; i += kBlock) {
-    const int c = i / taps, tap = i - c * taps;
-    to[c * Tile::kWeights + weight_place<Tile>(strips, tap)] =
-        c < channels ? load_any<WeightsOf<A>, A>(weights, type, (first_channel + c) * taps + tap)
-                     : A(0);
-  }
+SCRN_DEVICE void load_strips(typename Tile::A* to, const MultiScaleParams& p,
+                             const Corner& corner) {
+  load_weights<Tile::kGroup, kBlock>(p, corner, p.taps, 0, p.taps, to, [&](int c, int tap) {
+    return c * Tile::kWeights + weight_place<Tile>(p.strips, tap);
+  });
 }
 
 // The local map of kStep rows from first_row on: x is the input, from two rows before them on.

@@ -6,11 +6,12 @@
 
 namespace scrn::depthwise::cuda {
 
-// Phi(x) = 1/2 + x P(x^2) / Q(x^2) for |x| <= 5.4, fitted to 6e-9; outside it is 0 or 1.
+// Phi(x) = 1/2 + x P(x^2) / Q(x^2) for |x| <= 5.4, fitted to 6e-9. Outside, where x^2 is taken to
+// end, it goes on as a straight line, which leaves [0, 1] at once: there it is 0 or 1. Nor may
+// rounding take it out of that: what is negative must not become positive.
 SCRN_DEVICE float gelu(float x) {
   constexpr float kEnd = 5.4f;
-  const float inside = x > kEnd ? kEnd : (x < -kEnd ? -kEnd : x);  // NaN stays
-  const float u = inside * inside;
+  const float u = std::fmin(x * x, kEnd * kEnd);
   float p = 2.3386924185176684e-08f;
   float q = 1.2165953005155382e-06f;
   p = p * u + 6.3600028817682105e-06f;
@@ -23,8 +24,8 @@ SCRN_DEVICE float gelu(float x) {
   q = q * u + 0.2503172468346181f;
   p = p * u + 0.3989422453759096f;
   q = q * u + 1.0f;
-  const float below = inside * __fdividef(p, q) + 0.5f;
-  return x * (x < -kEnd ? 0.0f : below);
+  const float below = x * __fdividef(p, q) + 0.5f;
+  return x * std::fmin(std::fmax(below, 0.0f), 1.0f);  // NaN stays
 }
 
 // erfc(z) = t P(t) exp(-z^2) with t = 1 / (1 + z / 2), for z >= 0: a fit to 6e-9 of Phi.

@@ -1,22 +1,59 @@
 #pragma once
 
-// From the sums of tiles to the gradient of weights and biases, in the order of the tiles.
+// Gradients of the weights: every tile adds up its own, over threads and then warps, and the sums
+// of all tiles are added in an order of the tiles. So the bits depend on nothing but the shape.
 
-#include "convolve.cuh"
+#include "common.cuh"
 
 namespace scrn::depthwise::cuda {
 
-// Of one convolution: [C,taps,tiles], and which of the unit's taps they are.
+// The sum over kSegment neighbouring threads, a power of two up to a warp; all of its lanes call.
+template <int kSegment, typename A>
+SCRN_DEVICE A segment_sum(A value) {
+#pragma unroll
+  for (int distance = kSegment / 2; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(kFullWarp, value, distance);
+  }
+  return value;
+}
+
+// Adds up each of the values over `kSpan` neighbouring threads, or over as many of them as a warp
+// has: the sum of value v over segment i goes to scratch[i * kCount + v].
+template <int kSpan>
+inline constexpr int kSegment = kSpan < kWarp ? kSpan : kWarp;
+
+template <int kSpan, int kCount, typename A>
+SCRN_DEVICE void add_up(const A (&values)[kCount], A* scratch) {
+  const int segment = static_cast<int>(threadIdx.x) / kSegment<kSpan>;
+  const bool leads = threadIdx.x % kSegment<kSpan> == 0;
+#pragma unroll
+  for (int v = 0; v < kCount; ++v) {
+    const A sum = segment_sum<kSegment<kSpan>>(values[v]);
+    if (leads) scratch[segment * kCount + v] = sum;
+  }
+}
+
+// What `add_up` left of value v for the threads of number `span`.
+template <int kSpan, typename A>
+SCRN_DEVICE A added_up(const A* scratch, int count, int span, int v) {
+  constexpr int kSegments = kSpan / kSegment<kSpan>;
+  A sum = 0;
+#pragma unroll
+  for (int i = 0; i < kSegments; ++i) sum += scratch[(span * kSegments + i) * count + v];
+  return sum;
+}
+
+// Of one convolution, or of several together: [C,taps,tiles], and which of the unit's taps.
 struct TileSums {
   const void* partial;
   int64_t tiles;
   int first, taps;
 };
 
-inline constexpr int kMostConvolutions = 2;
+inline constexpr int kMostParts = 2;
 
 struct SumParams {
-  TileSums convolution[kMostConvolutions];
+  TileSums part[kMostParts];
   int64_t channels;
   int taps;  // of the unit
   DType type;
@@ -25,31 +62,31 @@ struct SumParams {
 
 inline constexpr int kSumThreads = 128;
 
-// A warp for each sum.
-template <typename A>
+// Each sum has kLanes threads: a warp, or one where tiles are few.
+template <typename A, int kLanes>
 __global__ void __launch_bounds__(kSumThreads) sum_tiles_kernel(const SumParams p) {
-  const int lane = threadIdx.x % kWarp;
-  const int64_t warps = static_cast<int64_t>(gridDim.x) * (kSumThreads / kWarp);
-  for (int64_t sum = (static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x) / kWarp;
-       sum < p.channels * p.taps; sum += warps) {
+  const int lane = threadIdx.x % kLanes;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * (kSumThreads / kLanes);
+  for (int64_t sum = (static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x) / kLanes;
+       sum < p.channels * p.taps; sum += step) {
     int64_t channel, tap;
     split(sum, p.taps, channel, tap);
-    const TileSums c = tap < p.convolution[0].taps ? p.convolution[0] : p.convolution[1];
+    const TileSums c = tap < p.part[0].taps ? p.part[0] : p.part[1];
     const A* const partial =
         static_cast<const A*>(c.partial) + (channel * c.taps + tap - c.first) * c.tiles;
     double total = 0;
-    for (int64_t i = lane; i < c.tiles; i += kWarp) total += partial[i];
-    total = warp_sum(total);
-    if (lane == 0) store_any<AnyType>(p.gradient, p.type, sum, static_cast<A>(total));
+#pragma unroll 4
+    for (int64_t i = lane; i < c.tiles; i += kLanes) total += partial[i];
+    total = segment_sum<kLanes>(total);
+    if (lane == 0) store_any<WeightsOf<A>>(p.gradient, p.type, sum, static_cast<A>(total));
   }
 }
 
-template <typename A>
+template <typename A, int kLanes>
 int launch_sums(const SumParams& params, cudaStream_t stream, const LaunchOptions& options) {
-  auto* kernel = sum_tiles_kernel<A>;
-  SCRN_LAUNCH(kernel,
-              grid_of(ceil_div(params.channels * params.taps, kSumThreads / kWarp), options),
-              kSumThreads, 0, stream, params);
+  const int64_t blocks = ceil_div(params.channels * params.taps, kSumThreads / kLanes);
+  auto* kernel = sum_tiles_kernel<A, kLanes>;
+  SCRN_LAUNCH(kernel, grid_of(blocks, options), kSumThreads, 0, stream, params);
   return cudaGetLastError();
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
-// What the kernels with tiles in shared memory share. A block computes a tile of P planes: one
-// channel of a map, or channels that are neighbours in channels_last. In shared memory every plane
-// is on its own, in the accumulate type, and zero outside of the image: the convolutions know
-// neither layout nor element type nor borders.
+// Tiles of the large-kernel unit and of GELU: planes in shared memory, one for each of P channels
+// that are neighbours in channels_last, or of one channel. They are of the accumulate type, and
+// zero outside of the image: the convolutions know neither layout nor element type nor borders.
+// (The multi-scale unit keeps rings of rows, see rings.cuh.)
 
 #include "common.cuh"
 
@@ -14,82 +14,12 @@ inline constexpr int kTileWarps = kTileThreads / kWarp;
 template <int P>
 inline constexpr int kWarpsOfPlane = kTileWarps / P;
 
-// Which part of the maps a block computes at a time. Neighbours in memory are neighbours in the
-// grid: they share cache lines.
-struct Work {
-  int64_t columns, bands, groups, total;  // tiles in a row and in a column; groups of planes
-  int64_t tiles;                          // that add to the gradient of a channel's weights
-  int64_t rows;                           // of a band
-  int32_t width;                          // of a tile
-  bool groups_first;
-};
-
-struct Tiling {
-  int planes, width, step;  // of a tile: channels, columns, and rows that are computed at a time
-};
-
-// A band is a number of steps that a block takes one after the other: as few as leave so many
-// blocks, but no more than `most`.
-inline Work work_of(const UnitShape& s, const Tiling& tiling, int64_t blocks, int64_t most) {
-  Work work;
-  work.columns = ceil_div(s.width, tiling.width);
-  work.groups = ceil_div(s.channels, tiling.planes);
-  const int64_t steps = ceil_div(s.height, tiling.step);
-  const int64_t columns = std::max<int64_t>(1, s.batch * work.groups * work.columns);
-  const int64_t wanted = ceil_div(blocks, columns);
-  const int64_t bands = std::min(steps, std::max(wanted, ceil_div(steps, most)));
-  work.rows = ceil_div(steps, bands) * tiling.step;
-  work.bands = ceil_div(s.height, work.rows);
-  work.tiles = s.batch * work.columns * work.bands;
-  work.total = work.tiles * work.groups;
-  work.width = tiling.width;
-  work.groups_first = s.channels_last;
-  return work;
-}
-
-struct Corner {
-  int64_t image, channel, tile;  // the first channel; the tile's number among the channel's
-  int64_t x0, y0, y1;
-};
-
-SCRN_DEVICE Corner corner_of(const Work& work, int64_t index, int planes, int64_t height) {
-  int64_t rest = index, group = 0, column, band;
-  if (work.groups_first) split(rest, work.groups, rest, group);
-  split(rest, work.columns, rest, column);
-  split(rest, work.bands, rest, band);
-  if (!work.groups_first) split(rest, work.groups, rest, group);
-  const int64_t y0 = band * work.rows;
-  return {rest,
-          group * planes,
-          (rest * work.bands + band) * work.columns + column,
-          column * work.width,
-          y0,
-          min_of(y0 + work.rows, height)};
-}
-
-// A tile's channels of a map in global memory.
-template <typename T>
-struct Channels {
-  T* first;
-  int64_t plane_step, column_step, height, width;
-  int count;
-};
-
 // P > 1 is channels_last, and kDense is NCHW, which the compiler then knows.
 template <int P, bool kDense, typename T, typename Pointer>
-SCRN_DEVICE auto channels_of(const UnitShape& s, Pointer map, const Corner& corner) {
+SCRN_DEVICE auto view_of(const UnitShape& s, Pointer map, const Corner& corner) {
   using Element = std::conditional_t<std::is_same_v<Pointer, const void*>, const T, T>;
-  const int64_t pixels = int64_t{s.height} * s.width;
-  const bool planes_are_neighbours = P > 1 || (!kDense && s.channels_last);
-  Channels<Element> c;
-  c.plane_step = planes_are_neighbours ? 1 : pixels;
-  c.column_step = planes_are_neighbours ? s.channels : 1;
-  c.height = s.height;
-  c.width = s.width;
-  c.count = static_cast<int>(min_of(P, s.channels - corner.channel));
-  c.first = static_cast<Element*>(map) + corner.image * s.channels * pixels +
-            corner.channel * c.plane_step;
-  return c;
+  const Steps steps = steps_of(s, P > 1 || (!kDense && s.channels_last));
+  return View<Element>::of(static_cast<Element*>(map), steps, s, corner, P);
 }
 
 // Rows of P planes in shared memory.
@@ -114,7 +44,7 @@ SCRN_HOST_DEVICE constexpr int plane_pitch_of(int elements) {
 // Row 0 of `target` is row y0, its column 0 column x0 of the image. A warp takes whole rows, so
 // that addresses are computed once for several columns.
 template <int P, typename A, typename T>
-SCRN_DEVICE void load_rows(const Planes<P, A>& target, int rows, const Channels<const T>& from,
+SCRN_DEVICE void load_rows(const Planes<P, A>& target, int rows, const View<const T>& from,
                            int64_t y0, int64_t x0) {
   constexpr int kStride = kWarp / P, kRows = P == 1 ? 2 : 1, kColumns = P == 1 ? 3 : 7;
   const int plane = threadIdx.x % kWarp % P, first = threadIdx.x % kWarp / P;
@@ -126,14 +56,14 @@ SCRN_DEVICE void load_rows(const Planes<P, A>& target, int rows, const Channels<
       for (int r = 0; r < kRows; ++r) {
         const int64_t y = y0 + row + r;
         const bool has_row =
-            row + r < rows && y >= 0 && y < from.height && (P == 1 || plane < from.count);
+            row + r < rows && y >= 0 && y < from.height && (P == 1 || plane < from.channels);
         const T* const line =
-            from.first + plane * from.plane_step + (y * from.width + x) * from.column_step;
+            from.data + plane * from.steps.channel + y * from.steps.row + x * from.steps.column;
 #pragma unroll
         for (int c = 0; c < kColumns; ++c) {
           const bool has = has_row && base + c * kStride < target.columns && x + c * kStride >= 0 &&
                            x + c * kStride < from.width;
-          value[r][c] = has ? static_cast<A>(widen(line[c * kStride * from.column_step])) : A(0);
+          value[r][c] = has ? static_cast<A>(widen(line[c * kStride * from.steps.column])) : A(0);
         }
       }
       A* const to = Planes<P, A>::at(target, plane, row, base);

@@ -10,6 +10,7 @@ import pytest
 from ..harness.coverage import assert_all_ran
 from ..harness.device import DTYPES, Device
 from . import test_gelu, test_large_kernel, test_multi_scale
+from .checks import check_backward, check_forward
 from .reference import MULTI_SCALE
 from .test_multi_scale import Case
 from .untyped import gelu, large_kernel
@@ -50,18 +51,18 @@ def test_dispatch(device: Device, dtype: str) -> None:
     dispatched = Dispatched(device.module)
     for sizes in ((), (3, 5, 7)):
         case = test_multi_scale.case(dtype=dtype, sizes=sizes)
-        test_multi_scale.test_forward(dispatched, case)
-        test_multi_scale.check_backward(dispatched, case)
+        check_forward(dispatched, case)
+        check_backward(dispatched, case)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dispatch_of_the_others(device: Device, dtype: str) -> None:
     """Those that find the types by themselves."""
     case = large_kernel(dtype=dtype, dispatched=True)
-    test_large_kernel.test_forward(device, case)
-    test_large_kernel.test_backward(device, case)
+    check_forward(device, case)
+    check_backward(device, case)
     for shape in ((1, 4, 5, 8), (1, 3, 5, 7)):
         case = gelu(shape, dtype=dtype, dispatched=True)
-        test_gelu.test_forward(device, case)
+        check_forward(device, case)
         test_gelu.test_over_the_input(device, case)
-        test_gelu.test_backward(device, case)
+        check_backward(device, case)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ..harness.compare import assert_close
-from ..harness.device import DTYPES, Device
+from ..harness.device import DTYPES, EPSILON, Device, rounded
 from .cases import every
+from .checks import (
+    check_any_order,
+    check_backward,
+    check_forward,
+    check_no_images,
+    check_one_gradient,
+)
+from .reference import GELU
 from .untyped import UntypedCase, gelu
 
 # One pixel; fewer rows and columns than a kernel; several steps and tiles with tails; rows and
@@ -42,7 +51,7 @@ CASES = every(
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_forward(device: Device, case: UntypedCase) -> None:
-    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+    check_forward(device, case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -69,29 +78,18 @@ def test_over_the_input_in_any_order(
 @pytest.mark.parametrize("misalignment", [0, 1])
 def test_misaligned(device: Device, last: bool, misalignment: int) -> None:
     device.misalignment = misalignment
-    case = gelu((1, 8, 18, 8), channels_last=last)
-    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+    check_forward(device, gelu((1, 8, 18, 8), channels_last=last))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_backward(device: Device, case: UntypedCase) -> None:
-    want_input, want_weights = case.expected_gradients()
-    grad_input, grad_weights = case.backward(device)
-    assert grad_input is not None
-    assert grad_weights is not None
-    assert_close(grad_input.numpy(), want_input, case.dtype, "grad_input")
-    assert_close(grad_weights.numpy(), want_weights, case.weight_dtype, "grad_weights")
+    check_backward(device, case)
 
 
 @pytest.mark.parametrize("need", ["input", "weights"])
 @pytest.mark.parametrize("case", every(gelu((1, 5, 37, 35))), ids=str)
 def test_one_gradient(device: Device, case: UntypedCase, need: str) -> None:
-    """The same bits as with the other one."""
-    both = case.backward(device)
-    alone = replace(case, need=need).backward(device)
-    for got, wanted in zip(alone, both, strict=True):
-        assert got is None or np.array_equal(got.raw(), wanted.raw())  # type: ignore[union-attr]
-    assert [each is not None for each in alone] == [need == "input", need == "weights"]
+    check_one_gradient(device, case, need)
 
 
 @pytest.mark.parametrize("order", ["reverse", "random"])
@@ -99,18 +97,12 @@ def test_one_gradient(device: Device, case: UntypedCase, need: str) -> None:
 def test_the_order_of_threads_and_blocks_changes_nothing(
     device: Device, case: UntypedCase, order: str
 ) -> None:
-    device.set_order()
-    first = [each.raw() for each in (case.forward(device), *case.backward(device)) if each]
-    device.set_order(order, order, seed=3)
-    again = [each.raw() for each in (case.forward(device), *case.backward(device)) if each]
-    assert len(first) == 3
-    for a, b in zip(first, again, strict=True):
-        assert np.array_equal(a, b)
+    check_any_order(device, case, order)
 
 
 @pytest.mark.parametrize("case", every(gelu((0, 4, 5, 8)), gelu((0, 3, 5, 7))), ids=str)
 def test_no_images(device: Device, case: UntypedCase) -> None:
-    case.forward(device)
+    check_no_images(device, case)
 
 
 @pytest.mark.parametrize("case", every(gelu((1, 4, 20, 8)), gelu((1, 3, 20, 7))), ids=str)
@@ -122,3 +114,39 @@ def test_far_from_zero(device: Device, case: UntypedCase) -> None:
         grad_input, _ = far.backward(device)
         assert grad_input is not None
         assert_close(grad_input.numpy(), far.expected_gradients()[0], "float32", "grad_input")
+
+
+# Where rounding would take the fitted distribution beyond 1.
+BEYOND = (5.3172174, 5.3289595, 5.332252, 5.338882, 5.3456507, 5.3909116, 5.3958917, 5.396672)
+
+
+class Plain(UntypedCase):
+    """The convolution is its input: values around and beyond the ends of the fitted range."""
+
+    @property
+    def input(self) -> Any:
+        near = np.linspace(5.2, 5.6, 2000)
+        ends = np.concatenate([near, -near, BEYOND])
+        rest = np.linspace(-9.0, 9.0, int(np.prod(self.shape)) - ends.size)
+        return rounded(np.concatenate([ends, rest]).reshape(self.shape), self.dtype)
+
+    @property
+    def weights(self) -> Any:
+        weights = np.zeros((self.shape[1], 10))
+        weights[:, 4] = 1
+        return weights
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 64, 64), (1, 1, 63, 65)], ids=["rows", "tiles"])
+def test_the_ends_of_the_normal_distribution(
+    device: Device, shape: tuple[int, int, int, int]
+) -> None:
+    """Below 0 nothing is positive, above it nothing larger than x; far out it is 0, or x."""
+    case = Plain(GELU, (), shape)
+    got, x = case.forward(device).numpy(), case.input
+    assert_close(got, case.expected(), "float32", "output")
+    assert (np.abs(got - case.expected()) <= 2 * EPSILON["float32"] * np.abs(x)).all()
+    assert (got[x < 0] <= 0).all()
+    assert (got[x > 0] <= x[x > 0]).all()
+    assert (got[x > 5.401] == x[x > 5.401]).all()
+    assert (got[x < -5.401] == 0).all()

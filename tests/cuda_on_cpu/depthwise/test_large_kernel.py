@@ -11,6 +11,13 @@ import pytest
 from ..harness.compare import assert_close
 from ..harness.device import DTYPES, Device
 from .cases import every
+from .checks import (
+    check_any_order,
+    check_backward,
+    check_forward,
+    check_no_images,
+    check_one_gradient,
+)
 from .untyped import UntypedCase, large_kernel
 
 # One pixel; fewer rows and columns than a kernel; several steps and tiles with tails; channels that
@@ -38,35 +45,24 @@ CASES = every(
     large_kernel((1, 3, 23, 40), bias=1e4, dtype="float64", weight_dtype="float64"),
     large_kernel((2, 9, 40, 70), max_blocks=2),
 )
-# Enough tiles for eight planes at a time, and the same where a block has 99 KiB of shared memory.
+# Enough tiles for eight planes at a time.
 WIDE = large_kernel((1, 41, 34, 741), channels_last=True)
-FORWARD = [*CASES, WIDE, replace(WIDE, max_shared=99 << 10)]
 
 
-@pytest.mark.parametrize("case", FORWARD, ids=str)
+@pytest.mark.parametrize("case", [*CASES, WIDE], ids=str)
 def test_forward(device: Device, case: UntypedCase) -> None:
-    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+    check_forward(device, case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_backward(device: Device, case: UntypedCase) -> None:
-    want_input, want_weights = case.expected_gradients()
-    grad_input, grad_weights = case.backward(device)
-    assert grad_input is not None
-    assert grad_weights is not None
-    assert_close(grad_input.numpy(), want_input, case.dtype, "grad_input")
-    assert_close(grad_weights.numpy(), want_weights, case.weight_dtype, "grad_weights")
+    check_backward(device, case)
 
 
 @pytest.mark.parametrize("need", ["input", "weights"])
 @pytest.mark.parametrize("case", every(large_kernel((1, 5, 37, 35))), ids=str)
 def test_one_gradient(device: Device, case: UntypedCase, need: str) -> None:
-    """The same bits as with the other one."""
-    both = case.backward(device)
-    alone = replace(case, need=need).backward(device)
-    for got, wanted in zip(alone, both, strict=True):
-        assert got is None or np.array_equal(got.raw(), wanted.raw())  # type: ignore[union-attr]
-    assert [each is not None for each in alone] == [need == "input", need == "weights"]
+    check_one_gradient(device, case, need)
 
 
 @pytest.mark.parametrize("order", ["reverse", "random"])
@@ -74,31 +70,47 @@ def test_one_gradient(device: Device, case: UntypedCase, need: str) -> None:
 def test_the_order_of_threads_and_blocks_changes_nothing(
     device: Device, case: UntypedCase, order: str
 ) -> None:
-    device.set_order()
-    first = [each.raw() for each in (case.forward(device), *case.backward(device)) if each]
-    device.set_order(order, order, seed=3)
-    again = [each.raw() for each in (case.forward(device), *case.backward(device)) if each]
-    assert len(first) == 3
-    for a, b in zip(first, again, strict=True):
-        assert np.array_equal(a, b)
+    check_any_order(device, case, order)
 
 
-def test_every_dilation_fits_into_99_kib(device: Device) -> None:
+@pytest.mark.parametrize(
+    ("kib", "images", "is_eight"),
+    [
+        (227, 132, True),
+        (227, 131, False),
+        (163, 132, False),  # one block of eight planes, where two of four fit
+        (99, 132, False),
+    ],
+)
+def test_eight_planes_where_two_blocks_fit(
+    device: Device, kib: int, images: int, is_eight: bool
+) -> None:
+    """And where there are enough tiles: two for each image here."""
+    case = large_kernel((images, 9, 1, 2), channels_last=True, max_shared=kib << 10)
     device.module.take_records()
-    for dilation in range(1, 9):
-        for case in every(*(large_kernel((1, 4, 2, 3), dtype=dtype) for dtype in DTYPES[:2])):
-            small = replace(case, sizes=(dilation,), max_shared=99 << 10)
-            small.forward(device)
-            small.backward(device)
-    records = device.module.take_records()
-    assert len(records) == 8 * 4 * 4
-    most = max(each["static_shared_bytes"] + each["dynamic_shared_bytes"] for each in records)
-    assert 48 << 10 < most <= 99 << 10
+    check_forward(device, case)
+    (record,) = device.module.take_records()
+    assert record["grid"][0] == images * (2 if is_eight else 3)
+    assert record["dynamic_shared_bytes"] <= (kib << 10) // (2 if is_eight else 1)
 
 
 @pytest.mark.parametrize("case", every(large_kernel((0, 3, 5, 7))), ids=str)
 def test_no_images(device: Device, case: UntypedCase) -> None:
-    case.forward(device)
+    check_no_images(device, case)
+
+
+def test_kernels_ask_for_shared_memory_once(device: Device) -> None:
+    """Whatever the dilation, of which the first one asked for less."""
+    case = large_kernel((1, 1, 2, 3))
+    for dilation in (1, 3):
+        check_forward(device, replace(case, sizes=(dilation,)))
+        check_backward(device, replace(case, sizes=(dilation,)))
+    before = device.call("attributes_set")
+    assert before >= 6
+    for dilation in range(1, 9):
+        check_forward(device, replace(case, sizes=(dilation,)))
+        check_backward(device, replace(case, sizes=(dilation,)))
+    assert device.call("attributes_set") == before
 
 
 def test_infinity_stays_where_it_is_met(device: Device) -> None:

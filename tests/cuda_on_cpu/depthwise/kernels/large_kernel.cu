@@ -1,6 +1,8 @@
 // The large-kernel unit's launchers, which choose by the parameters' types.
 
 #include "../../harness/launch_options.h"
+// In front of what it counts.
+#include "attributes.h"
 #include "depthwise/cuda/large_kernel.cu"
 #include "params.h"
 
@@ -14,6 +16,8 @@ scrn::cuda::LaunchOptions options(const Arguments& a) {
   if (a.integer("max_shared") > 0) options.max_shared = a.integer("max_shared");
   return options;
 }
+
+const Register kAttributes("attributes_set", [](const Arguments&) { return attributes_set; });
 
 const Register kForward("large_kernel", [](const Arguments& a) -> int64_t {
   const auto params = forward_params(a);

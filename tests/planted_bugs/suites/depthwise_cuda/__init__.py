@@ -23,7 +23,7 @@ UNITS = ("multi_scale_float32",)
 ONE_TYPE = "(float32 or order) and not float64 and not float16"
 # Units that are compiled for the types of their sums alone, and the files that are theirs.
 OWN_FILES = {"large_kernel": "large_kernel*.cuh", "gelu": "gelu_*.cuh"}
-SHARED_FILES = ("tiles.cuh", "convolve.cuh", "sums.cuh", "normal.cuh")
+SHARED_FILES = ("tiles.cuh", "convolve.cuh", "normal.cuh")
 
 
 def units_of(file: str) -> tuple[str, ...]:

@@ -142,16 +142,11 @@ CHOSEN = (
         ),
     ),
     *planted(
-        f"{FOLDER}/partial_sums.cuh",
+        f"{FOLDER}/sums.cuh",
         (
-            "the last tile left out",
-            "part < p.parts; ++part",
-            "part < p.parts - 1; ++part",
-        ),
-        (
-            "half a warp added up",
-            "int distance = kSegment<kSpan> / 2;",
-            "int distance = kSegment<kSpan> / 4;",
+            "half a segment added up",
+            "int distance = kSegment / 2;",
+            "int distance = kSegment / 4;",
         ),
         (
             "one warp of two",
@@ -162,10 +157,23 @@ CHOSEN = (
     *planted(
         f"{FOLDER}/common.cuh",
         (
-            "tiles of one number have one part",
-            "(place.image * works.chunks + place.chunk) * works.tiles + place.tile;",
-            "place.chunk * works.tiles + place.tile;",
+            "images share their sums",
+            "(rest * t.bands + band) * t.columns + column",
+            "band * t.columns + column",
         ),
+        (
+            "weights of channels beyond the last read",
+            "const bool has = channel < p.shape.channels;",
+            "const bool has = channel >= 0;",
+        ),
+        (
+            "too little shared memory asked for",
+            "cudaFuncAttributeMaxDynamicSharedMemorySize, kMost);",
+            "cudaFuncAttributeMaxDynamicSharedMemorySize, kMost / 2);",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/rings.cuh",
         (
             "columns beyond the map written",
             "if (has(across, x)) to[",

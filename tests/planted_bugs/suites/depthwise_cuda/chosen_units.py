@@ -48,30 +48,20 @@ LARGE_KERNEL = (
             "flipped ? count - 1 - tap : tap;",
             "tap;",
         ),
-        (
-            "the sums of one warp instead of all",
-            "w < kWarps; ++w) total",
-            "w < 1; ++w) total",
-        ),
     ),
     *planted(
         f"{FOLDER}/sums.cuh",
         (
             "the last tile left out",
-            "i < c.tiles; i += kWarp",
-            "i < c.tiles - 1; i += kWarp",
+            "i < c.tiles; i += kLanes",
+            "i < c.tiles - 1; i += kLanes",
         ),
     ),
     *planted(
         f"{FOLDER}/tiles.cuh",
         (
-            "images share their sums",
-            "(rest * work.bands + band) * work.columns + column",
-            "band * work.columns + column",
-        ),
-        (
             "channels behind the last one read",
-            "(P == 1 || plane < from.count);",
+            "(P == 1 || plane < from.channels);",
             "true;",
         ),
     ),
@@ -113,6 +103,16 @@ GELU = (
             "the normal distribution ends early",
             "constexpr float kEnd = 5.4f;",
             "constexpr float kEnd = 3.4f;",
+        ),
+        (
+            "a little below 0 of the normal distribution",
+            "std::fmax(below, 0.0f)",
+            "below",
+        ),
+        (
+            "a little above 1 of the normal distribution",
+            "std::fmin(std::fmax(below, 0.0f), 1.0f)",
+            "std::fmax(below, 0.0f)",
         ),
     ),
 )
