@@ -31,7 +31,7 @@ from .common.camvid import camvid_root
 from .common.checkout import ROOT
 from .common.tables import number, table
 from .common.timing import in_turns
-from .network.variants import displace
+from .network.weights import displace
 
 RECIPE = ROOT / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")
