@@ -13,22 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch._functorch import config as functorch_config
 
-from ..common import timing
+from ..common import timing, yardstick
 from ..ops.case import DEFAULT, DETERMINISTIC, OURS, Arguments, Case, Function, arguments, prepare
 from ..ops.cases import FAMILIES
 from ..ops.cost import cost
 from ..ops.gate import Definition, evaluate
 from ..ops.results import WRONG
-from .measure import (
-    call_seconds,
-    copy_rate,
-    first_line,
-    graph_seconds,
-    kernel_seconds,
-    on_cuda,
-    parser,
-    work,
-)
+from .measure import call_seconds, first_line, graph_seconds, kernel_seconds, on_cuda, parser, work
 from .record import OK, Record
 
 RATES = "rates"
@@ -104,7 +95,7 @@ def rates(device: str) -> dict[str, Any]:
         str(dtype).removeprefix("torch."): timing.matrix_product_rate(dtype, device, 1)
         for dtype in dtypes
     }
-    return {"copy_bytes": copy_rate(device), "products_flops": products}
+    return {"copy_bytes": yardstick.copy_rate(device, 1), "products_flops": products}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

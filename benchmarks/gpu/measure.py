@@ -100,10 +100,3 @@ def kernel_seconds(call: Call, device: str) -> dict[str, dict[str, float]] | Non
         name: {"launches": len(each) / CALLS, "seconds": sum(each) / CALLS}
         for name, each in found.items()
     }
-
-
-def copy_rate(device: str) -> float:
-    """Bytes a second, read and written, of a copy that no cache holds."""
-    source = torch.ones(1 << (30 if on_cuda(device) else 20), dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return 2 * source.numel() / call_seconds(lambda: target.copy_(source), device)

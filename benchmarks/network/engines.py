@@ -1,4 +1,5 @@
-"""What a person who deploys the network on a CPU compares: each engine, built in its own process.
+"""The ways to run one set of weights, as a person who deploys the network compares them: each is
+built in its own process.
 
 Nothing of torch is imported for those that do without it, whose memory is measured.
 """
@@ -6,16 +7,16 @@ Nothing of torch is imported for those that do without it, whose memory is measu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 WEIGHTS, ONNX, IMAGE, EXPECTED = "weights.pt", "network.onnx", "image.npy", "expected.npy"
+NUM_CLASSES = 19
 EXACT, HALF = 1e-4, 1e-1  # allowed relative L2 errors of the logits
-Call = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Engine:
     Args:
         kind: ``"scrn"``: the network itself; ``"compile"``: by torch.compile, with freezing;
             ``"onnxruntime"``, ``"openvino"``: what torch.onnx exports of it.
-        ops, fuse, channels_last: of the network, see :class:`.variants.Variant`.
+        ops, fuse, channels_last: of the network; ``fuse`` is SCRN.fuse().
         keep_memory: the process keeps what it frees, see :func:`scrn.keep_freed_memory`.
         bfloat16: the engine computes in it.
     """
 
-    kind: str
+    kind: str = "scrn"
     ops: str = "eager"
     fuse: bool = False
     channels_last: bool = False
@@ -65,17 +66,18 @@ class Engine:
 
 
 _TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-OURS = Engine("scrn", "fused", fuse=True, channels_last=True, keep_memory=True)
+PLAIN = Engine()
+EAGER_FUSED = Engine(fuse=True, channels_last=True)
+OURS = replace(EAGER_FUSED, ops="fused")
+VARIANTS = (PLAIN, Engine(ops="fused"), Engine(channels_last=True), EAGER_FUSED, OURS)
+OURS_KEPT = replace(OURS, keep_memory=True)  # which is compared with other engines
 
 
 def engines(bfloat16: bool) -> list[Engine]:
     """All, those in bfloat16 where the processor has its products."""
-    found = [OURS, Engine("scrn", "fused", fuse=True, channels_last=True)]
+    found = [OURS_KEPT, OURS]
     for keep in (True, False):
-        found += [
-            Engine("scrn", fuse=True, channels_last=True, keep_memory=keep),
-            Engine("scrn", keep_memory=keep),
-        ]
+        found += [replace(each, keep_memory=keep) for each in (EAGER_FUSED, PLAIN)]
     found += [
         Engine("compile", channels_last=last, keep_memory=keep)
         for keep in (True, False)
@@ -85,63 +87,87 @@ def engines(bfloat16: bool) -> list[Engine]:
     return found + [Engine("openvino", bfloat16=True)] * bfloat16
 
 
-def build(engine: Engine, folder: Path, backbone: str, num_classes: int, threads: int) -> Call:
-    """A call that gives the logits of the folder's image by the folder's weights."""
-    image = np.load(folder / IMAGE)
+class Task(NamedTuple):
+    """What every engine runs, and how: the network whose weights are in the folder."""
+
+    folder: Path
+    backbone: str
+    threads: int
+    device: str = "cpu"
+    keep_memory: bool = False  # in every process
+
+
+@dataclass
+class Built:
+    """``call`` is what is timed, ``logits`` the same with its result on the CPU. Of the network
+    itself ``model`` and ``image`` are what it is made of."""
+
+    call: Callable[[], object]
+    logits: Callable[[], np.ndarray]
+    model: Any = None
+    image: Any = None
+
+
+def build(engine: Engine, task: Task) -> Built:
+    """Gives the logits of the folder's image by the folder's weights."""
+    image = np.load(task.folder / IMAGE)
     if engine.kind == "onnxruntime":
-        return _onnxruntime(folder, image, threads)
-    if engine.kind == "openvino":
-        return _openvino(folder, image, threads, "bf16" if engine.bfloat16 else "f32")
-    return _torch(engine, folder, image, backbone, num_classes, threads)
+        call = _onnxruntime(image, task)
+    elif engine.kind == "openvino":
+        call = _openvino(image, task, "bf16" if engine.bfloat16 else "f32")
+    else:
+        return _torch(engine, image, task)
+    return Built(call, call)
 
 
-def _onnxruntime(folder: Path, image: np.ndarray, threads: int) -> Call:
+def _onnxruntime(image: np.ndarray, task: Task) -> Callable[[], np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        folder / ONNX, options, providers=["CPUExecutionProvider"]
-    )
+    options.intra_op_num_threads = task.threads
+    path, providers = task.folder / ONNX, ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(path, options, providers=providers)
     feed = {session.get_inputs()[0].name: image}
     return lambda: session.run(None, feed)[0]
 
 
-def _openvino(folder: Path, image: np.ndarray, threads: int, precision: str) -> Call:
+def _openvino(image: np.ndarray, task: Task, precision: str) -> Callable[[], np.ndarray]:
     import openvino
 
     settings = {
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": task.threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
     }
-    request = openvino.compile_model(folder / ONNX, "CPU", settings).create_infer_request()
+    request = openvino.compile_model(task.folder / ONNX, "CPU", settings).create_infer_request()
     return lambda: request.infer([image], share_inputs=True, share_outputs=True)[0]
 
 
-def _torch(
-    engine: Engine, folder: Path, image: np.ndarray, backbone: str, num_classes: int, threads: int
-) -> Call:
+def _torch(engine: Engine, image: np.ndarray, task: Task) -> Built:
     import torch
 
     from scrn import build_model, keep_freed_memory
 
-    from .variants import Variant
+    from .weights import forbid_tf32, variant
 
-    if engine.keep_memory:
+    if engine.keep_memory or task.keep_memory:
         keep_freed_memory()
-    torch.set_num_threads(threads)
-    original = build_model(backbone, num_classes=num_classes).eval()
-    original.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True))
-    variant = Variant(engine.ops, engine.fuse, engine.channels_last)
-    model: Any = variant.model(original)
-    given = variant.image(torch.from_numpy(image))
+    torch.set_num_threads(task.threads)
+    forbid_tf32()
+    original = build_model(task.backbone, num_classes=NUM_CLASSES)
+    original.load_state_dict(torch.load(task.folder / WEIGHTS, weights_only=True))
+    layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+    model: Any = variant(original.to(task.device), engine.ops, engine.fuse, layout)
+    given = torch.from_numpy(image).to(task.device).contiguous(memory_format=layout)
     if engine.kind == "compile":
         torch._inductor.config.freezing = True
         model = torch.compile(model)
 
-    def call() -> np.ndarray:
+    def call() -> torch.Tensor:
         with torch.no_grad():
-            return model(given).numpy()
+            output: torch.Tensor = model(given)
+        if output.is_cuda:
+            torch.cuda.synchronize()
+        return output
 
-    return call
+    return Built(call, lambda: call().cpu().numpy(), model, given)

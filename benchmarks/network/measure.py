@@ -1,7 +1,9 @@
-"""Where the time of a network's inference goes: by part and by operator."""
+"""Where the time of a network's inference goes, by part and by operator, and its memory."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,13 +18,33 @@ from torch.utils._pytree import tree_leaves
 from scrn import SCRN
 from scrn.flops import operations
 
+from ..common import memory
+
 # What the attention and the ops take is not in the time of the part around them.
 DNL, SRM = "DNL", "SRM"
 REST = "logits"  # their upsampling to the image's size
 PARTS = ("backbone", "CRM", DNL, "decoder", SRM, "head", REST)
 MARK = "part: "  # of the profiler's events that are looked at
 
+CALLS = 5  # of which the memory is the largest
+
 aten, mkldnn = torch.ops.aten, torch.ops.mkldnn
+
+
+@torch.no_grad()
+def inference_bytes(model: nn.Module, image: Tensor) -> int:
+    """What a call needs beside the loaded model, the image included: the largest of several, since
+    on a CPU it is the resident memory of the process, and what the system's allocator makes of the
+    same requests varies twofold."""
+    device, peaks = image.device.type, []
+    for _ in range(CALLS):
+        gc.collect()
+        if device == "cpu":
+            ctypes.CDLL(None).malloc_trim(0)  # or the next call would find memory to reuse
+        before = memory.start(device)
+        model(image.clone())
+        peaks.append(memory.peak(device) - before)
+    return max(peaks)
 
 
 def parts(model: SCRN) -> dict[nn.Module, str]:

@@ -1,124 +1,177 @@
-"""One size of image: the gate, then times, memory, parts and operators."""
+"""One size of image: every engine in a process of its own, the gate, and what each is asked."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from statistics import median
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from scrn import SCRN
 from scrn.models import with_ops
 
-from ..common.timing import in_turns
-from . import measure, memory
-from .variants import EAGER_FUSED, OURS, PLAIN, VARIANTS, Variant, calibrated
+from ..common.checkout import ROOT, commit
+from .engines import EXPECTED, IMAGE, NUM_CLASSES, ONNX, OURS, PLAIN, WEIGHTS, Engine, Task
+from .measure import Rates, Work
+from .weights import calibrated
 
-ALLOWED = 1e-4  # relative L2 error of the logits
-REQUIRED, AIM = 1.2, 1.5  # times faster than plain eager, at LARGE
-LARGE = (1024, 2048)
+LARGE, MIDDLE, CAMVID_SIZE = (1024, 2048), (512, 1024), (360, 480)
+OPSET = 18
+PAUSE = 0.1  # seconds before a turn: threads that wait for work spin for a while
+MADE_OF = "made_of.json"  # written last, so that what has it is whole
 
 
 @dataclass
-class Outcome:
-    """``seconds`` of every round, and ``peak_bytes``, by variant. ``parts`` are seconds by part
-    of the plain network and of ours, ``operators`` the work by kind of ours."""
+class Row:
+    """What was found of an engine: seconds, and those of all threads together, of every round, the
+    peak of its process. Of the network itself also ``inference_bytes``, what a call needs beside
+    the loaded model, seconds by part and the work by kind of operator."""
 
-    size: tuple[int, int]
-    errors: dict[Variant, float] = field(default_factory=dict)
-    seconds: dict[Variant, list[float]] = field(default_factory=dict)
-    peak_bytes: dict[Variant, int] = field(default_factory=dict)
-    parts: dict[Variant, dict[str, float]] = field(default_factory=dict)
-    operators: dict[str, measure.Work] = field(default_factory=dict)
+    engine: Engine
+    error: float = float("nan")
+    died: str = ""  # the last words of its process
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+    inference_bytes: int | None = None
+    parts: dict[str, float] | None = None
+    operators: dict[str, Work] = field(default_factory=dict)
 
     @property
-    def wrong(self) -> list[Variant]:
+    def is_right(self) -> bool:
         """Written so that an error that is NaN counts as wrong."""
-        return [variant for variant, error in self.errors.items() if not error <= ALLOWED]
-
-    def best(self, variant: Variant) -> float:
-        return min(self.seconds[variant])
-
-    def median(self, variant: Variant) -> float:
-        return statistics.median(self.seconds[variant])
+        return not self.died and self.error <= self.engine.allowed
 
     @property
-    def judgements(self) -> list[tuple[str, bool]]:
-        """The last variant's targets, and whether they were met."""
-        own = self.best(OURS)
-        over_eager = self.best(PLAIN) / own
-        over_fused = self.best(EAGER_FUSED) / own
-        texts = [
-            (f"x{over_fused:.2f} over {EAGER_FUSED.name} (target: more than 1)", over_fused > 1)
-        ]
-        if self.size == LARGE:
-            text = f"x{over_eager:.2f} over {PLAIN.name} (target: {REQUIRED}, stretch {AIM})"
-            texts.append((text, over_eager >= REQUIRED))
-        return texts
+    def complaint(self) -> str:
+        """Why it has no time."""
+        if self.died:
+            return f"{self.engine.name} ended; its last words: {self.died}"
+        off = f"is off by {self.error:.1e} (allowed {self.engine.allowed:.0e})"
+        return f"WRONG: {self.engine.name} {off}; it was not timed"
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+    def ratio(self, ours: Row) -> float:
+        """Times as long as ours takes: the median of the rounds' ratios."""
+        return median(a / b for a, b in zip(self.seconds, ours.seconds, strict=True))
 
 
-def run(
-    backbone: str,
-    image: Tensor,
-    rates: measure.Rates,
-    *,
-    num_classes: int = 19,
-    rounds: int = 3,
-    seconds: float = 20.0,
-    report: Callable[[str], None] = print,
-) -> Outcome:
-    """Measures every variant on the image [1, 3, H, W], on its device; nothing but the errors
-    where a result is wrong. The times are of at least ``rounds`` calls, and as many more as fit
-    into ``seconds`` for all variants together."""
-    size, device = (image.shape[2], image.shape[3]), image.device.type
-    outcome = Outcome(size)
-    report("building the model, its norms and offsets set by the image")
-    original = calibrated(backbone, num_classes, image.cpu()).to(image.device)
-    models = {variant: variant.model(original) for variant in VARIANTS}
-    images = {variant: variant.image(image) for variant in VARIANTS}
-    report("comparing with the definition in float64")
-    outcome.errors = errors(original, models, image)
-    if outcome.wrong:
-        return outcome
+class Worker:
+    """The process of an engine; where it dies its row says so, and nothing more is asked of it."""
 
-    report(f"timing {len(VARIANTS)} variants in turns")
-    _time(outcome, models, images, rates, rounds, seconds)
-    models.clear()
-    report("memory, in a process for each variant")
-    for variant in VARIANTS:
-        outcome.peak_bytes[variant] = memory.peak_bytes(
-            variant, backbone, num_classes, size, device
-        )
-    return outcome
+    def __init__(self, row: Row, task: Task) -> None:
+        self.row = row
+        arguments = json.dumps([vars(row.engine), task], default=str)
+        self.log = (task.folder / f"{row.engine.name}.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.worker", arguments],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+        )  # fmt: skip
+
+    def ask(self, *question: object) -> Any:
+        """The answer to a question of :mod:`.worker`, or without one to the first, which is how far
+        the logits are off; None where the process has died."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        if self.row.died:
+            return None
+        line = ""
+        try:
+            if question:
+                print(json.dumps(question), file=self.process.stdin, flush=True)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            pass
+        if line:
+            return json.loads(line)
+        self.log.seek(0)
+        self.row.died = (self.log.read().strip().splitlines() or ["nothing"])[-1]
+        return None
+
+    def turn(self) -> None:
+        answer = self.ask("turn")
+        if answer is not None:
+            self.row.seconds.append(answer["seconds"])
+            self.row.cpu_seconds.append(answer["cpu_seconds"])
+            self.row.peak_bytes = answer["peak_bytes"]
+
+    def look(self, rates: Rates) -> None:
+        """Where the time goes, in a third as many calls as were timed."""
+        runs = max(2, len(self.row.seconds) // 3)
+        self.row.parts = self.ask("parts", runs)
+        found = self.ask("operators", runs, rates) if self.row.engine == OURS else None
+        self.row.operators = {kind: Work(*work) for kind, work in (found or {}).items()}
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.log.close()
 
 
 @torch.no_grad()
-def _time(
-    outcome: Outcome,
-    models: dict[Variant, SCRN],
-    images: dict[Variant, Tensor],
-    rates: measure.Rates,
-    rounds: int,
-    seconds: float,
-) -> None:
-    calls = {variant.name: partial(model, images[variant]) for variant, model in models.items()}
-    times = in_turns(calls, images[OURS].device.type, rounds, seconds)
-    outcome.seconds = {variant: times[variant.name] for variant in VARIANTS}
-    runs = max(2, len(times[OURS.name]) // 3)
-    for variant in (PLAIN, OURS):
-        outcome.parts[variant] = measure.inference_by_part(models[variant], images[variant], runs)
-    outcome.operators = measure.inference_by_operator(models[OURS], images[OURS], runs, rates)
+def prepare(task: Task, image: torch.Tensor, source: str, export: bool) -> None:
+    """Writes what the engines read: weights, image, the logits that the definition gives in
+    float64, and the network as ONNX; unless the folder holds the same already."""
+    folder = task.folder
+    made_of = {
+        "backbone": task.backbone, "image": source, "size": list(image.shape[2:]),
+        "commit": commit(), "torch": torch.__version__, "opset": OPSET if export else None,
+    }  # fmt: skip
+    marked = folder / MADE_OF
+    if marked.is_file() and json.loads(marked.read_text()) in (made_of, made_of | {"opset": OPSET}):
+        return
+    marked.unlink(missing_ok=True)
+    model = calibrated(task.backbone, NUM_CLASSES, image)
+    torch.save(model.state_dict(), folder / WEIGHTS)
+    np.save(folder / IMAGE, image.numpy())
+    definition = with_ops(model, "reference").double().eval().to(task.device)
+    np.save(folder / EXPECTED, definition(image.double().to(task.device)).cpu().numpy())
+    if export:
+        exported = with_ops(model, "eager").eval()
+        torch.onnx.export(
+            exported, (image,), folder / ONNX, opset_version=OPSET, external_data=False,
+            dynamo=True, verbose=False,
+        )  # fmt: skip
+    marked.write_text(json.dumps(made_of))
 
 
-@torch.no_grad()
-def errors(original: SCRN, models: Mapping[Variant, SCRN], image: Tensor) -> dict[Variant, float]:
-    """Relative L2 errors of the logits, from the model with the ops' definition in float64."""
-    expected = with_ops(original, "reference").double().eval()(image.double())
-    found = {}
-    for variant, model in models.items():
-        logits = model(variant.image(image))
-        found[variant] = ((logits - expected).norm() / expected.norm()).item()
-    return found
+def measure(
+    chosen: Sequence[Engine], task: Task, rounds: int, seconds: float, rates: Rates | None = None
+) -> list[Row]:
+    """In turns: ``rounds`` of them, and more until the seconds have passed. With the rates of the
+    device also memory, parts and operators of the network, unless one of the engines is wrong."""
+    workers = []
+    try:
+        for engine in chosen:
+            print(f"  {engine.name}", file=sys.stderr, flush=True)
+            workers.append(Worker(Row(engine), task))
+            error = workers[-1].ask()
+            workers[-1].row.error = float("nan") if error is None else error
+        right = [worker for worker in workers if worker.row.is_right]
+        if rates is not None and len(right) < len(workers):
+            return [worker.row for worker in workers]
+        for worker in right if rates is not None else ():
+            worker.row.inference_bytes = worker.ask("inference_bytes")
+        start, done = time.perf_counter(), 0
+        while right and (done < rounds or time.perf_counter() - start < seconds):
+            for worker in right:
+                time.sleep(PAUSE)
+                worker.turn()
+            right = [worker for worker in right if not worker.row.died]
+            done += 1
+        for worker in right:
+            if rates is not None and worker.row.engine in (PLAIN, OURS):
+                worker.look(rates)
+    finally:
+        for worker in workers:
+            worker.end()
+    return [worker.row for worker in workers]

@@ -3,16 +3,22 @@ reach. A family is a module of :mod:`benchmarks.ops.cases`."""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+import scrn_ops
+from scrn_ops import eager, reference
+
+Summed = TypeVar("Summed", int, tuple[str, ...])
 Arguments = dict[str, Tensor]
 Function = Callable[..., Tensor]
 Generator = torch.Generator | None  # None: nothing is drawn, see shapes()
@@ -20,64 +26,118 @@ Generator = torch.Generator | None  # None: nothing is drawn, see shapes()
 OURS = "fused"
 BASELINE = "eager"
 COMPILED = "torch.compile"  # of the baseline
+LAYOUTS = ("nchw", "channels_last")
+DIRECTIONS = ("forward", "backward")
 DEFAULT, DETERMINISTIC = "default", "deterministic"
 # As the report of the compiled kernels calls them.
 FEATURE_TYPES = {
     torch.float32: "fp32",
-    torch.float64: "fp64",
-    torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.float64: "fp64",
 }
 # Of the definition's result, in half types: how many times its error one of ours may have.
 OURS_ROUNDINGS = 1.5
 
 
-class Case:
+@dataclass(frozen=True)
+class Case(ABC):
     """One thing to be timed, by every implementation. Each family has a frozen dataclass of its
-    own, with fields or properties of at least these names; JSON keeps the fields."""
+    own, with sizes beside these fields; JSON keeps them all."""
 
     op: str
-    batch: int
-    dtype: torch.dtype
-    layout: str
-    direction: str  # "forward" (without autograd), "backward" (alone) or "both" (a training step)
-    operation: Op
-    title: str
-    output_shape: tuple[int, ...]
-    data: Any  # the case whose numbers are this one's: the same for all layouts and directions
-    small: Any  # the same way through the code with so few numbers that any machine has it at once
-    modes: tuple[str, ...] = (DEFAULT,)  # and torch's deterministic one, where it is another way
-    memory_format: torch.memory_format | None = None  # of the ``features`` and of the gradient
-    # Kernels that our call launches on CUDA, where the operators that torch sees do not tell.
-    launches: int | None = None
-    # Feature types, by name, of the compiled CUDA kernels that do the work.
-    kernels: Mapping[str, str] = MappingProxyType({})
+    _: KW_ONLY
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    layout: str = "nchw"
+    direction: str = "forward"  # without autograd; or "backward" (alone) or "both" (a step)
+
+    layouts: ClassVar[tuple[str, ...]] = LAYOUTS
+
+    @property
+    @abstractmethod
+    def operation(self) -> Op: ...
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """Sizes, type and kind of numbers, for the title."""
+
+    @property
+    @abstractmethod
+    def output_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    @abstractmethod
+    def small(self) -> Any:
+        """The same way through the code with so few numbers that any machine has it at once."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.op} B={self.batch} {self.about} {self.direction}"
 
     @property
     def name(self) -> str:
         """What ``--filter`` looks at."""
-        return self.title
+        return f"{self.title} {self.layout}" if len(self.layouts) > 1 else self.title
+
+    @property
+    def data(self) -> Any:
+        """The case whose numbers are this one's: the same for all layouts and directions."""
+        return replace(self, layout=self.layouts[0], direction="forward")
 
     @property
     def group(self) -> Any:
         """The same for all layouts of one problem, which a report shows side by side."""
-        return self
+        return replace(self, layout=self.layouts[0])
 
     @property
     def in_layouts(self) -> tuple[Any, ...]:
-        return (self,)
+        return tuple(replace(self, layout=layout) for layout in self.layouts)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """And torch's deterministic one, where it is another way."""
+        return (DEFAULT,)
+
+    @property
+    def memory_format(self) -> torch.memory_format | None:
+        """Of the ``features`` and of the gradient."""
+        return torch.channels_last if self.layout == "channels_last" else None
+
+    @property
+    def launches(self) -> int | None:
+        """Kernels that our call launches on CUDA, where the operators that torch sees do not
+        tell."""
+        return None
+
+    @property
+    def kernels(self) -> Mapping[str, str]:
+        """Feature types, by name, of the compiled CUDA kernels that do the work."""
+        return {}
+
+    def in_direction(self, forward: Summed, backward: Summed) -> Summed:
+        """What a call takes, from what it takes in either direction."""
+        both = forward + backward
+        return {"forward": forward, "backward": backward, "both": both}[self.direction]
+
+    def variants(
+        self, directions: Sequence[str] = DIRECTIONS, layouts: Sequence[str] | None = None
+    ) -> Iterator[Any]:
+        for direction, layout in itertools.product(directions, layouts or self.layouts):
+            yield replace(self, direction=direction, layout=layout)
 
     @property
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
     def to_json(self) -> dict[str, Any]:
-        fields: Any = dataclasses.fields(self)
-        return {each.name: getattr(self, each.name) for each in fields} | {"dtype": self.dtype_name}
+        made = {each.name: getattr(self, each.name) for each in fields(self)}
+        return made | {"dtype": self.dtype_name}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> Any:
-        values = {each.name: read[each.name] for each in dataclasses.fields(cls)}
+        values = {each.name: read[each.name] for each in fields(cls)}
         values |= {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
         return cls(**values | {"dtype": getattr(torch, values["dtype"])})
 
@@ -157,10 +217,24 @@ class Family:
         return list(found.values())
 
 
+def implemented(adapt: Callable[[ModuleType], Function]) -> dict[str, Any]:
+    """The op in the three modules that have it, as arguments of :class:`Op`."""
+    return {
+        "implementations": {OURS: adapt(scrn_ops), BASELINE: adapt(eager)},
+        "definition": adapt(reference),
+    }
+
+
 def draw(generator: Generator, *shape: int) -> Tensor:
     if generator is None:
         return torch.empty(shape)
     return torch.randn(shape, generator=generator)
+
+
+def draw_smooth(generator: Generator, batch: int, channels: int, height: int, width: int) -> Tensor:
+    """Maps that change over areas, as a trained network's do."""
+    coarse = draw(generator, batch, channels, height // 16 + 2, width // 16 + 2)
+    return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
 
 
 def arguments(case: Case, device: str) -> Arguments:

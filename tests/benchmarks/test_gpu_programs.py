@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import pytest
 import torch
@@ -173,23 +173,18 @@ def test_key_marks_what_is_wrong_and_goes_on_where_it_stopped(monkeypatch, tmp_p
 @dataclass(frozen=True)
 class SquareCase(Case):
     numbers: int
+    _: KW_ONLY
     op: str = "square"
-    batch: int = 1
-    dtype: torch.dtype = torch.float32
     layout: str = "rows"
-    direction: str = "forward"
+    layouts = ("rows",)
 
     @property
     def operation(self):
         return FAMILIES["squares"].ops[self.op]
 
     @property
-    def data(self):
-        return replace(self, direction="forward")
-
-    @property
-    def title(self):
-        return f"{self.op} {self.numbers} {self.direction}"
+    def about(self):
+        return f"N={self.numbers}"
 
     @property
     def output_shape(self):
@@ -215,15 +210,15 @@ def test_a_family_needs_one_module(monkeypatch, tmp_path, capsys):
     assert SquareCase(5) in list(cases.full("cpu"))
     assert smoke.run_group("square", "cpu", [], bare=False) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    assert "square 5 backward" in key.rows("cuda")
-    assert "square 2 backward" in key.rows("cpu")
+    assert "square B=1 N=5 backward" in key.rows("cuda")
+    assert "square B=1 N=2 backward" in key.rows("cpu")
     assert profile.groups("cuda")["square float32"] == list(every())
     assert "bare square" in dict(sanitize.commands("cpu"))
     read = {"op": "square", "numbers": 5, "batch": 1, "dtype": "float32", "layout": "rows"}
     assert case_of(read | {"direction": "forward"}) == SquareCase(5)
     status, rows = key_run(monkeypatch, tmp_path, *every())
     assert status == 0
-    assert rows["square 5 backward"]["bytes"] == 5 * 4 * 3
+    assert rows["square B=1 N=5 backward"]["bytes"] == 5 * 4 * 3
     assert gate.Definition(SquareCase(5), {"input": torch.ones(1, 5), "grad": torch.ones(1, 5)})
 
 

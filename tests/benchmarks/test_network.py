@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.common import memory
 from benchmarks.common.checkout import ROOT
 from benchmarks.network import __main__ as command
-from benchmarks.network import images, measure, memory, report, run, variants
-from benchmarks.network.variants import EAGER_FUSED, OURS, PLAIN, VARIANTS
+from benchmarks.network import engines, images, measure, report, run, weights
+from benchmarks.network.engines import EAGER_FUSED, EXACT, OURS, PLAIN, VARIANTS, Task
+from benchmarks.network.run import LARGE, Row
 from scrn import build_model
 
 INNER, OUTER = 0.4, 0.02
@@ -46,37 +48,45 @@ def test_a_module_has_its_own_time_without_that_of_those_within():
 
 
 @pytest.fixture(scope="module")
-def outcome():
+def task(tmp_path_factory):
+    made = Task(tmp_path_factory.mktemp("network"), "mscan_t", torch.get_num_threads())
     image = images.load(images.find()[1], (64, 96))
-    return run.run("mscan_t", image, RATES, rounds=2, seconds=0, report=lambda text: None)
+    run.prepare(made, image, "an image", export=False)
+    return made
 
 
-def test_a_run_measures_every_variant(outcome):
-    assert outcome.size == (64, 96)
-    assert not outcome.wrong
-    assert set(outcome.errors) == set(outcome.seconds) == set(outcome.peak_bytes) == set(VARIANTS)
-    assert all(0 < error < run.ALLOWED for error in outcome.errors.values())
-    assert all(len(each) == 2 and min(each) > 0 for each in outcome.seconds.values())
-    for parts in outcome.parts.values():
-        assert set(parts) == set(measure.PARTS)
-        assert max(parts, key=parts.get) == "backbone"
+@pytest.fixture(scope="module")
+def rows(task):
+    return run.measure(VARIANTS, task, rounds=2, seconds=0, rates=RATES)
+
+
+def test_a_run_measures_every_variant(rows):
+    assert [row.engine for row in rows] == list(VARIANTS)
+    assert all(0 < row.error < EXACT for row in rows)
+    assert all(len(row.seconds) == 2 and row.best > 0 for row in rows)
+    assert all(row.inference_bytes > 0 for row in rows)
+    assert [row.engine for row in rows if row.parts] == [PLAIN, OURS]
+    for row in (rows[0], rows[-1]):
+        assert set(row.parts) == set(measure.PARTS)
+        assert max(row.parts, key=row.parts.get) == "backbone"
     kinds = {
         "convolution 1x1",
         "gelu",
         "scrn_ops.semantic_refine",
         "scrn_ops.multi_scale_depthwise",
     }
-    assert kinds <= set(outcome.operators)
-    work = outcome.operators["convolution 1x1"]
+    operators = rows[-1].operators
+    assert kinds <= set(operators)
+    work = operators["convolution 1x1"]
     assert work.seconds > 0
     assert work.operations > 1e7
     assert work.floor >= work.operations / RATES.product
-    assert outcome.operators["add"].floor > 0
-    lines = report.text(outcome, RATES).splitlines()
-    floor = sum(work.floor for work in outcome.operators.values())
-    times = outcome.best(OURS) / floor
+    assert operators["add"].floor > 0
+    lines = list(report.variants(rows, (64, 96), RATES))
+    times = rows[-1].best / sum(work.floor for work in operators.values())
     assert any(f"{times:.2f} times the sum of its operators' floors" in line for line in lines)
-    assert all(any(line.startswith(f"| {variant.name} ") for line in lines) for variant in VARIANTS)
+    table = lines[0].splitlines()
+    assert all(any(line.startswith(f"| {each.name} ") for line in table) for each in VARIANTS)
 
 
 def test_a_floor_is_of_operations_or_of_bytes():
@@ -94,33 +104,30 @@ def test_a_floor_is_of_operations_or_of_bytes():
 
 
 def test_judgements_are_of_the_best_times():
-    outcome = run.Outcome(run.LARGE)
-    outcome.seconds = {PLAIN: [2.5, 2.3], EAGER_FUSED: [1.9, 2.1], OURS: [2.0, 3.0]}
-    (over_fused, better), (over_eager, enough) = outcome.judgements
+    plain, eager, ours = (
+        Row(engine, seconds=seconds)
+        for engine, seconds in ((PLAIN, [2.5, 2.3]), (EAGER_FUSED, [1.9, 2.1]), (OURS, [2.0, 3.0]))
+    )
+    (over_fused, better), (over_eager, enough) = report.judgements(plain, eager, ours, LARGE)
     assert "x0.95" in over_fused
     assert not better
     assert "x1.15" in over_eager
     assert not enough
-    outcome.seconds[OURS].append(1.8)
-    assert all(met for _, met in outcome.judgements)
-    outcome.size = (360, 480)
-    assert len(outcome.judgements) == 1
+    ours.seconds.append(1.8)
+    assert all(met for _, met in report.judgements(plain, eager, ours, LARGE))
+    assert len(report.judgements(plain, eager, ours, (360, 480))) == 1
 
 
-@pytest.mark.parametrize("spoilt", [PLAIN, OURS], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("spoilt", [PLAIN, OURS], ids=lambda engine: engine.name)
 def test_a_wrong_variant_is_not_timed(spoilt, monkeypatch, capsys):
-    made = variants.Variant.model
+    ask = run.Worker.ask
 
-    def spoil(variant, original):
-        model = made(variant, original)
-        if variant == spoilt:
-            offset = model.upsamplers[0].offset
-            last = offset if isinstance(offset, nn.Conv2d) else offset[-1]
-            last.bias.data.add_(0.1)
-        return model
+    def spoil(worker, *question):
+        assert not question, "it was timed"
+        return ask(worker) + (1 if worker.row.engine == spoilt else 0)
 
-    monkeypatch.setattr(variants.Variant, "model", spoil)
-    monkeypatch.setattr(run, "_time", None)
+    monkeypatch.setattr(run.Worker, "ask", spoil)
+    monkeypatch.setattr(command, "VARIANTS", (PLAIN, OURS))
     assert command.main(["--backbone", "mscan_t", "--size", "64x64", "--device", "cpu"]) == 1
     printed = capsys.readouterr().out
     assert f"WRONG: {spoilt.name} is off by" in printed
@@ -130,7 +137,7 @@ def test_a_wrong_variant_is_not_timed(spoilt, monkeypatch, capsys):
 
 def test_the_calibrated_model_has_offsets_and_statistics():
     image = images.load(images.find()[1], (96, 128))
-    model = variants.calibrated("mscan_t", 5, image)
+    model = weights.calibrated("mscan_t", 5, image)
     lengths = []
 
     def keep(module, inputs, output):
@@ -140,7 +147,7 @@ def test_the_calibrated_model_has_offsets_and_statistics():
         module.register_forward_hook(keep)
     with torch.no_grad():
         model(image)
-    assert lengths == pytest.approx([variants.OFFSET_PIXELS] * 3, rel=1e-3)
+    assert lengths == pytest.approx([weights.OFFSET_PIXELS] * 3, rel=1e-3)
     norm = model.backbone.block1[0].norm1
     assert not torch.equal(norm.running_var, torch.ones_like(norm.running_var))
     assert norm.momentum == 0.1
@@ -149,12 +156,13 @@ def test_the_calibrated_model_has_offsets_and_statistics():
 
 def test_variants_share_their_weights_but_not_their_ops():
     original = build_model("mscan_t")
-    for variant in VARIANTS:
-        model = variant.model(original)
-        assert {module.backend for module in model.upsamplers} == {variant.ops}
-        assert model.head[0].weight.is_contiguous(memory_format=variant.layout)
+    for engine in VARIANTS:
+        layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+        model = weights.variant(original, engine.ops, engine.fuse, layout)
+        assert {module.backend for module in model.upsamplers} == {engine.ops}
+        assert model.head[0].weight.is_contiguous(memory_format=layout)
     assert {module.backend for module in original.upsamplers} == {"fused"}
-    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS)
+    assert len({engine.name for engine in VARIANTS}) == len(VARIANTS)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the resident memory of a CPU's process")
@@ -163,19 +171,16 @@ def test_peak_memory_is_that_of_the_largest_moment():
     script = """
 import torch
 from torch import nn
-from benchmarks.network import memory, variants
+from benchmarks.network.measure import inference_bytes
 
 class Model(nn.Module):
     def forward(self, x):
-        rows = 1 if x.shape[2] == 64 else 25_000_000
-        first = torch.ones(rows)  # 100 MB
+        first = torch.ones(25_000_000)  # 100 MB
         second = first + 1
         del first
         return second.mul_(2)
 
-memory.build_model = lambda *args, **kwargs: None
-variants.Variant.model = lambda variant, original: Model()
-memory.main('[0, "", 1, [65, 64], "cpu", 1]')
+print(inference_bytes(Model(), torch.zeros(1, 3, 64, 64)))
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -183,9 +188,9 @@ memory.main('[0, "", 1, [65, 64], "cpu", 1]')
     assert 195e6 < peak < 230e6
 
 
-def test_peak_memory_failures_are_told():
-    with pytest.raises(RuntimeError, match="backbone: expected one of"):
-        memory.peak_bytes(PLAIN, "mscan_x", 19, (64, 64), "cpu")
+def test_a_process_that_fails_is_quoted():
+    with pytest.raises(RuntimeError, match=r"No module named benchmarks\.no_such"):
+        memory.in_own_process("benchmarks.no_such", 1)
 
 
 def test_images(monkeypatch, tmp_path):
@@ -205,9 +210,16 @@ def test_images(monkeypatch, tmp_path):
     assert images.find()[0] == "CamVid's a"
 
 
-def test_the_command_writes_everything(outcome, monkeypatch, tmp_path):
+@pytest.fixture
+def measured(rows, monkeypatch):
+    """The command without its minutes."""
+    monkeypatch.setattr(command, "prepare", lambda *args: None)
+    monkeypatch.setattr(command, "measure", lambda *args: rows)
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_command_writes_everything(tmp_path):
     path = tmp_path / "new" / "network.json"
-    monkeypatch.setattr(command, "run", lambda *args, **kwargs: outcome)
     arguments = ["--quick", "--size", "64x96", "32x32", "--json", str(path), "--device", "cpu"]
     assert command.main(arguments) == 0
     content = json.loads(path.read_text())
@@ -219,35 +231,35 @@ def test_the_command_writes_everything(outcome, monkeypatch, tmp_path):
     assert size["operators"]["gelu"]["seconds"] > 0
 
 
-def test_nothing_is_in_tf32(outcome, monkeypatch, tmp_path):
+@pytest.mark.usefixtures("measured")
+def test_nothing_is_in_tf32(task, tmp_path):
     """cuDNN's convolutions are by default, and then no variant would pass the gate on a GPU."""
-    seen = []
 
     def allowed():
         return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
-    def keep(*args, **kwargs):
-        seen.append(allowed())
-        return outcome
+    def allow(*values):
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = values
 
-    before = allowed()
-    monkeypatch.setattr(command, "run", keep)
-    path = tmp_path / "network.json"
+    before, path = allowed(), tmp_path / "network.json"
     arguments = ["--quick", "--size", "64x96", "--json", str(path), "--device", "cpu"]
     try:
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        allow(True, True)
         assert command.main(arguments) == 0
-        # The attention's kernels read the newer setting.
+        assert allowed() == (False, False)
+        # In the process of an engine, too; the attention's kernels read the newer setting.
+        allow(True, True)
+        engines.build(PLAIN, task)
+        assert allowed() == (False, False)
         assert torch.backends.cuda.matmul.fp32_precision != "tf32"
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-    assert seen == [(False, False)]
+        allow(*before)
     assert json.loads(path.read_text())["environment"]["tf32"] is False
 
 
 def test_sizes_are_checked(capsys):
     with pytest.raises(SystemExit):
-        command.parse(["--size", "360"])
+        command.main(["--size", "360"])
     assert "expected HEIGHTxWIDTH, got '360'" in capsys.readouterr().err
 
 

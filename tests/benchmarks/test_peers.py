@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.network import peers
-from benchmarks.network.engines import EXPECTED, IMAGE, OURS, WEIGHTS, Engine, engines
-from benchmarks.network.peers import MIDDLE, Row
-from benchmarks.network.run import LARGE
+from benchmarks.network import __main__ as command
+from benchmarks.network import peers, report, run
+from benchmarks.network.engines import EXPECTED, IMAGE, NUM_CLASSES, WEIGHTS, Engine, Task, engines
+from benchmarks.network.engines import OURS_KEPT as OURS
+from benchmarks.network.run import LARGE, MIDDLE, Row
 from scrn import build_model
 
 PLAIN = Engine("scrn")
@@ -19,7 +20,12 @@ HALF = Engine("openvino", bfloat16=True)
 
 
 def row(engine, seconds, error=1e-6):
-    return Row(engine, error, seconds, [2 * each for each in seconds], 10**9)
+    cpu_seconds = [2 * each for each in seconds]
+    return Row(engine, error, seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=10**9)
+
+
+def text(rows, size):
+    return "\n".join(report.engines(rows, size))
 
 
 def test_what_is_faster_than_ours_comes_first():
@@ -27,13 +33,13 @@ def test_what_is_faster_than_ours_comes_first():
     ours = row(OURS, [1.0, 10.0, 1.0])
     rows = [ours, row(PLAIN, [1.1, 13.0, 5.0]), row(ORT, [0.9, 9.0, 0.9])]
     assert rows[1].ratio(ours) == pytest.approx(1.3)
-    lines = peers.text(rows, LARGE).splitlines()
+    lines = text(rows, LARGE).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:5]] == [ORT.name, OURS.name, PLAIN.name]
     assert "x0.90 over ONNX Runtime" in lines[-1]
     assert lines[-1].endswith("(target: 1.4): MISSED")
-    met = peers.text([ours, row(PLAIN, [1.1, 13.0, 5.0])], MIDDLE).splitlines()[-1]
+    met = text([ours, row(PLAIN, [1.1, 13.0, 5.0])], MIDDLE).splitlines()[-1]
     assert met.endswith("(target: 1.2): met")
-    assert "target" not in peers.text(rows, (64, 64)).splitlines()[-1]
+    assert "target" not in text(rows, (64, 64)).splitlines()[-1]
 
 
 def test_half_precision_and_our_other_rows_are_not_who_has_to_be_beaten():
@@ -41,16 +47,16 @@ def test_half_precision_and_our_other_rows_are_not_who_has_to_be_beaten():
     other = row(Engine("scrn", "fused", fuse=True), [0.5])
     rows = [ours, other, row(HALF, [0.3], 2e-2), row(ORT, [1.5])]
     assert rows[2].is_right
-    assert "x1.50 over ONNX Runtime" in peers.text(rows, LARGE).splitlines()[-1]
+    assert "x1.50 over ONNX Runtime" in text(rows, LARGE).splitlines()[-1]
 
 
 @pytest.mark.parametrize("error", [2e-4, float("nan")])
 def test_a_wrong_row_has_no_time(error):
-    text = peers.text([row(OURS, [1.0]), row(ORT, [0.1], error), row(PLAIN, [2.0])], LARGE)
-    assert text.startswith("WRONG: ONNX Runtime is off by")
-    assert "x2.00 over eager ops" in text
-    assert "| ONNX" not in text
-    assert "nothing is compared" in peers.text([row(OURS, [1.0], error)], LARGE)
+    said = text([row(OURS, [1.0]), row(ORT, [0.1], error), row(PLAIN, [2.0])], LARGE)
+    assert said.startswith("WRONG: ONNX Runtime is off by")
+    assert "x2.00 over eager ops" in said
+    assert "| ONNX" not in said
+    assert "nothing is compared" in text([row(OURS, [1.0], error)], LARGE)
 
 
 def test_names_differ_and_missing_packages_are_named(monkeypatch, capsys):
@@ -60,17 +66,17 @@ def test_names_differ_and_missing_packages_are_named(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.network.engines.find_spec", lambda name: None)
     assert ORT.missing == "onnxruntime"
     assert OURS.missing == "torch"
-    monkeypatch.setattr(peers, "prepare", lambda *args: None)
-    monkeypatch.setattr(peers, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
+    monkeypatch.setattr(command, "prepare", lambda *args: None)
+    monkeypatch.setattr(command, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
     assert peers.main(["--size", "64x64", "--only", "OpenVINO"]) == 0
     assert "OpenVINO: openvino is not installed (pip install '.[peers]')" in capsys.readouterr().out
 
 
 def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch):
     exports = []
-    monkeypatch.setattr(peers, "prepare", lambda *args: exports.append(args[-1]))
+    monkeypatch.setattr(command, "prepare", lambda *args: exports.append(args[-1]))
     monkeypatch.setattr("benchmarks.network.engines.find_spec", lambda name: name)
-    monkeypatch.setattr(peers, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
+    monkeypatch.setattr(command, "measure", lambda chosen, *args: [row(e, [1.0]) for e in chosen])
     for only in ("fused ops", "ONNX"):
         assert peers.main(["--size", "64x64", "--only", only]) == 0
     assert exports == [False, True]
@@ -81,7 +87,7 @@ def folder(tmp_path_factory):
     """What ``prepare`` writes, but for the exported network."""
     folder = tmp_path_factory.mktemp("peers")
     torch.manual_seed(0)
-    model = build_model("mscan_t", num_classes=peers.NUM_CLASSES).eval()
+    model = build_model("mscan_t", num_classes=NUM_CLASSES).eval()
     image = torch.randn(1, 3, 64, 64)
     torch.save(model.state_dict(), folder / WEIGHTS)
     np.save(folder / IMAGE, image.numpy())
@@ -91,7 +97,7 @@ def folder(tmp_path_factory):
 
 
 def test_every_engine_takes_its_turn_in_a_process_of_its_own(folder):
-    rows = peers.measure([OURS, PLAIN], folder, "mscan_t", 1, rounds=2, seconds=0)
+    rows = run.measure([OURS, PLAIN], Task(folder, "mscan_t", 1), rounds=2, seconds=0)
     assert [each.engine for each in rows] == [OURS, PLAIN]
     for each in rows:
         assert 0 < each.error < 1e-5
@@ -105,14 +111,57 @@ def test_an_engine_with_other_logits_gets_no_turn(folder, tmp_path):
     for name in (WEIGHTS, IMAGE):
         (tmp_path / name).symlink_to(folder / name)
     np.save(tmp_path / EXPECTED, 1.001 * np.load(folder / EXPECTED))
-    (found,) = peers.measure([PLAIN], tmp_path, "mscan_t", 1, rounds=1, seconds=0)
+    (found,) = run.measure([PLAIN], Task(tmp_path, "mscan_t", 1), rounds=1, seconds=0)
     assert found.error == pytest.approx(1e-3, rel=0.05)
     assert found.seconds == []
 
 
-def test_a_process_that_dies_is_quoted(folder):
-    with pytest.raises(RuntimeError, match=r"eager ops ended; its last words: .*mscan_x"):
-        peers.measure([PLAIN], folder, "mscan_x", 1, rounds=1, seconds=0)
+def test_an_engine_that_dies_is_named_and_the_others_go_on(folder, monkeypatch, tmp_path, capsys):
+    """One before its first answer, one between its turns."""
+    turn = run.Worker.turn
+
+    def kill(worker):
+        if worker.row.engine == PLAIN and worker.row.seconds:
+            worker.process.kill()
+            worker.process.wait()
+        turn(worker)
+
+    monkeypatch.setattr(run.Worker, "turn", kill)
+    monkeypatch.setattr(peers, "engines", lambda bfloat16: [ORT, OURS, PLAIN])
+    monkeypatch.setattr(Engine, "missing", None)
+    monkeypatch.setattr(command, "prepare", lambda *args: None)
+    named = tmp_path / "mscan_t_64x64"
+    named.symlink_to(folder)
+    path = tmp_path / "peers.json"
+    size = ["--backbone", "mscan_t", "--size", "64x64", "--folder", str(tmp_path)]
+    assert peers.main([*size, "--rounds", "3", "--seconds", "0", "--json", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "ONNX Runtime ended; its last words: " in said
+    assert "onnx" in said.split("ONNX Runtime ended; its last words: ")[1].splitlines()[0].lower()
+    assert "eager ops ended; its last words: nothing" in said
+    (found,) = json.loads(path.read_text())["sizes"]
+    counts = {each["name"]: len(each["seconds"] or ()) for each in found["variants"]}
+    assert counts == {ORT.name: 0, OURS.name: 3, PLAIN.name: 1}
+    assert found["wrong"] == [ORT.name, PLAIN.name]
+
+
+def test_a_folder_is_used_again_only_for_the_same(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        run, "calibrated", lambda *args: made.append(args) or build_model("mscan_t")
+    )
+    image, task = torch.randn(1, 3, 64, 64), Task(tmp_path, "mscan_t", 1)
+    run.prepare(task, image, "a photo", export=False)
+    run.prepare(task, image, "a photo", export=False)
+    assert len(made) == 1
+    run.prepare(task, image, "another photo", export=False)
+    assert len(made) == 2
+    (tmp_path / run.MADE_OF).unlink()  # as after a kill on the way
+    run.prepare(task, image, "another photo", export=False)
+    assert len(made) == 3
+    monkeypatch.setattr(run, "commit", lambda: "0123456789ab")
+    run.prepare(task, image, "another photo", export=False)
+    assert len(made) == 4
 
 
 @pytest.mark.skipif(
@@ -125,7 +174,7 @@ def test_the_command_with_the_engines_that_read_what_torch_exports(tmp_path, cap
     chosen = ["--only", "ONNX", "OpenVINO", "fused ops"]
     assert peers.main([*arguments, *chosen, "--json", str(path)]) == 0
     (size,) = json.loads(path.read_text())["sizes"]
-    kinds = {each["engine"]["kind"] for each in size["rows"]}
+    kinds = {each["kind"] for each in size["variants"]}
     assert kinds == {"scrn", "onnxruntime", "openvino"}
-    assert all(each["error"] < 1e-4 for each in size["rows"] if not each["engine"]["bfloat16"])
+    assert all(each["error"] < 1e-4 for each in size["variants"] if not each["bfloat16"])
     assert "the best other" in capsys.readouterr().out

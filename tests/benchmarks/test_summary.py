@@ -22,7 +22,7 @@ from benchmarks.ops.results import WRONG, Document, Results, Row
 
 REFINE = SampledCase("semantic_refine", (64, 128), (128, 256), layout="channels_last")
 SAMPLE = SampledCase(
-    "offset_sample", (64, 128), (64, 128), 2, dtype=torch.bfloat16, direction="backward"
+    "offset_sample", (64, 128), (64, 128), batch=2, dtype=torch.bfloat16, direction="backward"
 )
 ATTEND = AttentionCase(2048, 256, 1024, dtype=torch.bfloat16)
 

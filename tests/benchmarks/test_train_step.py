@@ -24,7 +24,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(train_step, "camvid_root", lambda: None)
     monkeypatch.setattr(train_step, "keep_freed_memory", lambda: None)
     peaks = {"fused": 100, "eager": 200, "reference": 400}
-    monkeypatch.setattr(train_step.memory, "in_own_process", lambda _, ops, __: peaks[ops])
+    monkeypatch.setattr(train_step.memory, "in_own_process", lambda _, ops, *__: peaks[ops])
     return recipe
 
 
@@ -38,6 +38,27 @@ def test_times_and_memory_of_every_backend(small, tmp_path, capsys):
     ratio = content["seconds"]["reference"][0] / content["seconds"]["fused"][0]
     assert float(row.split("|")[4]) == pytest.approx(ratio, abs=0.01)
     assert float(row.split("|")[6]) == 4
+
+
+def test_another_network_crop_and_number_of_classes(small, tmp_path, monkeypatch):
+    seen = []
+    made = train_step.batch
+
+    def batch(recipe):
+        source, image, labels = made(recipe)
+        seen.append((source, image.shape, int(labels.max())))
+        return source, image, labels
+
+    monkeypatch.setattr(train_step, "batch", batch)
+    monkeypatch.setattr(train_step, "camvid_root", lambda: "not read")
+    path = tmp_path / "step.json"
+    options = ["--ops", "fused", "eager", "--backbone", "mscan_t", "--crop", "96", "64"]
+    options += ["--batch", "2", "--classes", "40", "--rounds", "1", "--json", str(path)]
+    assert train_step.main(options) == 0
+    assert list(json.loads(path.read_text())["seconds"]) == ["fused", "eager"]
+    (source, shape, largest) = seen[0]
+    assert (source, shape) == ("noise", (2, 3, 96, 64))
+    assert 11 <= largest < 40  # more than the recipe's classes
 
 
 @pytest.mark.parametrize("wrong", ["value", "nan", "gradient"])

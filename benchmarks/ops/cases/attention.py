@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 import scrn_ops
-from scrn_ops import eager, reference
 
-from ..case import BASELINE, OURS, Arguments, Case, Family, Function, Generator, Op, Peer, draw
+from ..case import OURS, Arguments, Case, Family, Function, Generator, Op, Peer, draw, implemented
 
-DIRECTIONS = ("forward", "backward")
 SDPA = "SDPA + rank-1"
 FLEX = "FlexAttention"
 
@@ -27,25 +27,19 @@ class AttentionCase(Case):
     queries: int
     key_width: int
     value_width: int
-    batch: int = 1
-    dtype: torch.dtype = torch.float32
-    direction: str = "forward"
+    _: KW_ONLY
     op: str = "whitened_attention"
     layout: str = "rows"
+
+    layouts: ClassVar[tuple[str, ...]] = ("rows",)
 
     @property
     def operation(self) -> Op:
         return OPS[self.op]
 
     @property
-    def data(self) -> AttentionCase:
-        return replace(self, direction="forward")
-
-    @property
-    def title(self) -> str:
-        widths = f"{self.key_width}/{self.value_width}"
-        kind = f"{self.dtype_name} {self.direction}"
-        return f"{self.op} B={self.batch} N={self.queries} D={widths} {kind}"
+    def about(self) -> str:
+        return f"N={self.queries} D={self.key_width}/{self.value_width} {self.dtype_name}"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -115,11 +109,7 @@ def _flex() -> Function:
 OPS = {
     "whitened_attention": Op(
         make=attention_arguments,
-        implementations={
-            OURS: _attend(scrn_ops.whitened_attention),
-            BASELINE: _attend(eager.whitened_attention),
-        },
-        definition=_attend(reference.whitened_attention),
+        **implemented(lambda module: _attend(module.whitened_attention)),
         peers=peers,
         # Either way through the attention, whatever the table says.
         paths={
@@ -162,10 +152,8 @@ def key() -> Iterator[AttentionCase]:
 def _cases(
     shapes: list[tuple[int, int, int, int]], dtypes: tuple[torch.dtype, ...]
 ) -> Iterator[AttentionCase]:
-    for dtype in dtypes:
-        for batch, queries, key_width, value_width in shapes:
-            for direction in DIRECTIONS:
-                yield AttentionCase(queries, key_width, value_width, batch, dtype, direction)
+    for dtype, (batch, *sizes) in itertools.product(dtypes, shapes):
+        yield from AttentionCase(*sizes, batch=batch, dtype=dtype).variants()
 
 
 FAMILY = Family(AttentionCase, OPS, quick, full, smoke, key, 4, 4)

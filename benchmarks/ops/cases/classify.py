@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -12,13 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-import scrn_ops
-from scrn_ops import eager, reference
+from scrn_ops import reference
 
 from ..case import (
-    BASELINE,
     FEATURE_TYPES,
-    OURS,
+    LAYOUTS,
     Arguments,
     Bar,
     Case,
@@ -27,9 +26,10 @@ from ..case import (
     Generator,
     Op,
     draw,
+    draw_smooth,
+    implemented,
 )
 
-LAYOUTS = ("nchw", "channels_last")
 LOSS, LOSSES, ARGMAX = "upsampled_cross_entropy", "upsampled_losses", "upsampled_argmax"
 FIELDS = ("smooth", "random")
 IGNORED = 255
@@ -40,14 +40,9 @@ class ClassifyCase(Case):
     """Logits of the size ``low`` for a target or labels of ``size``. ``field`` is "smooth" (classes
     cover areas, as of a trained model) or "random" (every logit and label by itself)."""
 
-    op: str
     classes: int
     low: tuple[int, int]
     size: tuple[int, int]
-    batch: int = 1
-    dtype: torch.dtype = torch.float32
-    layout: str = "nchw"
-    direction: str = "both"
     field: str = "smooth"
 
     @property
@@ -55,18 +50,9 @@ class ClassifyCase(Case):
         return OPS[self.op]
 
     @property
-    def data(self) -> ClassifyCase:
-        return replace(self, layout="nchw", direction="forward")
-
-    @property
-    def title(self) -> str:
+    def about(self) -> str:
         low, size = ("x".join(map(str, each)) for each in (self.low, self.size))
-        kind = f"{self.dtype_name} {self.field} {self.direction}"
-        return f"{self.op} B={self.batch} K={self.classes} {low} -> {size} {kind}"
-
-    @property
-    def name(self) -> str:
-        return f"{self.title} {self.layout}"
+        return f"K={self.classes} {low} -> {size} {self.dtype_name} {self.field}"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -75,18 +61,6 @@ class ClassifyCase(Case):
     @property
     def small(self) -> ClassifyCase:
         return replace(self, classes=2, low=(4, 4), size=(8, 8), field="random")
-
-    @property
-    def group(self) -> ClassifyCase:
-        return replace(self, layout=LAYOUTS[0])
-
-    @property
-    def in_layouts(self) -> tuple[ClassifyCase, ...]:
-        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
-
-    @property
-    def memory_format(self) -> torch.memory_format | None:
-        return torch.channels_last if self.layout == "channels_last" else None
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -99,9 +73,7 @@ def logits_of(case: ClassifyCase, generator: Generator) -> Tensor:
     shape = (case.batch, case.classes, *case.low)
     if generator is None or case.field == "random":
         return draw(generator, *shape)
-    coarse = draw(generator, *shape[:2], case.low[0] // 16 + 2, case.low[1] // 16 + 2)
-    smooth = F.interpolate(coarse, size=case.low, mode="bicubic", align_corners=True)
-    return 4 * smooth + 0.05 * draw(generator, *shape)
+    return 4 * draw_smooth(generator, *shape) + 0.05 * draw(generator, *shape)
 
 
 def loss_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
@@ -164,23 +136,21 @@ def _chosen(arguments: Arguments, labels: Tensor) -> Tensor:
     return torch.cat(images)
 
 
-def _loss_op(reduction: str, definition: Function) -> Op:
+def _loss_op(reduction: str, **exact: Function) -> Op:
     return Op(
         make=loss_arguments,
-        implementations={OURS: _loss(scrn_ops, reduction), BASELINE: _loss(eager, reduction)},
-        definition=definition,
+        **implemented(lambda module: _loss(module, reduction)) | exact,
         features=("logits",),
         by_image=reduction == "none",
     )
 
 
 OPS: dict[str, Op] = {
-    LOSS: _loss_op("mean", _mean),
-    LOSSES: _loss_op("none", _loss(reference, "none")),
+    LOSS: _loss_op("mean", definition=_mean),
+    LOSSES: _loss_op("none"),
     ARGMAX: Op(
         make=argmax_arguments,
-        implementations={OURS: _argmax(scrn_ops), BASELINE: _argmax(eager)},
-        definition=_argmax(reference),
+        **implemented(_argmax),
         features=("logits",),
         differentiable=False,
         observed=_chosen,
@@ -189,18 +159,19 @@ OPS: dict[str, Op] = {
 
 
 def loss(classes: int, low: int, size: int, batch: int = 2, **options: Any) -> ClassifyCase:
-    return ClassifyCase(LOSS, classes, (low, low), (size, size), batch, **options)
+    sizes = (low, low), (size, size)
+    return ClassifyCase(LOSS, classes, *sizes, batch=batch, direction="both", **options)
 
 
 def argmax(classes: int, low: tuple[int, int], batch: int = 1, **options: Any) -> ClassifyCase:
     """At four times the size of the logits."""
     size = (4 * low[0], 4 * low[1])
-    return ClassifyCase(ARGMAX, classes, low, size, batch, direction="forward", **options)
+    return ClassifyCase(ARGMAX, classes, low, size, batch=batch, **options)
 
 
 # By which the loss is judged on a CPU, the quickest first; Cityscapes, ADE20K, and CamVid whole.
 LARGE = (loss(19, 128, 512), loss(19, 256, 1024), loss(150, 128, 512))
-SMALL = ClassifyCase(LOSS, 11, (90, 120), (360, 480))
+SMALL = ClassifyCase(LOSS, 11, (90, 120), (360, 480), direction="both")
 ANY_RATIO = loss(19, 256, 1000)
 LABELS = (argmax(19, (256, 512)), argmax(150, (128, 128)))
 
@@ -240,14 +211,11 @@ def full(device: str) -> Iterator[ClassifyCase]:
 def smoke() -> Iterator[ClassifyCase]:
     """Odd sizes, up and down, more columns than a warp has lanes, classes that no group divides."""
     sizes = (((5, 37), (20, 148)), ((9, 7), (13, 5)))
-    for dtype in FEATURE_TYPES:
-        for low, size in sizes:
-            for layout in LAYOUTS:
-                case = ClassifyCase(LOSS, 7, low, size, 2, dtype, layout, field="random")
-                for op in (LOSS, LOSSES):
-                    for direction in ("forward", "backward"):
-                        yield replace(case, op=op, direction=direction)
-                yield replace(case, op=ARGMAX, direction="forward")
+    for dtype, size, layout in itertools.product(FEATURE_TYPES, sizes, LAYOUTS):
+        case = ClassifyCase(LOSS, 7, *size, "random", batch=2, dtype=dtype, layout=layout)
+        for op in (LOSS, LOSSES):
+            yield from replace(case, op=op).variants(layouts=(layout,))
+        yield replace(case, op=ARGMAX)
 
 
 def key() -> Iterator[ClassifyCase]:

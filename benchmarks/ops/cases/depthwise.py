@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-import scrn_ops
-from scrn_ops import eager, reference
-
 from ..case import (
-    BASELINE,
+    DIRECTIONS,
     FEATURE_TYPES,
-    OURS,
+    LAYOUTS,
     Arguments,
     Bar,
     Case,
@@ -24,10 +21,9 @@ from ..case import (
     Generator,
     Op,
     draw,
+    implemented,
 )
 
-LAYOUTS = ("nchw", "channels_last")
-DIRECTIONS = ("forward", "backward")
 STRIPS = (7, 11, 21)
 MULTI_SCALE, LARGE_KERNEL, GELU = (
     "multi_scale_depthwise",
@@ -42,31 +38,16 @@ STAGES = ((64, 8, (256, 512)), (128, 8, (128, 256)), (320, 4, (64, 128)), (512, 
 class DepthwiseCase(Case):
     """A map of ``channels``, of the height and width ``size``."""
 
-    op: str
     channels: int
     size: tuple[int, int]
-    batch: int = 1
-    dtype: torch.dtype = torch.float32
-    layout: str = "nchw"
-    direction: str = "forward"
 
     @property
     def operation(self) -> Op:
         return OPS[self.op]
 
     @property
-    def data(self) -> DepthwiseCase:
-        return replace(self, layout="nchw", direction="forward")
-
-    @property
-    def title(self) -> str:
-        size = "x".join(map(str, self.size))
-        kind = f"{self.dtype_name} {self.direction}"
-        return f"{self.op} B={self.batch} C={self.channels} {size} {kind}"
-
-    @property
-    def name(self) -> str:
-        return f"{self.title} {self.layout}"
+    def about(self) -> str:
+        return f"C={self.channels} {'x'.join(map(str, self.size))} {self.dtype_name}"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -77,35 +58,19 @@ class DepthwiseCase(Case):
         return replace(self, channels=2, size=(8, 8))
 
     @property
-    def group(self) -> DepthwiseCase:
-        return replace(self, layout=LAYOUTS[0])
-
-    @property
-    def in_layouts(self) -> tuple[DepthwiseCase, ...]:
-        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
-
-    @property
-    def launches(self) -> int | None:
+    def launches(self) -> int:
         """As the launchers of csrc/depthwise/cuda go, and the packing of the weights."""
-        forward, backward = 2, len(_backward_kernels(self.op)) + 1
-        return {"forward": forward, "backward": backward, "both": forward + backward}[
-            self.direction
-        ]
+        return self.in_direction(2, len(_backward_kernels(self.op)) + 1)
 
     @property
     def kernels(self) -> dict[str, str]:
         """Without the sum of the tiles' parts of the weights' gradients."""
-        forward, backward = (_forward_kernel(self),), _backward_kernels(self.op)
-        names = {"forward": forward, "backward": backward, "both": forward + backward}
-        types = dict.fromkeys(names[self.direction], FEATURE_TYPES[self.dtype])
+        names = self.in_direction((_forward_kernel(self),), _backward_kernels(self.op))
+        types = dict.fromkeys(names, FEATURE_TYPES[self.dtype])
         if self.dtype != torch.float64:
             # Compiled for the type of the sums.
             types |= dict.fromkeys(types.keys() - {GELU_ROWS}, FEATURE_TYPES[torch.float32])
         return types
-
-    @property
-    def memory_format(self) -> torch.memory_format | None:
-        return torch.channels_last if self.layout == "channels_last" else None
 
 
 GELU_ROWS = "gelu_rows"
@@ -164,10 +129,6 @@ def _multi_scale(function: Function) -> Function:
     return call
 
 
-def _large_kernel(function: Function) -> Function:
-    return function
-
-
 def _gelu(function: Function) -> Function:
     def call(input: Tensor, weight: Tensor, weight_bias: Tensor) -> Tensor:
         return function(input, weight, weight_bias)
@@ -175,30 +136,20 @@ def _gelu(function: Function) -> Function:
     return call
 
 
-def _op(name: str) -> Op:
-    adapt = {MULTI_SCALE: _multi_scale, LARGE_KERNEL: _large_kernel, GELU: _gelu}[name]
-
-    def of(module: ModuleType) -> Function:
-        return adapt(getattr(module, name))
-
+def _op(name: str, adapt: Callable[[Function], Function]) -> Op:
     return Op(
         make=arguments,
-        implementations={OURS: of(scrn_ops), BASELINE: of(eager)},
-        definition=of(reference),
+        **implemented(lambda module: adapt(getattr(module, name))),
         features=("input",),
         by_image=False,  # which the weights and their gradients are not
     )
 
 
-OPS = {name: _op(name) for name in (MULTI_SCALE, LARGE_KERNEL, GELU)}
-
-
-def variants(
-    case: DepthwiseCase, directions: tuple[str, ...] = DIRECTIONS
-) -> Iterator[DepthwiseCase]:
-    for direction in directions:
-        for layout in LAYOUTS:
-            yield replace(case, direction=direction, layout=layout)
+OPS = {
+    MULTI_SCALE: _op(MULTI_SCALE, _multi_scale),
+    LARGE_KERNEL: _op(LARGE_KERNEL, lambda function: function),
+    GELU: _op(GELU, _gelu),
+}
 
 
 # The shape by which a unit is judged on a CPU: that of most blocks.
@@ -220,11 +171,11 @@ def full(device: str) -> Iterator[DepthwiseCase]:
     if device != "cpu":
         return
     for channels, ratio, size in STAGES:
-        yield from variants(DepthwiseCase(MULTI_SCALE, channels, size))
-        yield from variants(DepthwiseCase(LARGE_KERNEL, channels, size))
-        yield from variants(DepthwiseCase(GELU, channels * ratio, size), DIRECTIONS[:1])
-        case = DepthwiseCase(MULTI_SCALE, channels, size, dtype=torch.bfloat16)
-        yield from variants(case, DIRECTIONS[:1])
+        yield from DepthwiseCase(MULTI_SCALE, channels, size).variants()
+        yield from DepthwiseCase(LARGE_KERNEL, channels, size).variants()
+        yield from DepthwiseCase(GELU, channels * ratio, size).variants(DIRECTIONS[:1])
+        half = DepthwiseCase(MULTI_SCALE, channels, size, dtype=torch.bfloat16)
+        yield from half.variants(DIRECTIONS[:1])
 
 
 def quick() -> Iterator[DepthwiseCase]:
@@ -233,10 +184,9 @@ def quick() -> Iterator[DepthwiseCase]:
 
 def smoke() -> Iterator[DepthwiseCase]:
     """Odd sizes, two images; tiles of every kind, with tails, and several of them."""
-    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
-        for op in OPS:
-            for channels, size in ((9, (11, 13)), (3, (37, 70)), (8, (18, 12))):
-                yield from variants(DepthwiseCase(op, channels, size, 2, dtype))
+    sizes = ((9, (11, 13)), (3, (37, 70)), (8, (18, 12)))
+    for dtype, op, (channels, size) in itertools.product(FEATURE_TYPES, OPS, sizes):
+        yield from DepthwiseCase(op, channels, size, batch=2, dtype=dtype).variants()
 
 
 def key() -> Iterator[DepthwiseCase]:
@@ -247,10 +197,9 @@ def key() -> Iterator[DepthwiseCase]:
     for op in OPS:
         for channels, ratio, size, batch in (*stages, crop) if op == MULTI_SCALE else stages[::2]:
             width = channels * ratio if op == GELU else channels
-            for dtype in (torch.float32, torch.bfloat16):
-                for layout in LAYOUTS:
-                    case = DepthwiseCase(op, width, size, batch, dtype, layout)
-                    yield from (replace(case, direction=each) for each in DIRECTIONS)
+            for dtype, layout in itertools.product((torch.float32, torch.bfloat16), LAYOUTS):
+                case = DepthwiseCase(op, width, size, batch=batch, dtype=dtype)
+                yield from case.variants(layouts=(layout,))
 
 
 FAMILY = Family(DepthwiseCase, OPS, quick, full, smoke, key, 2, 4, tuple(bars()))

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import scrn_ops
 from scrn_ops import eager, reference
 
 from ..case import (
-    BASELINE,
     DEFAULT,
     DETERMINISTIC,
     FEATURE_TYPES,
-    OURS,
+    LAYOUTS,
     Arguments,
     Bar,
     Case,
@@ -29,10 +30,10 @@ from ..case import (
     Op,
     Peer,
     draw,
+    draw_smooth,
+    implemented,
 )
 
-LAYOUTS = ("nchw", "channels_last")
-DIRECTIONS = ("forward", "backward")
 WIDTH = 128  # channels of the decoder
 DEFORM = "deform_conv2d"  # torchvision's
 Size = tuple[int, int]
@@ -52,14 +53,9 @@ class SampledCase(Case):
     of offsets: "smooth" (1 to 2 px, as trained), "zero" (where training starts) or "random"
     (every pixel by itself)."""
 
-    op: str
     low: Size
     size: Size
-    batch: int = 1
     channels: int = WIDTH
-    dtype: torch.dtype = torch.float32
-    layout: str = "nchw"
-    direction: str = "forward"
     field: str = "smooth"
 
     @property
@@ -67,20 +63,11 @@ class SampledCase(Case):
         return OPS[self.op]
 
     @property
-    def data(self) -> SampledCase:
-        return replace(self, layout="nchw", direction="forward")
-
-    @property
-    def title(self) -> str:
+    def about(self) -> str:
         low, size = ("x".join(map(str, each)) for each in (self.low, self.size))
         shape = f"{low} -> {size}" if self.low != self.size else size
-        channels = f" C={self.channels}" if self.channels else ""
-        kind = f"{self.dtype_name} {self.field} {self.direction}"
-        return f"{self.op} B={self.batch}{channels} {shape} {kind}"
-
-    @property
-    def name(self) -> str:
-        return f"{self.title} {self.layout}"
+        channels = f"C={self.channels} " if self.channels else ""
+        return f"{channels}{shape} {self.dtype_name} {self.field}"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -92,25 +79,12 @@ class SampledCase(Case):
         return replace(self, low=low, size=(8, 8), channels=min(self.channels, 1), field="zero")
 
     @property
-    def group(self) -> SampledCase:
-        return replace(self, layout=LAYOUTS[0])
-
-    @property
-    def in_layouts(self) -> tuple[SampledCase, ...]:
-        return tuple(replace(self, layout=layout) for layout in LAYOUTS)
-
-    @property
     def modes(self) -> tuple[str, ...]:
         return (DEFAULT,) if self.direction == "forward" else (DEFAULT, DETERMINISTIC)
 
     @property
-    def memory_format(self) -> torch.memory_format | None:
-        return torch.channels_last if self.layout == "channels_last" else None
-
-    @property
     def launches(self) -> int:
         """As the launchers of csrc/srm/cuda go: without the deterministic mode."""
-        forward = 1
         if self.op == "aggregate_offsets":
             backward = 1
         else:
@@ -120,9 +94,7 @@ class SampledCase(Case):
                 backward += 1  # the sums, which are float32, are rounded
             if self.op == "semantic_refine":
                 backward += 1  # Eq. 3's gradients
-        return {"forward": forward, "backward": backward, "both": forward + backward}[
-            self.direction
-        ]
+        return self.in_direction(1, backward)
 
     @property
     def kernels(self) -> dict[str, str]:
@@ -135,11 +107,10 @@ class SampledCase(Case):
             forward, backward = ("sample_forward_planes",), ("offset_grad_planes", "scatter_planes")
         if self.op == "semantic_refine":
             backward += ("aggregate_backward",)
-        names = {"forward": forward, "backward": backward, "both": forward + backward}
         accumulate = "fp64" if self.dtype == torch.float64 else "fp32"
         return {
             name: accumulate if name.startswith("aggregate") else FEATURE_TYPES[self.dtype]
-            for name in names[self.direction]
+            for name in self.in_direction(forward, backward)
         }
 
 
@@ -172,13 +143,12 @@ def offsets(case: SampledCase, generator: Generator) -> Tensor:
         return torch.zeros(case.batch, 2, height, width)
     if case.field == "random":
         return 2 * draw(generator, case.batch, 2, height, width)
-    coarse = draw(generator, case.batch, 2, height // 16 + 2, width // 16 + 2)
-    smooth = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)
+    smooth = draw_smooth(generator, case.batch, 2, height, width)
     return smooth * (1.5 / smooth.square().sum(1).mean().sqrt())
 
 
-def _with_logits(function: Function) -> Function:
-    return lambda *args, **named: function(*args, **named, mask_is_logits=True)
+def _with_logits(name: str) -> Callable[[ModuleType], Function]:
+    return lambda module: functools.partial(getattr(module, name), mask_is_logits=True)
 
 
 def _refine_points(arguments: Arguments) -> Tensor:
@@ -232,11 +202,7 @@ def _refine_by_deform(low: Tensor, offset: Tensor, mask: Tensor, skip: Tensor) -
 OPS: dict[str, Op] = {
     "semantic_refine": Op(
         make=refine_arguments,
-        implementations={
-            OURS: _with_logits(scrn_ops.semantic_refine),
-            BASELINE: _with_logits(eager.semantic_refine),
-        },
-        definition=_with_logits(reference.semantic_refine),
+        **implemented(_with_logits("semantic_refine")),
         points=_refine_points,
         peers=refine_peers,
         features=("low", "skip"),
@@ -244,32 +210,18 @@ OPS: dict[str, Op] = {
     ),
     "offset_sample": Op(
         make=sample_arguments,
-        implementations={OURS: scrn_ops.offset_sample, BASELINE: eager.offset_sample},
-        definition=reference.offset_sample,
+        **implemented(lambda module: module.offset_sample),
         points=_sample_points,
         peers=sample_peers,
         features=("input",),
     ),
     "aggregate_offsets": Op(
-        make=aggregate_arguments,
-        implementations={
-            OURS: _with_logits(scrn_ops.aggregate_offsets),
-            BASELINE: _with_logits(eager.aggregate_offsets),
-        },
-        definition=_with_logits(reference.aggregate_offsets),
+        make=aggregate_arguments, **implemented(_with_logits("aggregate_offsets"))
     ),
 }
 
 
-def variants(
-    case: SampledCase, directions: tuple[str, ...] = DIRECTIONS, layouts: tuple[str, ...] = LAYOUTS
-) -> Iterator[SampledCase]:
-    for direction in directions:
-        for layout in layouts:
-            yield replace(case, direction=direction, layout=layout)
-
-
-def refine(low: Size, size: Size, **options: object) -> SampledCase:
+def refine(low: Size, size: Size, **options: Any) -> SampledCase:
     return SampledCase("semantic_refine", low, size, **options)
 
 
@@ -279,7 +231,7 @@ JUDGED = (refine((64, 128), (128, 256)), refine((32, 64), (64, 128)))
 
 def quick() -> Iterator[SampledCase]:
     for case in JUDGED:
-        yield from variants(case)
+        yield from case.variants()
 
 
 def bars() -> Iterator[Bar]:
@@ -307,47 +259,45 @@ def full(device: str) -> Iterator[SampledCase]:
     the largest maps, last: where time is short they are left out."""
     for size, _, _ in NETWORKS:
         for low, high in steps(size):
-            yield from variants(refine(low, high))
+            yield from refine(low, high).variants()
     for dtype in (torch.bfloat16, torch.float16):
         for low, high in steps((1024, 2048))[1:]:
-            yield from variants(refine(low, high, dtype=dtype))
+            yield from refine(low, high, dtype=dtype).variants()
     for field in ("zero", "random"):
-        yield from variants(refine((64, 128), (128, 256), field=field))
+        yield from refine((64, 128), (128, 256), field=field).variants()
     for low, high in steps((1024, 2048))[:2]:
         # A warp of a map of the same size, and SFNet's, which samples the coarser map.
         for sampled in (high, low):
-            yield from variants(SampledCase("offset_sample", sampled, high))
+            yield from SampledCase("offset_sample", sampled, high).variants()
         aggregate = SampledCase("aggregate_offsets", high, high, channels=0)
-        yield from variants(aggregate, layouts=LAYOUTS[:1])
+        yield from aggregate.variants(layouts=LAYOUTS[:1])
     for _, crop, batch in NETWORKS:
         for low, high in steps(crop):
             some = CPU_TRAINING_BATCH if device == "cpu" else batch
-            yield from variants(refine(low, high, batch=some), ("both",))
+            yield from refine(low, high, batch=some).variants(("both",))
 
 
 def smoke() -> Iterator[SampledCase]:
     """Odd sizes, channels that no vector divides, two images."""
-    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+    for dtype in FEATURE_TYPES:
         for op, low, batch, channels in (
             ("semantic_refine", (6, 7), 2, 9),
             ("offset_sample", (11, 13), 1, 33),
             ("offset_sample", (5, 9), 1, 64),
         ):
-            yield from variants(
-                SampledCase(op, low, (11, 13), batch, channels, dtype, field="random")
-            )
-        aggregate = SampledCase("aggregate_offsets", (5, 37), (5, 37), 2, 0, dtype)
-        yield from variants(aggregate, layouts=LAYOUTS[:1])
+            case = SampledCase(op, low, (11, 13), channels, "random", batch=batch, dtype=dtype)
+            yield from case.variants()
+        aggregate = SampledCase("aggregate_offsets", (5, 37), (5, 37), 0, batch=2, dtype=dtype)
+        yield from aggregate.variants(layouts=LAYOUTS[:1])
 
 
 def key() -> Iterator[SampledCase]:
     """The finest level of Cityscapes, its training crop in a batch of eight, and a map so small
     that a call costs more than its kernels."""
     shapes = (((128, 256), (256, 512), 1), ((32, 64), (64, 128), 1), ((128, 128), (256, 256), 8))
-    for low, size, batch in shapes:
-        for dtype in (torch.float32, torch.bfloat16):
-            for layout in LAYOUTS:
-                yield from variants(refine(low, size, batch=batch, dtype=dtype), layouts=(layout,))
+    dtypes = (torch.float32, torch.bfloat16)
+    for (low, size, batch), dtype, layout in itertools.product(shapes, dtypes, LAYOUTS):
+        yield from refine(low, size, batch=batch, dtype=dtype).variants(layouts=(layout,))
 
 
 FAMILY = Family(SampledCase, OPS, quick, full, smoke, key, 4, 4, tuple(bars()))

@@ -1,8 +1,7 @@
-"""The network in the variants that are compared, with weights at which every part matters."""
+"""The network, with weights at which every part matters, in the variants that are compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,37 +14,10 @@ from scrn_ops import SemanticRefinement
 OFFSET_PIXELS = 1.5  # root mean square of the offsets' lengths, as after training
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A way to run one set of weights; ``fuse`` is SCRN.fuse()."""
-
-    ops: str
-    fuse: bool = False
-    channels_last: bool = False
-
-    @property
-    def name(self) -> str:
-        fuse = " + fuse()" if self.fuse else ""
-        layout = " + channels_last" if self.channels_last else ""
-        return f"{self.ops} ops{fuse}{layout}"
-
-    @property
-    def layout(self) -> torch.memory_format:
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-    def model(self, original: SCRN) -> SCRN:
-        """The variant of a model, in evaluation mode; the original stays as it is."""
-        made = with_ops(original, self.ops).eval()
-        return (made.fuse() if self.fuse else made).to(memory_format=self.layout)
-
-    def image(self, image: Tensor) -> Tensor:
-        return image.contiguous(memory_format=self.layout)
-
-
-PLAIN = Variant("eager")
-EAGER_FUSED = Variant("eager", fuse=True, channels_last=True)
-OURS = Variant("fused", fuse=True, channels_last=True)
-VARIANTS = (PLAIN, Variant("fused"), Variant("eager", channels_last=True), EAGER_FUSED, OURS)
+def variant(original: SCRN, ops: str, fuse: bool, layout: torch.memory_format) -> SCRN:
+    """A variant of a model, in evaluation mode; the original stays as it is."""
+    made = with_ops(original, ops).eval()
+    return (made.fuse() if fuse else made).to(memory_format=layout)
 
 
 @torch.no_grad()
