@@ -83,7 +83,7 @@ class TiffRows:
                 part = part[0, :count, : self.width - left]
                 rows[: part.shape[0], left : left + part.shape[1]] = part
         self.top += count
-        if self.white is not None:
+        if self.white is not None and rows.dtype == np.uint16:
             rows = to_eight_bits(rows, self.white)
         return np.repeat(rows[..., :1], 3, 2) if page.photometric == _BLACK_IS_ZERO else rows
 

@@ -194,6 +194,13 @@ def test_sixteen_bits_need_a_white(command: Path, saved: SavedModel, capsys: Any
         assert said in capsys.readouterr().err
 
 
+def test_white_bears_on_sixteen_bits_alone(tmp_path: Path) -> None:
+    image = noise(40, 50, 3)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb")
+    with ExitStack() as files:
+        assert np.array_equal(open_rows(tmp_path / "a.tif", 65535, files).read(40), image)
+
+
 def test_a_broken_tiff_of_many_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"no tiff")
     with ExitStack() as files, pytest.raises(DataError, match=r"a\.tif: expected a TIFF image"):
