@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scrn_ops._core.allocator import keep_freed_memory
 
+    from .engine.weights import load_model
     from .models import SCRN
 
-__all__ = ["SCRN", "build_model", "keep_freed_memory"]
+__all__ = ["SCRN", "build_model", "keep_freed_memory", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
     # At first use: the command says which extra is missing, which it could not if this failed.
     if name == "keep_freed_memory":
         return import_module("scrn_ops._core.allocator").keep_freed_memory
+    if name == "load_model":
+        return import_module(".engine.weights", __name__).load_model
     if name not in ("SCRN", "models"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     models = import_module(".models", __name__)

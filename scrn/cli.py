@@ -32,7 +32,7 @@ _MODULES = {
 _EXTRAS = {
     "huggingface_hub", "safetensors", "timm", "torchvision",
     "jsonargparse", "lightning", "matplotlib", "numpy", "PIL", "rich", "tensorboard",
-    "torchmetrics", "yaml",
+    "tifffile", "torchmetrics", "yaml",
 }  # fmt: skip
 
 
@@ -130,6 +130,9 @@ def _in_one_line(command: str, work: Callable[[], None]) -> int:
         text = str(error).strip() or type(error).__name__
         print(f"scrn {command}: {text.splitlines()[0]}{hint}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"scrn {command}: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

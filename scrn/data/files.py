@@ -15,16 +15,32 @@ from .errors import DataError
 LOSSLESS_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
+EIGHT_BITS = "an image of 8 bits a channel, or for prediction a white (--white 65535)"
 
-def read_image(path: Path, upright: bool = False) -> Tensor:
+
+def to_eight_bits(values: np.ndarray, white: float) -> np.ndarray:
+    """Values of which 0 is black and ``white`` is white as uint8, linearly; what lies beyond is
+    clipped, and NaN is black."""
+    if not 0 < white < float("inf"):
+        raise ValueError(f"white: expected a number above 0, got {white}")
+    scaled = np.nan_to_num(values.astype(np.float32), nan=0) * np.float32(255 / white)
+    return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+def read_image(path: Path, upright: bool = False, white: float | None = None) -> Tensor:
     """An image file as uint8 ``[3, H, W]``: its pixels as stored, as labels lie over them, or
-    ``upright``, turned as its EXIF orientation says."""
+    ``upright``, turned as its EXIF orientation says. Grey of more than 8 bits a channel needs to
+    be told which value is ``white``."""
 
     def convert(image: Image.Image) -> Image.Image:
+        if upright:
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):
             # Pillow would clip what lies beyond 255.
-            raise DataError(path, "an image of 8 bits a channel", f"one of mode {image.mode}")
-        return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
+            if white is None:
+                raise DataError(path, EIGHT_BITS, f"one of mode {image.mode}")
+            image = Image.fromarray(to_eight_bits(np.array(image), white))
+        return image.convert("RGB")
 
     return torch.from_numpy(_decode(path, "an image", convert)).permute(2, 0, 1).contiguous()
 

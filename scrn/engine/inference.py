@@ -1,9 +1,11 @@
 """Class probabilities and classes of an image: whole, by a sliding window, at several scales,
-flipped."""
+flipped.
+
+Full-size maps of all classes are formed in bands of rows, but where they are the result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +16,9 @@ from torch import Tensor
 from scrn_ops import upsampled_argmax
 
 from ..models.network import SCRN
+
+_BAND = 1 << 24
+"""Values of a full-size map that are held at a time: 64 MiB in float32."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,13 @@ class Inference:
             )
 
 
+def fastest_layout(device: str | torch.device) -> torch.memory_format:
+    """channels_last on the CPU. On a GPU NCHW: cuDNN's depthwise convolutions took twice as long in
+    the other, and the fused ones have fewer halos in NCHW."""
+    cpu = torch.device(device).type == "cpu"
+    return torch.channels_last if cpu else torch.contiguous_format
+
+
 def probabilities(
     model: Callable[[Tensor], Tensor],
     image: Tensor,
@@ -64,18 +76,37 @@ def probabilities(
         image: ``[B, 3, H, W]``, normalised.
         size: size of the result; default the image's.
     """
-    inference = inference or Inference()
     size = size or (image.shape[-2], image.shape[-1])
-    total: Tensor | None = None
+    result: Tensor | None = None
+    for rows, band in probability_bands(model, image, inference, size):
+        if result is None:
+            result = band.new_empty(*band.shape[:2], *size)
+        result[:, :, rows] = band
+    assert result is not None
+    return result
+
+
+def probability_bands(
+    model: Callable[[Tensor], Tensor],
+    image: Tensor,
+    inference: Inference | None,
+    size: tuple[int, int],
+) -> Iterator[tuple[slice, Tensor]]:
+    """The rows of :func:`probabilities`, some at a time, each with where they belong."""
+    inference = inference or Inference()
+    maps = []
     for scale in inference.scales:
         scaled = _resize(image, [max(1, round(n * scale)) for n in image.shape[-2:]])
         for flip in (False, True) if inference.flip else (False,):
             logits = _logits(model, scaled.flip(-1) if flip else scaled, inference)
-            logits = logits.flip(-1) if flip else logits
-            share = _resize(logits.float(), size).softmax(1)
-            total = share if total is None else total + share
-    assert total is not None
-    return total / (len(inference.scales) * (2 if inference.flip else 1))
+            maps.append(logits.flip(-1) if flip else logits)
+    count = max(1, _BAND // (maps[0].shape[0] * maps[0].shape[1] * size[1]))
+    for top in range(0, size[0], count):
+        rows = slice(top, min(top + count, size[0]))
+        total = _resized_rows(maps[0], size, rows).softmax(1)
+        for other in maps[1:]:
+            total += _resized_rows(other, size, rows).softmax(1)
+        yield rows, total.div_(len(maps))
 
 
 def predicted_labels(
@@ -83,22 +114,82 @@ def predicted_labels(
     image: Tensor,
     inference: Inference | None = None,
     size: tuple[int, int] | None = None,
+    dtype: torch.dtype = torch.int64,
 ) -> Tensor:
-    """The most probable classes, ``[B, *size]``, int64: the argmax of :func:`probabilities`.
+    """The most probable classes, ``[B, *size]``: the argmax of :func:`probabilities`.
 
-    At one scale without flips neither probabilities nor logits of that size are formed.
+    At one scale without flips neither probabilities nor logits of that size are formed, and
+    otherwise some rows at a time. ``dtype`` is int64, or uint8 for up to 256 classes.
     """
     inference = inference or Inference()
     size = size or (image.shape[-2], image.shape[-1])
     if inference.scales != (1.0,) or inference.flip:
-        return probabilities(model, image, inference, size).argmax(1)
+        labels = image.new_empty(image.shape[0], *size, dtype=dtype)
+        for rows, band in probability_bands(model, image, inference, size):
+            labels[:, rows] = band.argmax(1)
+        return labels
     if isinstance(model, SCRN) and inference.window is None and size == tuple(image.shape[-2:]):
         logits = model(image, full_size=False)
     else:
         logits = _logits(model, image, inference)
+    return most_likely(model, logits, size, dtype)
+
+
+def most_likely(
+    model: Callable[[Tensor], Tensor], logits: Tensor, size: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
+    """The argmax of logits that are brought to ``size``, by the model's own backend."""
     backend = model.backend if isinstance(model, SCRN) else None
-    labels: Any = upsampled_argmax(logits, size, backend=backend)
+    labels: Any = upsampled_argmax(logits, size, dtype=dtype, backend=backend)
     return cast(Tensor, labels)
+
+
+def sliding_logits(
+    model: Callable[[Tensor], Tensor],
+    read: Callable[[int], Tensor],
+    size: tuple[int, int],
+    inference: Inference,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mean logits of the windows, from the top, as soon as no further window covers the rows.
+
+    Args:
+        model: maps a window ``[B, 3, h, w]`` of what ``read`` gives to logits of that size.
+        read: the image's next rows, ``[B, 3, rows, W]``, as many as it is asked for.
+        size: (height, width) of the image.
+
+    Yields:
+        The rows' pixels and their logits, fp32. No more rows are held than a window has.
+    """
+    assert inference.window is not None
+    height, width = size
+    wh, ww = min(inference.window[0], height), min(inference.window[1], width)
+    stride = inference.stride or tuple(max(1, 2 * n // 3) for n in inference.window)
+    tops = _starts(height, wh, stride[0])
+    pixels = read(wh)
+    total: Tensor | None = None
+    count = torch.zeros(wh, width)
+    for top, following in zip(tops, [*tops[1:], height], strict=True):
+        for left in _starts(width, ww, stride[1]):
+            columns = slice(left, left + ww)
+            logits = model(pixels[..., columns]).float()
+            if total is None:
+                total = logits.new_zeros(*logits.shape[:2], wh, width)
+            total[..., columns] += logits
+            count[:, columns] += 1
+        assert total is not None
+        done, kept = following - top, wh - (following - top)
+        rows = max(1, _BAND // (total.shape[0] * total.shape[1] * width))
+        for start in range(0, done, rows):
+            part = slice(start, min(start + rows, done))
+            yield pixels[:, :, part], total[:, :, part] / count[part].to(total.device)
+        if following < height:
+            pixels = torch.cat((pixels[:, :, done:], read(done)), 2)
+            # The rows that stay move up; the buffers are the same throughout.
+            for row in range(kept):
+                total[:, :, row] = total[:, :, row + done]
+                count[row] = count[row + done]
+            total[:, :, kept:] = 0
+            count[kept:] = 0
 
 
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -107,26 +198,35 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def _resized_rows(logits: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """These rows of the logits resized to ``size``, fp32."""
+    height = logits.shape[2]
+    if tuple(logits.shape[-2:]) == size:
+        return logits[:, :, rows].float()
+    row = torch.arange(rows.start, rows.stop, device=logits.device, dtype=torch.float64)
+    position = ((row + 0.5) * (height / size[0]) - 0.5).clamp(min=0)
+    above = position.long().clamp(max=height - 1)
+    below = (above + 1).clamp(max=height - 1)
+    weight = (position - above).float()[:, None]
+    upper, lower = logits[:, :, above].float(), logits[:, :, below].float()
+    return _resize(upper * (1 - weight) + lower * weight, (rows.stop - rows.start, size[1]))
+
+
 def _logits(model: Callable[[Tensor], Tensor], image: Tensor, inference: Inference) -> Tensor:
     height, width = image.shape[-2:]
     if inference.window is None:
         return model(image)
-    wh, ww = min(inference.window[0], height), min(inference.window[1], width)
-    if (wh, ww) == (height, width):
+    if inference.window[0] >= height and inference.window[1] >= width:
         return model(image)
-    stride = inference.stride or tuple(max(1, 2 * n // 3) for n in inference.window)
-    total: Tensor | None = None
-    count = image.new_zeros(1, 1, height, width, dtype=torch.float32)
-    for top in _starts(height, wh, stride[0]):
-        for left in _starts(width, ww, stride[1]):
-            area = (..., slice(top, top + wh), slice(left, left + ww))
-            logits = model(image[area]).float()
-            if total is None:
-                total = logits.new_zeros(*logits.shape[:2], height, width)
-            total[area] += logits
-            count[area] += 1
-    assert total is not None
-    return total / count
+    unread = image
+
+    def read(count: int) -> Tensor:
+        nonlocal unread
+        rows, unread = unread[:, :, :count], unread[:, :, count:]
+        return rows
+
+    parts = [logits for _, logits in sliding_logits(model, read, (height, width), inference)]
+    return torch.cat(parts, 2)
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

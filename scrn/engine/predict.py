@@ -1,4 +1,4 @@
-"""``scrn predict``: class maps and overlays of photos."""
+"""``scrn predict``: class maps and overlays of photos, of images of any size, and of films."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import tv_tensors
 
 from scrn_ops._core.allocator import keep_freed_memory
 
 from ..data.errors import DataError
 from ..data.files import IMAGE_SUFFIXES, list_images, read_image
-from ..data.transforms import evaluation_transform
 from . import report
-from .inference import Inference, predicted_labels, probabilities
-from .weights import PACKAGED, SavedModel, fastest_layout, load_model
+from .film import FILM_SUFFIXES, require_pyav, segment_film
+from .inference import Inference
+from .large import segment_file
+from .outputs import beside
+from .prediction import segment, segment_labels
+from .weights import PACKAGED, SavedModel, load_model
+
+__all__ = ["add_arguments", "collect", "run", "segment", "segment_labels"]
 
 
 def collect(inputs: list[str], output: Path) -> dict[str, Path]:
-    """The image files named, and those in the folders named and within these, each under the name
-    of its results: that of the file, and of the folders on the way to it. What an earlier run left
-    in ``output`` is no input."""
+    """The image files and films named, and the images in the folders named and within these, each
+    under the name of its results: that of the file, and of the folders on the way to it. What an
+    earlier run left in ``output`` is no input."""
     found: list[tuple[str, Path]] = []
     for name in inputs:
         path = Path(name)
@@ -40,9 +44,12 @@ def collect(inputs: list[str], output: Path) -> dict[str, Path]:
                 raise DataError(path, "images that are not results", "none")
             found += [(str(image.relative_to(path).with_suffix("")), image) for image in kept]
         elif not path.is_file():
-            raise DataError(path, "an image file or a folder of images", "no such file")
-        elif path.suffix.lower() not in IMAGE_SUFFIXES:
-            raise DataError(path, f"an image ({', '.join(IMAGE_SUFFIXES)})", f"{path.suffix!r}")
+            raise DataError(path, "an image, a film, or a folder of images", "no such file")
+        elif path.suffix.lower() not in (*IMAGE_SUFFIXES, *FILM_SUFFIXES):
+            expected = (
+                f"an image ({', '.join(IMAGE_SUFFIXES)}) or a film ({', '.join(FILM_SUFFIXES)})"
+            )
+            raise DataError(path, expected, f"{path.suffix!r}")
         else:
             found.append((path.stem, path))
     named: dict[str, Path] = {}
@@ -53,48 +60,8 @@ def collect(inputs: list[str], output: Path) -> dict[str, Path]:
     return named
 
 
-def segment(
-    saved: SavedModel,
-    image: Tensor,
-    inference: Inference | None = None,
-    short_side: int | None = None,
-) -> Tensor:
-    """Class probabilities ``[classes, H, W]`` of a uint8 image ``[3, H, W]``.
-
-    The network sees the image with its short side at ``short_side`` pixels; None takes what the
-    model was saved with, 0 leaves the image as it is.
-    """
-    batch = _prepared(saved, image, short_side)
-    with torch.inference_mode():
-        return probabilities(saved.model, batch, inference, _size(image))[0].cpu()
-
-
-def segment_labels(
-    saved: SavedModel,
-    image: Tensor,
-    inference: Inference | None = None,
-    short_side: int | None = None,
-) -> Tensor:
-    """The classes ``[H, W]`` of a uint8 image ``[3, H, W]``; see :func:`segment`."""
-    batch = _prepared(saved, image, short_side)
-    with torch.inference_mode():
-        return predicted_labels(saved.model, batch, inference, _size(image))[0].cpu()
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[1], image.shape[2]
-
-
-def _prepared(saved: SavedModel, image: Tensor, short_side: int | None) -> Tensor:
-    device = next(saved.model.parameters()).device
-    short_side = saved.short_side if short_side is None else short_side
-    prepare = evaluation_transform(short_side or None, saved.mean, saved.std)
-    batch = prepare(tv_tensors.Image(image))[None].to(device)
-    return batch.contiguous(memory_format=fastest_layout(device))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", nargs="+", help="photos, and folders, with all within")
+    parser.add_argument("input", nargs="+", help="photos, films, and folders of photos")
     parser.add_argument(
         "--output", default="segmented", metavar="DIR", help="folder for the results (%(default)s)"
     )
@@ -111,14 +78,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument(
-        "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of this size"
+        "--window",
+        type=int,
+        nargs="+",
+        metavar=("SIZE", "W"),
+        help="slide a window of SIZE x SIZE or H x W pixels over the image in its own size, in "
+        "bands of rows, for images of any size",
+    )
+    parser.add_argument(
+        "--stride",
+        type=int,
+        nargs="+",
+        metavar=("SIZE", "W"),
+        help="pixels from window to window (default: two thirds of the window)",
     )
     parser.add_argument(
         "--short-side",
         type=int,
         metavar="N",
         help="pixels to which the network's input is brought; 0 keeps the photo's size, and "
-        "without it the model's own setting holds",
+        "without it the model's own setting holds, or with --window the photo's size",
+    )
+    parser.add_argument(
+        "--white",
+        type=float,
+        metavar="VALUE",
+        help="which value is white in images of 16 bits a channel: 65535, or 4095 of 12 bits",
     )
     parser.add_argument(
         "--keep-memory",
@@ -127,9 +112,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="on a CPU, keep freed memory for the next map and the next photo",
     )
     parser.add_argument(
+        "--legend",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="name the classes in a strip below each photo's overlay",
+    )
+    parser.add_argument(
+        "--overlays",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write overlays beside the labels",
+    )
+    parser.add_argument(
         "--probabilities",
         action="store_true",
-        help="also write DIR/probabilities/<name>.npy, float16 [classes, H, W]",
+        help="also write DIR/probabilities/<name>.npy, float16 [classes, H, W], of images",
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="of films, every Nth frame alone"
+    )
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="of films, also write DIR/labels/<name>/<frame>.png",
     )
 
 
@@ -143,58 +148,146 @@ def _check_device(name: str) -> None:
         ) from error
 
 
+def _pair(name: str, values: list[int] | None) -> tuple[int, int] | None:
+    if values is None:
+        return None
+    if len(values) > 2:
+        raise ValueError(f"{name}: expected one number or two, got {values}")
+    return values[0], values[-1]
+
+
 def run(args: argparse.Namespace) -> int:
-    """Segments every input; the number of images. The next photo is read and the last one's
-    results are written while the network works.
+    """Segments every input; the number of images and films. The next photo is read and the last
+    one's results are written while the network works.
 
     Raises:
-        DataError: an image could not be read; of several, the others are segmented first.
+        DataError: an input could not be read; of several, the others are segmented first.
     """
     output = Path(args.output)
     files = collect(args.input, output)
     inference = Inference(
-        window=tuple(args.window) if args.window else None,
+        window=_pair("window", args.window),
+        stride=_pair("stride", args.stride),
         scales=tuple(args.scales),
         flip=args.flip,
     )
+    if any(path.suffix.lower() in FILM_SUFFIXES for path in files.values()):
+        require_pyav()
+    if args.every < 1:
+        raise ValueError(f"every: expected at least 1, got {args.every}")
+    if args.window and args.short_side is None:
+        args.short_side = 0
     _check_device(args.device)
     if args.keep_memory and torch.device(args.device).type == "cpu":
         keep_freed_memory()
     saved = load_model(args.model, args.device)
-    saved.model = saved.model.fuse()
-    read = partial(read_image, upright=True)
-    failed = 0
-    start = perf_counter()
+    if args.model == PACKAGED:
+        classes = ", ".join(saved.classes)
+        print(
+            f"packaged weights: street scenes, {len(saved.classes)} classes of CamVid ({classes})"
+        )
+    saved.model = saved.fuse().model
+    if args.window:
+        # Who asks for a window has large images; Pillow takes them for an attack otherwise.
+        Image.MAX_IMAGE_PIXELS = None
+    done = Done()
+    failures: list[DataError] = []
+    try:
+        for error in _segment_all(saved, files, inference, args, done):
+            failures.append(error)
+            if len(files) > 1:
+                print(f"scrn predict: {error}", file=sys.stderr)
+    finally:
+        show_progress("")
+    if failures and len(files) == 1:
+        raise failures[0]
+    print(f"{done} -> {output}, {done.rate:.2f} a second")
+    if failures:
+        count = len(files) - len(failures)
+        raise DataError(output, f"results of {len(files)} images", f"{count}, see above")
+    return len(files)
+
+
+class Done:
+    """What has been segmented, since when."""
+
+    def __init__(self) -> None:
+        self.start = perf_counter()
+        self.images = self.films = self.frames = 0
+
+    @property
+    def rate(self) -> float:
+        return (self.images + self.frames) / (perf_counter() - self.start)
+
+    def __str__(self) -> str:
+        films = f"{self.frames} frame(s) of {self.films} film(s)" * bool(self.films)
+        images = f"{self.images} image(s)" * bool(self.images or not self.films)
+        return " and ".join(filter(None, (images, films)))
+
+
+def show_progress(text: str) -> None:
+    """A line that the next one takes the place of, where somebody looks."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _show_share(path: Path, share: float) -> None:
+    show_progress(f"{path}: {share:.0%}")
+
+
+def _segment_all(
+    saved: SavedModel,
+    files: dict[str, Path],
+    inference: Inference,
+    args: argparse.Namespace,
+    done: Done,
+) -> Iterator[DataError]:
+    """Segments every input, and yields the errors of those that cannot be read."""
+    output = Path(args.output)
+    in_rows = bool(inference.window) and not args.short_side and inference.scales == (1.0,)
+
+    def read(path: Path) -> Tensor | None:
+        if in_rows or path.suffix.lower() in FILM_SUFFIXES:
+            return None  # They are read as they are segmented.
+        return read_image(path, upright=True, white=args.white)
+
+    def say(path: Path, found: str) -> None:
+        show_progress("")
+        print(f"[{number}/{len(files)}] {path}: {found}", flush=True)
+
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
         images = _one_ahead(reader, read, list(files.values()))
         for number, (name, image) in enumerate(zip(files, images, strict=True), 1):
+            path = files[name]
             try:
-                results = _segmented(saved, image.result(), inference, args)
+                pixels = image.result()
+                if path.suffix.lower() in FILM_SUFFIXES:
+                    say(path, _film(saved, path, name, inference, args, done))
+                    continue
+                if pixels is None:
+                    targets = _targets(output, name, args)
+                    progress = partial(_show_share, path)
+                    shares = segment_file(saved, path, targets, inference, args.white, progress)
+                else:
+                    results, shares = _segmented(saved, pixels, inference, args)
             except DataError as error:
-                if len(files) == 1:
-                    raise
-                failed += 1
-                print(f"scrn predict: {error}", file=sys.stderr)
+                yield error
                 continue
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(_write, output, name, results)
-            shares = _largest_shares(results["labels"], saved.classes)
-            print(f"[{number}/{len(files)}] {files[name]}: {shares}")
+            if pixels is not None:
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write, output, name, results)
+            done.images += 1
+            say(path, report.largest(shares, saved.classes))
+            show_progress(f"{number}/{len(files)}, {done.rate:.2f} a second")
         if writing is not None:
             writing.result()
-    done = len(files) - failed
-    rate = done / (perf_counter() - start)
-    print(f"{done} image(s) -> {output}, {rate:.2f} a second")
-    if failed:
-        raise DataError(output, f"results of {len(files)} images", f"{done}, see above")
-    return done
 
 
 def _one_ahead(
-    pool: Executor, function: Callable[[Path], Tensor], items: list[Path]
-) -> Iterator[Future[Tensor]]:
+    pool: Executor, function: Callable[[Path], Tensor | None], items: list[Path]
+) -> Iterator[Future[Tensor | None]]:
     """The results in turn, the next one in the making: no more than that is held."""
     following = pool.submit(function, items[0])
     for item in items[1:]:
@@ -205,37 +298,78 @@ def _one_ahead(
 
 def _segmented(
     saved: SavedModel, image: Tensor, inference: Inference, args: argparse.Namespace
-) -> dict[str, np.ndarray]:
-    """What is written of an image, by the folder it is written to."""
+) -> tuple[dict[str, np.ndarray], list[tuple[int, float]]]:
+    """What is written of an image, by the folder it is written to, and the classes' shares."""
     results = {}
     if args.probabilities:
         scores = segment(saved, image, inference, args.short_side)
         results["probabilities"] = scores.half().numpy()
-        labels = scores.argmax(0).byte().numpy()
+        results["labels"] = scores.argmax(0).byte().numpy()
     else:
-        labels = segment_labels(saved, image, inference, args.short_side).byte().numpy()
-    photo = image.permute(1, 2, 0).numpy()
-    return results | {"labels": labels, "overlays": report.overlay(photo, labels, saved.colors)}
+        results["labels"] = segment_labels(saved, image, inference, args.short_side).numpy()
+    shares = report.shares(results["labels"])
+    if args.overlays:
+        photo = image.permute(1, 2, 0).numpy()
+        picture = report.overlay(photo, results["labels"], saved.colors)
+        if args.legend:
+            lines = report.entries(shares, saved.classes, saved.colors)
+            picture = np.concatenate((picture, report.legend(lines, picture.shape[1])))
+        results["overlays"] = picture
+    return results, shares
+
+
+def _film(
+    saved: SavedModel,
+    path: Path,
+    name: str,
+    inference: Inference,
+    args: argparse.Namespace,
+    done: Done,
+) -> str:
+    output, start = Path(args.output), perf_counter()
+
+    def segment_frame(pixels: np.ndarray) -> np.ndarray:
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        return segment_labels(saved, image, inference, args.short_side).numpy()
+
+    def progress(number: int, total: int) -> None:
+        share = f"{number}/{total}" if total else f"{number}"
+        rate = number / args.every / (perf_counter() - start)
+        show_progress(f"{path}: frame {share}, {rate:.2f} a second")
+
+    count, broken = segment_film(
+        path,
+        output / "overlays" / f"{name}.mp4" if args.overlays else None,
+        output / "labels" / name if args.labels else None,
+        segment_frame,
+        saved.colors,
+        args.every,
+        progress,
+    )
+    done.films += 1
+    done.frames += count
+    if broken is not None:
+        raise DataError(path, "a whole film", f"{broken}; what could be read is written")
+    return f"{count} frame(s), {count / (perf_counter() - start):.2f} a second"
+
+
+def _targets(output: Path, name: str, args: argparse.Namespace) -> dict[str, Path]:
+    kinds = {"labels": ".png"}
+    if args.overlays:
+        kinds["overlays"] = ".png"
+    if args.probabilities:
+        kinds["probabilities"] = ".npy"
+    return {kind: output / kind / f"{name}{suffix}" for kind, suffix in kinds.items()}
 
 
 def _write(output: Path, name: str, results: dict[str, np.ndarray]) -> None:
-    """Writes beside the target and renames: what is there is whole, whenever this is stopped."""
     for folder, content in results.items():
         suffix = ".npy" if folder == "probabilities" else ".png"
-        target = output / folder / f"{name}{suffix}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partly = target.with_name(f".{target.name}.tmp{suffix}")
-        try:
-            if suffix == ".npy":
+        with beside(output / folder / f"{name}{suffix}") as partly:
+            if folder == "probabilities":
                 np.save(partly, content)
+            elif folder == "overlays":
+                # The usual level takes four times as long and saves a tenth of a file.
+                Image.fromarray(content).save(partly, compress_level=1)
             else:
                 Image.fromarray(content).save(partly)
-            partly.replace(target)
-        finally:
-            partly.unlink(missing_ok=True)
-
-
-def _largest_shares(labels: np.ndarray, classes: tuple[str, ...]) -> str:
-    share = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-    largest = share.argsort()[::-1][:4]
-    return ", ".join(f"{classes[i]} {share[i]:.0%}" for i in largest if share[i] > 0)

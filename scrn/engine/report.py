@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.classes import Color
 from ..metrics import Scores
 
 _GREY = (90, 90, 90)
+_BAND = 1 << 20  # pixels at a time
 
 
 def print_scores(scores: Scores, classes: tuple[str, ...], title: str) -> None:
@@ -77,9 +78,63 @@ def colorize(labels: Tensor | np.ndarray, colors: Sequence[Color]) -> np.ndarray
     return table[np.asarray(labels).astype(np.uint8)]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, colors: Sequence[Color]) -> np.ndarray:
+def overlay(
+    image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], opacity: float = 0.55
+) -> np.ndarray:
     """The photo ``[H, W, 3]`` with the class colours laid over it."""
-    return (0.45 * image + 0.55 * colorize(labels, colors)).round().astype(np.uint8)
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity: expected a number from 0 to 1, got {opacity}")
+    picture = np.empty_like(image)
+    # In bands: the sums are in float64, eight times the picture.
+    count = max(1, _BAND // max(1, image.shape[1]))
+    for top in range(0, image.shape[0], count):
+        rows = slice(top, top + count)
+        mixed = (1 - opacity) * image[rows] + opacity * colorize(labels[rows], colors)
+        picture[rows] = mixed.round()
+    return picture
+
+
+def shares(labels: np.ndarray) -> list[tuple[int, float]]:
+    """The classes that occur in a uint8 map and their shares of its pixels, the largest first."""
+    counts = np.zeros(256, np.int64)
+    flat = labels.reshape(-1)
+    # In bands, as bincount makes 64-bit numbers of them.
+    for start in range(0, flat.size, _BAND):
+        counts += np.bincount(flat[start : start + _BAND], minlength=256)
+    return [(int(i), counts[i] / flat.size) for i in counts.argsort()[::-1] if counts[i]]
+
+
+def largest(found: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:
+    """The four largest shares in words."""
+    return ", ".join(f"{classes[index]} {share:.0%}" for index, share in found[:4])
+
+
+def entries(
+    found: Sequence[tuple[int, float]], classes: Sequence[str], colors: Sequence[Color]
+) -> list[tuple[str, Color]]:
+    """A legend's lines for these classes and shares."""
+    return [
+        (f"{classes[i]} {share:.0%}" if share >= 0.005 else f"{classes[i]} <1%", colors[i])
+        for i, share in found
+    ]
+
+
+def legend(lines: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
+    """Names beside their colours in as many columns as fit, a white RGB strip of that width."""
+    size = min(48, max(11, width // 45))
+    font = ImageFont.load_default(size)
+    row = round(1.5 * size)
+    widest = max((font.getlength(text) for text, _ in lines), default=0)
+    column = int(widest) + 3 * size
+    columns = max(1, (width - size // 2) // column)
+    strip = Image.new("RGB", (width, row * -(-len(lines) // columns) + size // 2), "white")
+    draw = ImageDraw.Draw(strip)
+    for i, (text, color) in enumerate(lines):
+        left = size // 2 + i % columns * column
+        top = size // 2 + i // columns * row
+        draw.rectangle((left, top, left + size, top + size - 1), color, _GREY)
+        draw.text((left + 1.5 * size, top + size / 2), text, "black", font, "lm")
+    return np.array(strip)
 
 
 def side_by_side(path: Path, panels: dict[str, np.ndarray]) -> None:

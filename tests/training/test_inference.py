@@ -51,6 +51,18 @@ def test_sliding_window_is_the_mean_of_the_overlapping_logits(model):
     assert torch.allclose(got, (total / count).softmax(1), atol=1e-6)
 
 
+def test_rows_under_three_windows_are_their_mean(model):
+    image = torch.randn(1, 3, 25, 16)
+    total, count = torch.zeros(1, 4, 25, 16), torch.zeros(25, 1)
+    for top in (0, 5, 10, 13):
+        rows = slice(top, top + 12)
+        total[:, :, rows] += model(image[:, :, rows])
+        count[rows] += 1
+    got = probabilities(model, image, Inference(window=(12, 16), stride=(5, 16)))
+    assert count.unique().tolist() == [1, 2, 3]
+    assert torch.allclose(got, (total / count).softmax(1), atol=1e-6)
+
+
 def test_size_of_the_result(model):
     assert probabilities(model, torch.randn(1, 3, 16, 16), size=(20, 31)).shape == (1, 4, 20, 31)
 

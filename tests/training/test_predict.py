@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from scrn.engine import predict
 from scrn.engine.weights import SavedModel
 from scrn.models.network import FusedSCRN
 from tests.models.helpers import build
+
+from .command import ROOT
 
 
 @pytest.fixture
@@ -93,3 +99,42 @@ def test_what_stops_while_writing_leaves_nothing_half_written(
     with pytest.raises(KeyboardInterrupt):
         predict._write(tmp_path, "a", {"labels": np.zeros((2, 2), np.uint8)})
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_an_interrupt_leaves_whole_files_alone(tmp_path: Path) -> None:
+    """A process that is told to stop in the middle of many photos, by Ctrl-C's signal."""
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 600, 3), dtype=np.uint8)
+    for number in range(200):
+        Image.fromarray(pixels).save(tmp_path / f"{number:03}.bmp")
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scrn.cli", "predict", ".", "--device", "cpu", "--short-side", "64"],
+        cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert "street scenes, 11 classes of CamVid" in process.stdout.readline()
+    process.stdout.readline()  # the first photo is segmented, and is being written
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "scrn predict: interrupted"
+    written = [path for path in (tmp_path / "segmented").rglob("*") if path.is_file()]
+    assert len(written) < 400
+    for path in written:
+        assert not path.name.startswith(".")
+        Image.open(path).load()
+
+
+def test_an_overlay_has_a_legend_below_unless_told(model: SavedModel, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    pictures = {}
+    network = model.model
+    for option in ("--legend", "--no-legend"):
+        model.model = network
+        command = ["predict", str(tmp_path / "photo.png"), "--device", "cpu", option]
+        assert main([*command, "--output", str(tmp_path / option)]) == 0
+        pictures[option] = np.array(Image.open(tmp_path / option / "overlays/photo.png"))
+    assert pictures["--no-legend"].shape == (64, 96, 3)
+    assert pictures["--legend"].shape[0] > 70
+    assert np.array_equal(pictures["--legend"][:64], pictures["--no-legend"])
