@@ -23,8 +23,20 @@ def __getattr__(name: str) -> Any:
         return import_module(".engine.weights", __name__).load_model
     if name not in ("SCRN", "models"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    models = import_module(".models", __name__)
+    models = _models()
     return models if name == "models" else models.SCRN
+
+
+def _models() -> Any:
+    from ._extras import hint
+
+    try:
+        return import_module(".models", __name__)
+    except ModuleNotFoundError as error:
+        advice = hint(error, "network")
+        if not advice:
+            raise
+        raise ModuleNotFoundError(f"{error}: {advice}", name=error.name) from error
 
 
 def build_model(
@@ -51,13 +63,16 @@ def build_model(
         ops: ``"fused"``, ``"eager"`` or ``"reference"``; the weights are the same.
 
     Raises:
+        TypeError: ``num_classes`` is no int, or ``pretrained`` no path.
         ValueError: an unknown name, or a checkpoint of another backbone.
         FileNotFoundError: no such checkpoint.
-        ModuleNotFoundError: ``timm:`` where timm is not installed.
+        ModuleNotFoundError: the extra "network" is not installed.
     """
-    from .models import SCRN, load_pretrained
-
-    model = SCRN(backbone, upsampler=upsampler, context=context, num_classes=num_classes, ops=ops)
+    models = _models()
+    if pretrained is not None and not isinstance(pretrained, str | Path):
+        raise TypeError(f"pretrained: expected the path of a checkpoint, got {pretrained!r}")
+    network = {"upsampler": upsampler, "context": context, "num_classes": num_classes, "ops": ops}
+    model: SCRN = models.SCRN(backbone, **network)
     if pretrained is not None:
-        load_pretrained(model.backbone, pretrained)
+        models.load_pretrained(model.backbone, pretrained)
     return model

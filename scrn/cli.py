@@ -8,7 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+
+from ._extras import hint
+from ._help import OPTIONS
+from ._help import text as help_text
 
 USAGE = """scrn {data,fit,validate,predict,export,cost} ...
 
@@ -19,7 +22,7 @@ USAGE = """scrn {data,fit,validate,predict,export,cost} ...
   scrn export --checkpoint CHECKPOINT --output DIR
   scrn cost --backbone mscan_s --size 1024 2048 [--table]
 
-`scrn COMMAND --help` lists all of a command's options. --config takes a file, or the name of a
+`scrn COMMAND --help` explains a command. --config takes a file, or the name of a
 recipe that comes with the package: {recipes}."""
 
 _MODULES = {
@@ -28,12 +31,6 @@ _MODULES = {
     "export": ".engine.export",
     "cost": ".cost",
 }
-# What the extras of pyproject.toml bring: "network", and "train", which includes it.
-_EXTRAS = {
-    "huggingface_hub", "safetensors", "timm", "torchvision",
-    "jsonargparse", "lightning", "matplotlib", "numpy", "PIL", "rich", "tensorboard",
-    "tifffile", "torchmetrics", "yaml",
-}  # fmt: skip
 
 
 def _recipes() -> dict[str, Path]:
@@ -54,86 +51,37 @@ def _resolve_config(args: list[str]) -> list[str]:
     return resolved
 
 
-def _train(args: list[str]) -> None:
-    import torch
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-    from lightning.pytorch import LightningModule, Trainer
-    from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
+def _train(args: list[str]) -> int:
+    from .engine import training
 
-    from .data.module import SegmentationData, classes_of
-    from .engine.checkpoint import AtomicCheckpointIO
-    from .engine.task import Segmentation
-
-    class Command(LightningCLI):
-        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            trainer = super().instantiate_trainer(**kwargs)
-            trainer.strategy.checkpoint_io = AtomicCheckpointIO()
-            return trainer
-
-        def before_instantiate_classes(self) -> None:
-            config = self.config[self.subcommand]
-            if config.model.num_classes is None:
-                names, _ = classes_of(config.data.name, config.data.root)
-                config.model.num_classes = len(names)
-
-        def _parse_ckpt_path(self) -> None:
-            # The recipe and the command line decide; Lightning would let the checkpoint's own
-            # settings win over both.
-            pass
-
-        @staticmethod
-        def subcommands() -> dict[str, set[str]]:
-            kept = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
-            return {"fit": kept, "validate": kept}
-
-    class SaveConfig(SaveConfigCallback):
-        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-            # Elsewhere it would overwrite a config.yaml of the user's in the working directory.
-            if trainer.logger is not None and trainer.logger.log_dir is not None:
-                super().setup(trainer, pl_module, stage)
-
-    torch.set_float32_matmul_precision("high")
-    # Lightning reads the command line itself: for the subcommands, and in processes it spawns.
-    sys.argv = [sys.argv[0], *_resolve_config(args)]
-    try:
-        Command(
-            Segmentation,
-            SegmentationData,
-            # The loaders share the images out among the processes themselves.
-            trainer_defaults={"use_distributed_sampler": False},
-            save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
-            seed_everything_default=0,
-        )
-    except MisconfigurationException as error:
-        raise ValueError(str(error)) from error
+    return training.run(_resolve_config(args), args)
 
 
-def _run(command: str, args: list[str]) -> None:
+def _run(command: str, args: list[str]) -> int:
     module = import_module(_MODULES[command], __package__)
-    parser = argparse.ArgumentParser(prog=f"scrn {command}", description=module.__doc__)
+    description = (module.__doc__ or "").removeprefix(f"``scrn {command}``: ")
+    parser = argparse.ArgumentParser(prog=f"scrn {command}", description=description)
     module.add_arguments(parser)
     module.run(parser.parse_args(args))
+    return 0
 
 
-def _in_one_line(command: str, work: Callable[[], None]) -> int:
+def _in_one_line(command: str, work: Callable[[], int]) -> int:
     """Runs it and returns the exit status. An error that the user can mend is told in one line, any
     other keeps its traceback."""
     try:
-        work()
+        return work()
     except (ImportError, OSError, ValueError, NotImplementedError) as error:
-        hint = ""
-        if isinstance(error, ImportError) and (error.name or "").split(".")[0] in _EXTRAS:
-            hint = f": pip install '.[{'network' if command == 'cost' else 'train'}]' brings it"
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if advice := hint(error, "network" if command == "cost" else "train"):
+            text = f"No module named {getattr(error, 'name', None)!r}: {advice}"
         elif not isinstance(error, OSError) and not _is_ours(error):
             raise
-        text = str(error).strip() or type(error).__name__
-        print(f"scrn {command}: {text.splitlines()[0]}{hint}", file=sys.stderr)
+        print(f"scrn {command}: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"scrn {command}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return 130  # as shells have it
 
 
 def _is_ours(error: Exception) -> bool:
@@ -155,7 +103,11 @@ def main(argv: list[str] | None = None) -> int:
     if command in ("-h", "--help"):
         print(usage)
         return 0 if args else 2
-    if command in ("fit", "validate"):
+    if command in OPTIONS:
+        if not {"-h", "--help"}.isdisjoint(args):
+            print(help_text(command))
+            return 0
+        args = ["--help" if word == "--help-all" else word for word in args]
         return _in_one_line(command, partial(_train, args))
     if command in _MODULES:
         return _in_one_line(command, partial(_run, command, args[1:]))

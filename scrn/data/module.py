@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from ..card import IMAGENET_MEAN, IMAGENET_STD
 from .classes import Color, palette
 from .datasets import DATASETS, SegmentationDataset
 from .errors import DataError
 from .folder import Folder, read_classes
-from .transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
+from .transforms import evaluation_transform, training_transform
 
 FOLDER = "folder"
 
@@ -168,6 +170,7 @@ class SegmentationData(L.LightningDataModule):
             order,
             num_workers=hp.workers,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_ignore_interrupts,
         )
 
     def batches_per_epoch(self, world: int) -> int:
@@ -184,8 +187,17 @@ class SegmentationData(L.LightningDataModule):
             )
         mine = range(rank, len(self.val_set), world)
         return DataLoader(
-            self.val_set, batch_size=1, sampler=mine, num_workers=self.hparams["workers"]
+            self.val_set,
+            batch_size=1,
+            sampler=mine,
+            num_workers=self.hparams["workers"],
+            worker_init_fn=_ignore_interrupts,
         )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches a loader's processes, too: the training's process ends them when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _place() -> tuple[int, int]:

@@ -8,8 +8,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from ..card import IMAGENET_MEAN, IMAGENET_STD
 
 
 class RandomScale(v2.Transform):

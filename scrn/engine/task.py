@@ -215,6 +215,9 @@ class Segmentation(L.LightningModule):
 
     def on_fit_start(self) -> None:
         self._new = []
+        hp: Any = self.hparams
+        count = sum(p.numel() for p in self.model.parameters()) / 1e6
+        _say(f"network: {hp.backbone}, {hp.context}, {hp.upsampler}; {count:.1f} M parameters")
         if self.trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
 

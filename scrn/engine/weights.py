@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from .. import SCRN
+from ..card import CARD
 from ..data.classes import Color, palette
 from ..data.datasets import DATASETS
 from ..data.errors import DataError, reading
 from ..models.network import FusedSCRN
+from ..models.saving import WEIGHTS
 from .inference import Inference, fastest_layout
 from .prediction import ImageLike, Prediction, predict_image
 
@@ -23,7 +25,6 @@ PACKAGED = "packaged"
 """The name under which :func:`load_model` finds the weights that come with the package."""
 
 PACKAGED_FOLDER = Path(__file__).resolve().parents[1] / "weights" / "camvid"
-WEIGHTS, _CARD = "model.safetensors", "inference.json"
 # The hyper-parameters of a training that are the network's.
 _NETWORK = ("backbone", "upsampler", "context", "num_classes", "ops")
 _DATA = "SegmentationData"  # The name under which Lightning keeps what the data module tells.
@@ -114,17 +115,15 @@ def save_model(saved: SavedModel, folder: str | Path, half: bool = True) -> None
         for name, value in model.state_dict().items():
             if not value.isfinite().all():
                 raise ValueError(f"model: expected weights within half precision's range: {name}")
-    model.save_pretrained(folder)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
-    card = {
-        "classes": saved.classes,
-        "colors": saved.colors,
-        "mean": saved.mean,
-        "std": saved.std,
-        "short_side": saved.short_side,
-        "about": saved.about,
-    }
-    (folder / _CARD).write_text(json.dumps(card, indent=1) + "\n")
+    model.save_pretrained(
+        folder,
+        classes=saved.classes,
+        mean=saved.mean,
+        std=saved.std,
+        short_side=saved.short_side,
+        colors=saved.colors,
+        about=saved.about,
+    )
 
 
 def load_checkpoint(path: Path) -> SavedModel:
@@ -179,9 +178,14 @@ def _classes(content: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Color, ...
 
 
 def _load_folder(folder: Path) -> SavedModel:
-    card_file = folder / _CARD
+    card_file = folder / CARD
     if not card_file.is_file():
-        raise DataError(card_file, "the classes and the normalisation of a model", "no such file")
+        raise DataError(
+            card_file,
+            "the classes and the normalisation of a model, which SCRN.save_pretrained and scrn "
+            "export write",
+            "no such file",
+        )
     with reading(folder, "a folder of scrn export"):
         return _from_folder(folder, card_file)
 

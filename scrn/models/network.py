@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from scrn_ops import upsampled_argmax
+from scrn_ops._core.checks import Unscriptable, refuse_symbolic_tracing
 
 from .backbones import create_backbone
 from .context import create_context
@@ -19,6 +19,7 @@ from .fusion import fuse_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 from .packed_conv import pack_convolutions
+from .saving import SavedFolder
 
 MIN_SIZE = 32
 OPS = ("fused", "eager", "reference")
@@ -27,10 +28,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 class SCRN(
     nn.Module,
-    PyTorchModelHubMixin,
+    SavedFolder,
+    Unscriptable,
     library_name="scrn",
     tags=["image-segmentation"],
-    license="apache-2.0",
 ):
     """Backbone, context module, decoder with learned upsampling, and head.
 
@@ -42,7 +43,7 @@ class SCRN(
     - ``model.decode(image)``: the decoder's maps, finest first.
 
     ``save_pretrained`` writes weights (safetensors) and arguments to a folder, from which
-    ``SCRN.from_pretrained`` builds the same model.
+    ``SCRN.from_pretrained`` builds the same model, and which ``scrn predict`` reads.
 
     Args:
         backbone: see :func:`scrn.models.create_backbone`.
@@ -55,6 +56,7 @@ class SCRN(
         width: channels of the decoder's maps.
 
     Raises:
+        TypeError: a number that is no int.
         ValueError: an unknown name, or a number below 1.
     """
 
@@ -70,6 +72,8 @@ class SCRN(
     ) -> None:
         super().__init__()
         for name, value in (("num_classes", num_classes), ("width", width)):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name}: expected an int, got {value!r}")
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
         _check_ops(ops)
@@ -90,6 +94,21 @@ class SCRN(
     def decode(self, image: Tensor) -> list[Tensor]:
         """The decoder's maps [B, width, H_i, W_i] of strides 4, 8, 16 and 32."""
         _check_image(image)
+        if not self.training or image.shape[0] != 1 or torch.compiler.is_compiling():
+            return self._decode(image)
+        try:
+            return self._decode(image)
+        except ValueError as error:
+            # A batch norm's: which size is too small depends on backbone and context.
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "image: expected at least two images, or a larger one, as batch norms take their "
+                f"statistics from more than one value while training, got {list(image.shape)}; "
+                "model.eval() is for prediction"
+            ) from error
+
+    def _decode(self, image: Tensor) -> list[Tensor]:
         features = self.backbone(image)
         return self.decoder(self.context(features), features[:3])
 
@@ -217,7 +236,15 @@ def _check_ops(ops: str) -> None:
         raise ValueError(f"ops: expected 'fused', 'eager' or 'reference', got {ops!r}")
 
 
-def _check_image(image: Tensor) -> None:
+def _check_image(image: Any) -> None:
+    refuse_symbolic_tracing("image", image)
+    if not isinstance(image, Tensor):
+        raise TypeError(f"image: expected a torch.Tensor, got {type(image).__name__}")
+    if not image.is_floating_point():
+        raise TypeError(
+            "image: expected floating-point numbers, normalised as the network was trained with, "
+            f"got {image.dtype}"
+        )
     if image.dim() != 4 or image.shape[1] != 3:
         raise ValueError(f"image: expected [B, 3, H, W], got {list(image.shape)}")
     if image.shape[2] < MIN_SIZE or image.shape[3] < MIN_SIZE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,26 @@ def autocast_features(features: Tensor, dtype: torch.dtype | None = None) -> Ten
     return features if features.dtype == dtype else features.to(dtype)
 
 
+class Unscriptable:
+    """A module that ``torch.jit.script`` is told to leave alone."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        raise NotImplementedError(
+            f"torch.jit.script: TorchScript does not know the Python of {type(self).__name__}; "
+            "torch.export.export, torch.compile and torch.jit.trace do"
+        )
+
+
+def refuse_symbolic_tracing(name: str, value: object) -> None:
+    if isinstance(value, torch.fx.Proxy):
+        raise NotImplementedError(
+            f"{name}: torch.fx.symbolic_trace knows no sizes, on which this depends; "
+            "torch.export.export and torch.compile do"
+        )
+
+
 def check_dense(name: str, tensor: Tensor) -> None:
+    refuse_symbolic_tracing(name, tensor)
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a Tensor, got {type(tensor).__name__}")
     if tensor.dtype not in FEATURE_DTYPES:

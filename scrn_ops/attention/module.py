@@ -8,7 +8,7 @@ from .._core import checks
 from .functional import whitened_attention
 
 
-class DisentangledNonLocal(nn.Module):
+class DisentangledNonLocal(nn.Module, checks.Unscriptable):
     r"""Attention between all pixels of a map, by whitened embeddings and a unary term.
 
     Four 1x1 convolutions make queries, keys, unary logits and values of the map, and

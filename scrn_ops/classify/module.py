@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .._core.checks import check_backend
+from .._core.checks import Unscriptable, check_backend
 from . import checks
 from .functional import upsampled_cross_entropy
 
 
-class UpsampledCrossEntropy(nn.Module):
+class UpsampledCrossEntropy(nn.Module, Unscriptable):
     """:func:`scrn_ops.upsampled_cross_entropy` with its options, in the place of
     ``torch.nn.CrossEntropyLoss`` behind an ``interpolate``.
 

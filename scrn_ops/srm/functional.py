@@ -81,7 +81,7 @@ def offset_sample(
     - AlignSeg as published (divided by w and h of the input, ``align_corners=True``, which was
       ``grid_sample``'s behaviour then): flow_x * (W - 1) / (2 * w), flow_y * (H - 1) / (2 * h);
     - AlignSeg as its authors recommend since (divided by (W - 1) / 2 and (H - 1) / 2), and
-      optical flow in pixels with ``align_corners=True`` (PWC-Net, RAFT): the flow itself.
+      optical flow in pixels with ``align_corners=True`` (PWC-Net): the flow itself.
 
     Args:
         input: [B, C, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last

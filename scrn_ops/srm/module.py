@@ -13,7 +13,7 @@ from .functional import semantic_refine
 __all__ = ["OffsetConv2d", "SemanticRefinement"]
 
 
-class SemanticRefinement(nn.Module):
+class SemanticRefinement(nn.Module, checks.Unscriptable):
     r"""Brings a low-resolution map to the size of a high-resolution one, aligned to it.
 
     .. math:: \mathrm{forward}(G, F) = U(p + D(p)) + F(p), \qquad U = \mathrm{up}(G)
@@ -131,7 +131,7 @@ class SemanticRefinement(nn.Module):
         return text if self.backend is None else f"{text}, backend={self.backend!r}"
 
 
-class OffsetConv2d(nn.Conv2d):
+class OffsetConv2d(nn.Conv2d, checks.Unscriptable):
     """A convolution that predicts offsets: it computes in float32 at least, also under autocast,
     since offsets in a half type would lose their fraction, and it starts at zero."""
 

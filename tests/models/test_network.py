@@ -186,3 +186,60 @@ def test_segment_is_the_argmax_of_the_logits() -> None:
     assert low.shape == (2, 5, 16, 23)
     upsampled = torch.nn.functional.interpolate(low, (64, 90), mode="bilinear")
     torch.testing.assert_close(upsampled, logits)
+
+
+class Unscriptable(nn.Module):
+    """A model of a user's, which holds ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = build("timm:test_resnet")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("holder", [lambda: build("timm:test_resnet"), Unscriptable])
+def test_scripting_and_symbolic_tracing_are_refused(holder: Callable[[], nn.Module]) -> None:
+    model = holder().eval()
+    with pytest.raises(NotImplementedError, match=r"torch\.jit\.script: .* of SCRN; torch\.exp"):
+        torch.jit.script(model)
+    with pytest.raises(NotImplementedError, match=r"image: torch\.fx\.symbolic_trace knows"):
+        torch.fx.symbolic_trace(model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": "19"}, "num_classes: expected an int, got '19'"),
+        ({"num_classes": True}, "num_classes: expected an int, got True"),
+        ({"num_classes": 19.0}, r"num_classes: expected an int, got 19\.0"),
+        ({"pretrained": True}, "pretrained: expected the path of a checkpoint, got True"),
+    ],
+)
+def test_arguments_of_another_type(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        build_model(**({"backbone": "timm:test_resnet"} | arguments))
+
+
+def test_images_of_another_type() -> None:
+    model = build("timm:test_resnet").eval()
+    photo = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    for method in (model, model.segment, model.decode, model.fuse()):
+        with pytest.raises(TypeError, match=r"image: expected floating-point .* got torch\.uint8"):
+            method(photo)
+        with pytest.raises(TypeError, match=r"image: expected a torch\.Tensor, got ndarray"):
+            method(photo.numpy())
+
+
+@pytest.mark.parametrize(("context", "size"), [("crm", 32), ("ppm", 64)])
+def test_an_image_too_small_for_statistics(context: str, size: int) -> None:
+    model = build("timm:test_resnet", "bilinear", context).train()
+    message = rf"image: expected at least two images.*got \[1, 3, {size}, {size}\]"
+    with pytest.raises(ValueError, match=message):
+        model(torch.zeros(1, 3, size, size))
+    assert model(torch.randn(2, 3, size, size)).isfinite().all()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    assert model(torch.randn(1, 3, size, size)).isfinite().all()

@@ -19,6 +19,29 @@ class KillAt(L.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class InterruptAt(L.Callback):
+    """Presses Ctrl-C, which reaches the loader's processes, too: within a step, once or more often,
+    or within a validation."""
+
+    def __init__(self, step: int, times: int = 1, validating: bool = False) -> None:
+        self.step, self.times, self.validating = step, times, validating
+
+    def on_before_zero_grad(self, trainer, *args) -> None:
+        if trainer.global_step == self.step and not self.validating:
+            self._press()
+
+    def on_validation_batch_start(self, trainer, *args) -> None:
+        if trainer.global_step == self.step and self.validating:
+            self._press()
+
+    def _press(self) -> None:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        for _ in range(self.times):
+            for process in (*map(int, children), os.getpid()):
+                os.kill(process, signal.SIGINT)
+        self.times = 0
+
+
 class Record(L.Callback):
     """Writes what every process logged at each step, and the weights that it ended with, to
     ``folder/<rank>.pt``."""

@@ -46,6 +46,30 @@ def test_a_logger_gets_the_settings(here):
     assert "backbone: timm:test_resnet" in saved.read_text()
 
 
+def test_what_is_printed_to_a_file_is_of_use(here, capfd):
+    """Metrics by their whole names and once, and nothing of Lightning's own affairs."""
+    command = ["--config", "config.yaml", *SMALL, "--trainer.enable_progress_bar=null"]
+    logger = ("--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs")
+    assert main(["fit", *command, *logger]) == 0
+    shown = capfd.readouterr()
+    lines = shown.out.splitlines()
+    assert "network: timm:test_resnet, none, srm; 1.1 M parameters" in lines
+    number = r"\d+\.\d{4}"
+    (epoch,) = [line for line in lines if line.startswith("epoch ")]
+    terms = ("train/loss", "train/cross_entropy", "train/contrast")
+    expected = ", ".join(f"{term} {number}" for term in terms)
+    assert re.fullmatch(f"epoch 1 of 1, step 1: {expected}", epoch)
+    (validation,) = [line for line in lines if line.startswith("validation ")]
+    assert re.match(f"validation at step 1: val/miou {number}, val/pixel_acc", validation)
+    for word in ("Tip:", "litlogger", "deprecated", "FLOPs", "logging interval", "…", "many worke"):
+        assert word not in shown.out + shown.err, word
+
+    assert main(["validate", *command]) == 0
+    text = "".join(capfd.readouterr())
+    assert text.count("mIoU") == text.count("boundary F") == 1
+    assert "val/miou" not in text
+
+
 def last_line(capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
@@ -212,6 +236,33 @@ sys.exit(main({command!r}))
     assert line.endswith(f"pip install '.[{extra}]' brings it")
 
 
+@pytest.mark.parametrize("command", ["fit", "validate"])
+def test_the_short_help_names_options_that_there_are(command, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scrn"])
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) < 45
+    assert max(map(len, text.splitlines())) <= 110
+    named = set(re.findall(r"^  --(\S+)", text, re.MULTILINE))
+    assert {"config", "data.root", "ckpt_path", "model.weights"} <= named
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help-all"])
+    assert done.value.code == 0
+    whole = capsys.readouterr().out
+    assert len(whole.splitlines()) > 400
+    assert [name for name in sorted(named) if not re.search(rf"--{name}\b", whole)] == []
+
+
+@pytest.mark.parametrize("command", ["data", "predict", "export", "cost"])
+def test_the_help_is_no_markup(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert "``" not in text
+    assert ":func:" not in text
+    assert text.split("\n\n")[1].strip()
+
+
 def documented_commands():
     page = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("training", "your_data"))
     options = re.findall(
@@ -231,7 +282,8 @@ def test_the_pages_commands_are_understood(monkeypatch, capsys):
     seen = set()
     for words in filter(None, documented_commands()):
         assert words[0] in ("scrn", "srun", "torchrun"), words
-        if words[0] == "scrn" and words[1] in ("fit", "validate") and "--help" not in words:
+        helps = any(word.startswith("--help") for word in words)
+        if words[0] == "scrn" and words[1] in ("fit", "validate") and not helps:
             with pytest.raises(SystemExit) as done:
                 main([*words[1:], "--print_config"])
             assert done.value.code == 0, capsys.readouterr().err

@@ -69,15 +69,20 @@ def test_ids_palettes_and_sixteen_bits(data):
     assert train.count().tolist() == [9, 3]
 
 
-def test_camvid_as_a_folder_is_camvid(tmp_path):
-    tiny_camvid(tmp_path)
-    root = tmp_path / "own"
+def as_folder(camvid, root):
+    """CamVid's folders as a data set of one's own."""
     for split in ("train", "val"):
         for kind, source in (("images", split), ("masks", f"{split}annot")):
             (root / split).mkdir(parents=True, exist_ok=True)
-            (root / split / kind).symlink_to(tmp_path / "set" / source)
+            (root / split / kind).symlink_to(camvid.resolve() / source)
     entries = "".join(f"- {{name: {name}, id: {i}}}\n" for i, name in enumerate(CAMVID_CLASSES))
     (root / "classes.yaml").write_text(f"classes:\n{entries}ignore: [11]\n")
+
+
+def test_camvid_as_a_folder_is_camvid(tmp_path):
+    tiny_camvid(tmp_path)
+    root = tmp_path / "own"
+    as_folder(tmp_path / "set", root)
     for split in ("train", "val"):
         ours, published = Folder(root, split), CamVid(tmp_path / "set", split)
         assert len(ours) == len(published)
@@ -107,6 +112,16 @@ def unknown_color(data):
 def truncated(data):
     mask = data / "train/masks/001.png"
     mask.write_bytes(mask.read_bytes()[:100])
+
+
+def truncated_image(data):
+    image = data / "val/images/000.png"
+    image.write_bytes(image.read_bytes()[:100])
+
+
+def color_twice(data):
+    text = (data / "classes.yaml").read_text()
+    (data / "classes.yaml").write_text(text.replace("[30, 60, 220]", "[220, 30, 30]"))
 
 
 def empty_split(data):
@@ -145,6 +160,8 @@ MALFORMED = {
     unknown_color: r"train/masks/001\.png: expected the colours of classes.yaml, found \(1, 2, 3\)",
     sixteen_bits: r"train/masks/001\.png: expected colours of 8 bits a channel, found mode I",
     truncated: r"train/masks/001\.png: expected .*, found a broken file",
+    truncated_image: r"val/images/000\.png: expected an image, found a broken file",
+    color_twice: r"classes\.yaml: expected an id or a colour of its own .* found .* twice",
     empty_split: r"val/images: expected images .*, found none",
     twice: r"classes\.yaml: expected each class once, found 'a' 2 times",
     no_classes: r"data: expected classes.txt or classes.yaml, .*, found neither",

@@ -1,0 +1,113 @@
+"""Saving a network to a folder, and building it from one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from safetensors.torch import save_model
+from typing_extensions import Self
+
+from ..card import IMAGENET_MEAN, IMAGENET_STD, README, write_card
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class SavedFolder(PyTorchModelHubMixin):
+    """``save_pretrained`` and ``from_pretrained`` of Hugging Face, with the folders that ``scrn
+    predict`` reads, too."""
+
+    num_classes: int
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        classes: Sequence[str] | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        short_side: int | None = None,
+        colors: Sequence[Sequence[int]] = (),
+        about: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Writes weights (safetensors), arguments, and what prediction needs beside them.
+
+        Args:
+            save_directory: the folder; made where it does not exist.
+            classes: names of the outputs; by default "class 0" and so on.
+            mean, std: of images in [0, 1], per channel, as the network was trained with.
+            short_side: pixels to which prediction brings a photo's short side; None: as it is.
+            colors: RGB, in which pictures show the classes; by default spread hues.
+            about: where the weights come from.
+            options: of Hugging Face's method.
+
+        Raises:
+            ValueError: another number of names than of classes.
+        """
+        names = classes or [f"class {i}" for i in range(self.num_classes)]
+        if len(names) != self.num_classes:
+            raise ValueError(f"classes: expected {self.num_classes} names, got {len(names)}")
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_card(folder, names, mean, std, short_side, colors, about or {})
+        options["model_card_kwargs"] = {"classes": names} | (options.get("model_card_kwargs") or {})
+        return super().save_pretrained(folder, **options)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        model: Any = self
+        save_model(model, str(save_directory / WEIGHTS))
+        (save_directory / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """The network of a saved folder, or of a repository ``owner/name`` of the Hugging Face
+        Hub, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: the folder or repository.
+            options: ``ops`` other than the saved one; and those of Hugging Face's method.
+
+        Raises:
+            FileNotFoundError: no such folder, or one without a network.
+            ValueError: an argument that the weights are not of.
+        """
+        name = str(pretrained_model_name_or_path)
+        options = {"strict": True} | options
+        if Path(name).is_dir():
+            _check_folder(Path(name), options)
+            return super().from_pretrained(name, **options)
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            raise FileNotFoundError(f"{name}: no such folder")
+        try:
+            return super().from_pretrained(name, **options)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise FileNotFoundError(
+                f"{name}: no such folder, and nothing came from the Hugging Face Hub ({reason})"
+            ) from error
+
+    def generate_model_card(self, *, classes: Sequence[str] = (), **options: Any) -> ModelCard:
+        """The folder's README."""
+        arguments: Any = self._hub_mixin_config
+        facts = {key: arguments[key] for key in ("backbone", "context", "upsampler")}
+        text = README.format(count=self.num_classes, classes=", ".join(classes), **facts)
+        return ModelCard(text)
+
+
+def _check_folder(folder: Path, options: dict[str, Any]) -> None:
+    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder}: expected the folder of a saved network, found no {' and no '.join(missing)}"
+        )
+    saved = json.loads((folder / CONFIG).read_text())
+    for name, value in options.items():
+        if name in saved and name != "ops" and value != saved[name]:
+            raise ValueError(
+                f"{name}: expected {saved[name]!r}, as the weights in {folder} have it, "
+                f"got {value!r}"
+            )

@@ -1,0 +1,109 @@
+"""Folders of a network: written, read by every reader, and refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from scrn import SCRN
+from scrn.cli import main
+from scrn.engine.weights import load_model
+
+from .helpers import build
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def model() -> SCRN:
+    return build("timm:test_resnet", "bilinear", "f4").eval()
+
+
+def test_one_kind_of_folder(model: SCRN, tmp_path: Path, monkeypatch) -> None:
+    """What a network saves, prediction reads, and what the package holds, the network reads."""
+    monkeypatch.chdir(tmp_path)
+    names, mean = tuple("abcde"), (0.1, 0.2, 0.3)
+    model.save_pretrained("saved", classes=names, mean=mean, short_side=48)
+    again = SCRN.from_pretrained("saved")
+    saved = load_model("saved")
+    assert (saved.classes, saved.mean, saved.short_side) == (names, mean, 48)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+        assert torch.equal(value, saved.model.state_dict()[name]), name
+    Image.new("RGB", (64, 64)).save("photo.png")
+    assert main(["predict", "photo.png", "--model", "saved", "--device", "cpu"]) == 0
+    packaged = SCRN.from_pretrained(ROOT / "scrn/weights/camvid")
+    assert packaged.num_classes == 11
+
+
+def test_without_names(model: SCRN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    saved = load_model(tmp_path)
+    assert saved.classes == ("class 0", "class 1", "class 2", "class 3", "class 4")
+    assert saved.mean == (0.485, 0.456, 0.406)
+    text = (tmp_path / "README.md").read_text()
+    assert "`timm:test_resnet` with `f4` and `bilinear` for 5 classes: class 0, class 1" in text
+    assert "More Information Needed" not in text
+    with pytest.raises(ValueError, match="classes: expected 5 names, got 2"):
+        model.save_pretrained(tmp_path, classes=("a", "b"))
+
+
+def test_folders_without_a_network(model: SCRN, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    for missing in ("none", "/none/at/all", "./none", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match=rf"^{missing}: no such folder$"):
+            SCRN.from_pretrained(missing)
+    with pytest.raises(FileNotFoundError, match=r"^runs/none: no such folder, and nothing came fr"):
+        SCRN.from_pretrained("runs/none", local_files_only=True)
+    with pytest.raises(FileNotFoundError, match=r"found no config\.json and no model\.safetensors"):
+        SCRN.from_pretrained(tmp_path)
+    model.save_pretrained("saved")
+    Path("saved/model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"saved: expected .* found no model\.safetensors$"):
+        SCRN.from_pretrained("saved")
+
+
+def test_arguments_that_the_weights_are_not_of(model: SCRN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    assert SCRN.from_pretrained(tmp_path, ops="eager").backend == "eager"
+    with pytest.raises(ValueError, match=r"num_classes: expected 5, as the weights in .*, got 7"):
+        SCRN.from_pretrained(tmp_path, num_classes=7)
+    with pytest.raises(ValueError, match=r"context: expected 'f4', as the weights in .*got 'crm'"):
+        SCRN.from_pretrained(tmp_path, context="crm")
+
+
+def test_a_folder_without_its_card_names_what_writes_it(model: SCRN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    card = tmp_path / "inference.json"
+    assert json.loads(card.read_text())["about"] == {}
+    card.unlink()
+    with pytest.raises(ValueError, match=r"inference.json: expected .* which SCRN.save_pretrained"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["huggingface_hub", "timm", "torchvision", "safetensors"])
+def test_the_extra_is_named_where_it_is_missing(missing: str) -> None:
+    """After ``pip install .`` without it."""
+    script = f"""
+import sys
+sys.modules[{missing!r}] = None  # as if it were not installed
+import scrn
+from scrn import build_model
+try:
+    build_model("timm:test_resnet").save_pretrained({str(ROOT / "build/never")!r})
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stdout.splitlines()
+    assert missing in line
+    assert "pip install" in line
