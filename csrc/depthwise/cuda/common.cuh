@@ -124,15 +124,18 @@ SCRN_DEVICE int channels_of(const UnitShape& s, const Corner& corner, int group)
 }
 
 // Puts `count` of a channel's `taps` weights, from `first` on, to to[place(channel, which)], for
-// the channels of a group; zero for those that there are not.
+// the channels of a group that there are: what comes of others is not written.
 template <int kGroup, int kBlock, typename A, typename Place>
 SCRN_DEVICE void load_weights(const TileParams& p, const Corner& corner, int taps, int first,
                               int count, A* to, Place&& place) {
+  // Unrolled, its indices would be kept for the next tile, in registers that there are not.
+#pragma unroll 1
   for (int i = threadIdx.x; i < kGroup * count; i += kBlock) {
     const int c = i / count, tap = i % count;
-    const int64_t channel = corner.channel + c, at = channel * taps + first + tap;
-    const bool has = channel < p.shape.channels;
-    to[place(c, tap)] = has ? load_any<WeightsOf<A>, A>(p.weights, p.shape.weight_dtype, at) : A(0);
+    const int64_t channel = corner.channel + c;
+    if (channel >= p.shape.channels) continue;
+    to[place(c, tap)] =
+        load_any<WeightsOf<A>, A>(p.weights, p.shape.weight_dtype, channel * taps + first + tap);
   }
 }
 
@@ -156,9 +159,9 @@ struct View {
   int height, width;
 
   SCRN_DEVICE View of(T* map, const Steps& steps, const UnitShape& s, const Corner& corner,
-                      int group) {
-    return {map + corner.image * steps.image + corner.channel * steps.channel, steps,
-            channels_of(s, corner, group), s.height, s.width};
+                      int channels) {
+    return {map + corner.image * steps.image + corner.channel * steps.channel, steps, channels,
+            s.height, s.width};
   }
 };
 
@@ -170,7 +173,7 @@ inline constexpr int kSharedEverywhere = (99 << 10) - static_cast<int>(sizeof(Co
 // expense of the L1 cache: by default the driver may leave room for fewer. Threads that ask at the
 // same time ask for the same.
 template <auto* kKernel, int kMost>
-int take_shared() {
+static int take_shared() {
   constexpr int kWithoutAsking = 48 << 10, kDevices = 64;
   static std::atomic<bool> is_taken[kDevices];
   int device = 0;

@@ -110,9 +110,10 @@ SCRN_DEVICE void walk(const LargeKernelTile<P, D>& t, const UnitShape& s, const 
         const int column = e % t.local_columns, run = e / t.local_columns % kRuns;
         const int plane = e / t.local_columns / kRuns;
         const bool has = !is_outside && x + column >= 0 && x + column < s.width;
+        const A bias = has ? weights[P * kWeights<Tile::kFirst> + plane] : A(0);
         A value[kOutputs];
 #pragma unroll
-        for (A& each : value) each = has ? weights[P * kWeights<Tile::kFirst> + plane] : A(0);
+        for (A& each : value) each = bias;
         if (has) {
           convolve<Tile::kFirst>(Planes<P, A>::at(chunk, plane, run * kOutputs, column), kLocal,
                                  chunk.pitch, 1, weights + plane * kWeights<Tile::kFirst>, value);

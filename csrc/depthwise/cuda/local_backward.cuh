@@ -87,9 +87,9 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
   const Steps planes = steps_of(s, false);
 
   for_tiles<kGroup>(p, corner, [&] {
-    const auto grad =
-        View<const A>::of(static_cast<const A*>(p.grad_local), planes, s, corner, kGroup);
     const int channels = channels_of(s, corner, kGroup);
+    const auto grad =
+        View<const A>::of(static_cast<const A*>(p.grad_local), planes, s, corner, channels);
     const int64_t first_column = corner.x0, begin = corner.y0, end = corner.y1;
     load_weights<kGroup, kBlock>(
         p, corner, p.taps, 0, kLocal * kLocal, shared, [](int channel, int tap) {
@@ -104,7 +104,7 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto input =
-            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
+            View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, channels);
         load_tile<kGroup, kBlock, Tile::kInRows, Tile::kInColumns, Tile::kTogether>(
             input, first - kHalo, first_column - kHalo, inputs);
       });
@@ -117,7 +117,7 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
       if (p.output != nullptr) {
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
-          const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
+          const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, channels);
           store_tile<kGroup, kBlock, kStep, Tile::kWidth>(
               to, first, 0, static_cast<int>(min_of(kStep, end - first)), first_column, outputs);
         });

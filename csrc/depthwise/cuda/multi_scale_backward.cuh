@@ -280,7 +280,7 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
       with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const auto grad =
-            View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, corner, kGroup);
+            View<const T>::of(static_cast<const T*>(p.grad), p.steps, s, corner, channels);
         if (step == 0) {
           load_tile<kGroup, kBlock, Tile::kRing * Tile::kResults, Tile::kLocalColumns,
                     Tile::kTogether>(grad, row - kResultRow<Tile>, first_column - kRadius, to);
@@ -290,7 +290,7 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
         }
         if (has_gradient) {
           const auto input =
-              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
+              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, channels);
           load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
               input, row - kHalo, first_column - kRadius - kHalo, inputs);
         }
@@ -324,7 +324,7 @@ __global__ void __launch_bounds__((BackwardTile<A, kKind>::kBlock),
         row_results<Tile>(shared, grads, thread, rows, has_gradient, sums);
       }
       __syncthreads();
-      const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, corner, kGroup);
+      const auto result = View<A>::of(static_cast<A*>(p.grad_local), planes, s, corner, channels);
       const Rows<A> part{shared + Tile::row_at(0), Tile::kRowPlane, Tile::kPitch, 0, kStep};
       store_tile<kGroup, kBlock, kStep, Tile::kWidth, Tile::kRoles>(
           result, row, 0, rows, first_column, part, kGroup * Tile::kRowPlane);

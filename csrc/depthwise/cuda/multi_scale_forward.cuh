@@ -150,7 +150,7 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
           using T = std::remove_pointer_t<decltype(type)>;
           const auto from =
-              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, kGroup);
+              View<const T>::of(static_cast<const T*>(p.input), p.steps, s, corner, channels);
           load_tile<kGroup, kBlock, Tile::kInputRows, Tile::kInputColumns, Tile::kTogether>(
               from, row - kHalo, first_column - kRadius - kHalo, input);
         });
@@ -186,7 +186,7 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         } else if (c < channels && first_column + column < s.width) {
           with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
+            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, channels);
             T* const target = to.data + c * to.steps.channel + (first_column + column);
 #pragma unroll
             for (int e = 0; e < Tile::kResults; ++e) {
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__((ForwardTile<A, kKind>::kBlock),
         if (first < last) {
           with_type(MapsOf<A>{}, s.dtype, [&](auto* type) {
             using T = std::remove_pointer_t<decltype(type)>;
-            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, kGroup);
+            const auto to = View<T>::of(static_cast<T*>(p.output), p.steps, s, corner, channels);
             store_tile<kGroup, kBlock, kStep, Tile::kWidth>(to, result, first, last, first_column,
                                                             staged);
           });

@@ -11,7 +11,7 @@ namespace scrn::depthwise::cuda {
 // rounding take it out of that: what is negative must not become positive.
 SCRN_DEVICE float gelu(float x) {
   constexpr float kEnd = 5.4f;
-  const float u = std::fmin(x * x, kEnd * kEnd);
+  const float u = fminf(x * x, kEnd * kEnd);
   float p = 2.3386924185176684e-08f;
   float q = 1.2165953005155382e-06f;
   p = p * u + 6.3600028817682105e-06f;
@@ -25,7 +25,7 @@ SCRN_DEVICE float gelu(float x) {
   p = p * u + 0.3989422453759096f;
   q = q * u + 1.0f;
   const float below = x * __fdividef(p, q) + 0.5f;
-  return x * std::fmin(std::fmax(below, 0.0f), 1.0f);  // NaN stays
+  return x * fminf(fmaxf(below, 0.0f), 1.0f);  // NaN stays
 }
 
 // erfc(z) = t P(t) exp(-z^2) with t = 1 / (1 + z / 2), for z >= 0: a fit to 6e-9 of Phi.

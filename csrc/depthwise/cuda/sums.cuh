@@ -24,13 +24,13 @@ inline constexpr int kSegment = kSpan < kWarp ? kSpan : kWarp;
 
 template <int kSpan, int kCount, typename A>
 SCRN_DEVICE void add_up(const A (&values)[kCount], A* scratch) {
-  const int segment = static_cast<int>(threadIdx.x) / kSegment<kSpan>;
-  const bool leads = threadIdx.x % kSegment<kSpan> == 0;
+  A sum[kCount];
 #pragma unroll
-  for (int v = 0; v < kCount; ++v) {
-    const A sum = segment_sum<kSegment<kSpan>>(values[v]);
-    if (leads) scratch[segment * kCount + v] = sum;
-  }
+  for (int v = 0; v < kCount; ++v) sum[v] = segment_sum<kSegment<kSpan>>(values[v]);
+  if (threadIdx.x % kSegment<kSpan> != 0) return;
+  scratch += static_cast<int>(threadIdx.x) / kSegment<kSpan> * kCount;
+#pragma unroll
+  for (int v = 0; v < kCount; ++v) scratch[v] = sum[v];
 }
 
 // What `add_up` left of value v for the threads of number `span`.

@@ -19,7 +19,8 @@ template <int P, bool kDense, typename T, typename Pointer>
 SCRN_DEVICE auto view_of(const UnitShape& s, Pointer map, const Corner& corner) {
   using Element = std::conditional_t<std::is_same_v<Pointer, const void*>, const T, T>;
   const Steps steps = steps_of(s, P > 1 || (!kDense && s.channels_last));
-  return View<Element>::of(static_cast<Element*>(map), steps, s, corner, P);
+  const int channels = P == 1 ? 1 : channels_of(s, corner, P);
+  return View<Element>::of(static_cast<Element*>(map), steps, s, corner, channels);
 }
 
 // Rows of P planes in shared memory.

@@ -106,13 +106,13 @@ GELU = (
         ),
         (
             "a little below 0 of the normal distribution",
-            "std::fmax(below, 0.0f)",
+            "fmaxf(below, 0.0f)",
             "below",
         ),
         (
             "a little above 1 of the normal distribution",
-            "std::fmin(std::fmax(below, 0.0f), 1.0f)",
-            "std::fmax(below, 0.0f)",
+            "fminf(fmaxf(below, 0.0f), 1.0f)",
+            "fmaxf(below, 0.0f)",
         ),
     ),
 )
