@@ -3,7 +3,7 @@ ops: seconds and peak memory. Of the CamVid recipe, or of another network, crop,
 classes, then with noise.
 
 Ops whose loss or gradients are wrong stop the run before anything is timed, and the exit status is
-1: they are compared with the definition in float64, on a part of the batch. A step is forward,
+1: they are compared with the definition, on a part of the batch. A step is forward,
 loss, backward and optimiser; neither loading images nor averaging weights is in it. The loss takes
 the logits at stride 4, as training does: with eager ops it upsamples them first.
 """
@@ -11,6 +11,7 @@ the logits at stride 4, as training does: with eager ops it upsamples them first
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 import yaml
 from torch import Tensor
+from torchvision.ops import StochasticDepth
 
 from scrn.data.module import SegmentationData
 from scrn.engine.task import Segmentation, parameter_groups
@@ -39,9 +41,7 @@ RECIPE = ROOT / "scrn/configs/camvid.yaml"
 OPS = ("fused", "eager", "reference")
 SQUARE = 32  # pixels of a side
 IGNORED = 255  # the label of pixels without a class
-# Relative, of loss and gradients in float32; where those of random weights are ill-conditioned, as
-# MSCAN's are, so many times eager's own.
-ALLOWED, BESIDE_EAGER = (1e-5, 1e-3), 3
+ALLOWED_LOSS, ALLOWED_GRADIENT = 1e-5, 1e-3  # relative; in float32, over the whole network
 PART = 128  # pixels of a side of what is compared
 
 
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--classes: expected 1 to {IGNORED}, got {options.classes}")
     threads, norm = options.threads, options.ops[-1]
     torch.set_num_threads(threads)
+    torch.manual_seed(0)
     keep_freed_memory()  # as training does
     recipe = changed(yaml.safe_load(RECIPE.read_text()), options)
     source, image, labels = batch(recipe)
@@ -77,15 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     displace(task.model, image)
     tasks = {ops: with_ops(task, ops) for ops in options.ops}
     part = image[:, :, :PART, :PART], labels[:, :PART, :PART]
-    errors = deviations(tasks | {"eager": with_ops(task, "eager")}, task, *part)
-    allowed = [
-        max(bar, BESIDE_EAGER * off) for bar, off in zip(ALLOWED, errors["eager"], strict=True)
-    ]
+    errors = deviations(tasks, task, *part)
     for ops, (loss, gradient) in errors.items():
         print(f"{ops}: loss off by {loss:.1e}, gradients by {gradient:.1e}")
         # Written so that NaN is wrong.
-        if not (loss <= allowed[0] and gradient <= allowed[1]):
-            print(f"WRONG: allowed are {allowed[0]:.0e} and {allowed[1]:.0e}")
+        if not (loss <= ALLOWED_LOSS and gradient <= ALLOWED_GRADIENT):
+            print(f"WRONG: allowed are {ALLOWED_LOSS:.0e} and {ALLOWED_GRADIENT:.0e}")
             return 1
     steps = {ops: step(each, image, labels) for ops, each in tasks.items()}
     seconds = in_turns(steps, "cpu", options.rounds)
@@ -99,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append((ops, *(number(each, 2) for each in times), *memories))
     print("", table(("ops", "best s", "median", "x", "peak MB", "x"), rows), sep="\n")
     if options.json:
+        facts |= {"model": recipe["model"], "data": recipe["data"]}
         content = {"facts": facts, "errors": errors, "seconds": seconds, "peak_bytes": peaks}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
         print(f"\nwritten: {options.json}")
@@ -144,19 +143,25 @@ def deviations(
     """Relative errors of the cross-entropy and of its gradients (L2 over all parameters).
 
     The contrastive term is left out: which anchors it draws depends on which pixels are right,
-    and a pixel on the verge is right or wrong by a rounding.
+    and a pixel on the verge is right or wrong by a rounding. So are branches that are dropped at
+    random, which would be others in every call. The definition is in float32, too: in float64 other
+    pixels of the backbone pass their activations, and the gradients of all ops differ alike.
     """
 
-    def evaluate(task: Segmentation, image: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(task: Segmentation) -> tuple[Tensor, Tensor]:
+        task = copy.deepcopy(task)
+        for module in task.modules():
+            if isinstance(module, StochasticDepth):
+                module.p = 0.0
         logits = task.model(image, full_size=False)
         loss = cross_entropy(logits, labels, backend=task.loss.backend)
         gradients = torch.autograd.grad(loss, list(task.model.parameters()), allow_unused=True)
         return loss.detach(), torch.cat([g.flatten() for g in gradients if g is not None])
 
-    true_loss, true_gradient = evaluate(with_ops(task, "reference").double(), image.double())
+    true_loss, true_gradient = evaluate(with_ops(task, "reference"))
     errors = {}
     for ops, each in tasks.items():
-        loss, gradient = evaluate(each, image)
+        loss, gradient = evaluate(each)
         difference = (gradient - true_gradient).norm() / true_gradient.norm()
         errors[ops] = float((loss - true_loss).abs() / true_loss), float(difference)
     return errors

@@ -16,7 +16,7 @@ import torch
 
 from scrn.models import with_ops
 
-from ..common.checkout import ROOT, commit
+from ..common.checkout import CHANGED, ROOT, commit
 from .engines import EXPECTED, IMAGE, NUM_CLASSES, ONNX, OURS, PLAIN, WEIGHTS, Engine, Task
 from .measure import Rates, Work
 from .weights import calibrated
@@ -121,13 +121,18 @@ class Worker:
 def prepare(task: Task, image: torch.Tensor, source: str, export: bool) -> None:
     """Writes what the engines read: weights, image, the logits that the definition gives in
     float64, and the network as ONNX; unless the folder holds the same already."""
-    folder = task.folder
+    folder, at = task.folder, commit()
     made_of = {
         "backbone": task.backbone, "image": source, "size": list(image.shape[2:]),
-        "commit": commit(), "torch": torch.__version__, "opset": OPSET if export else None,
+        "commit": at, "torch": torch.__version__, "opset": OPSET if export else None,
     }  # fmt: skip
     marked = folder / MADE_OF
-    if marked.is_file() and json.loads(marked.read_text()) in (made_of, made_of | {"opset": OPSET}):
+    known = made_of["commit"] is not None and not made_of["commit"].endswith(CHANGED)
+    if (
+        known
+        and marked.is_file()
+        and json.loads(marked.read_text()) in (made_of, made_of | {"opset": OPSET})
+    ):
         return
     marked.unlink(missing_ok=True)
     model = calibrated(task.backbone, NUM_CLASSES, image)
@@ -135,6 +140,9 @@ def prepare(task: Task, image: torch.Tensor, source: str, export: bool) -> None:
     np.save(folder / IMAGE, image.numpy())
     definition = with_ops(model, "reference").double().eval().to(task.device)
     np.save(folder / EXPECTED, definition(image.double().to(task.device)).cpu().numpy())
+    del definition  # the engines' processes may need its memory
+    if torch.device(task.device).type == "cuda":
+        torch.cuda.empty_cache()
     if export:
         exported = with_ops(model, "eager").eval()
         torch.onnx.export(

@@ -150,6 +150,7 @@ def test_a_folder_is_used_again_only_for_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run, "calibrated", lambda *args: made.append(args) or build_model("mscan_t")
     )
+    monkeypatch.setattr(run, "commit", lambda: "fedcba987654")
     image, task = torch.randn(1, 3, 64, 64), Task(tmp_path, "mscan_t", 1)
     run.prepare(task, image, "a photo", export=False)
     run.prepare(task, image, "a photo", export=False)
@@ -162,6 +163,11 @@ def test_a_folder_is_used_again_only_for_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "commit", lambda: "0123456789ab")
     run.prepare(task, image, "another photo", export=False)
     assert len(made) == 4
+    for unknown in ("0123456789ab, changed", None):  # which two different trees have alike
+        monkeypatch.setattr(run, "commit", lambda unknown=unknown: unknown)
+        run.prepare(task, image, "another photo", export=False)
+        run.prepare(task, image, "another photo", export=False)
+    assert len(made) == 8
 
 
 @pytest.mark.skipif(

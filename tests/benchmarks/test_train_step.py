@@ -55,14 +55,18 @@ def test_another_network_crop_and_number_of_classes(small, tmp_path, monkeypatch
     options = ["--ops", "fused", "eager", "--backbone", "mscan_t", "--crop", "96", "64"]
     options += ["--batch", "2", "--classes", "40", "--rounds", "1", "--json", str(path)]
     assert train_step.main(options) == 0
-    assert list(json.loads(path.read_text())["seconds"]) == ["fused", "eager"]
+    content = json.loads(path.read_text())
+    assert list(content["seconds"]) == ["fused", "eager"]
+    assert max(gradient for _, gradient in content["errors"].values()) < 1e-4
+    assert content["facts"]["model"]["backbone"] == "mscan_t"
     (source, shape, largest) = seen[0]
     assert (source, shape) == ("noise", (2, 3, 96, 64))
     assert 11 <= largest < 40  # more than the recipe's classes
 
 
+@pytest.mark.parametrize("backbone", [None, "mscan_t"])
 @pytest.mark.parametrize("wrong", ["value", "nan", "gradient"])
-def test_wrong_ops_are_not_timed(small, wrong, monkeypatch, capsys):
+def test_wrong_ops_are_not_timed(small, wrong, backbone, monkeypatch, capsys):
     def broken(model, ops):
         made = with_ops(model, ops)
         if ops == "fused" and wrong == "gradient":
@@ -80,7 +84,8 @@ def test_wrong_ops_are_not_timed(small, wrong, monkeypatch, capsys):
 
     monkeypatch.setattr(train_step, "with_ops", broken)
     monkeypatch.setattr(train_step, "in_turns", never)
-    assert train_step.main(["--threads", "1"]) == 1
+    network = [] if backbone is None else ["--backbone", backbone]
+    assert train_step.main(["--threads", "1", *network]) == 1
     assert "WRONG" in capsys.readouterr().out
 
 

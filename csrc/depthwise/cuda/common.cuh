@@ -174,7 +174,7 @@ inline constexpr int kSharedEverywhere = (99 << 10) - static_cast<int>(sizeof(Co
 // same time ask for the same.
 template <auto* kKernel, int kMost>
 static int take_shared() {
-  constexpr int kWithoutAsking = 48 << 10, kDevices = 64;
+  constexpr int kWithoutAsking = (48 << 10) - static_cast<int>(sizeof(Corner)), kDevices = 64;
   static std::atomic<bool> is_taken[kDevices];
   int device = 0;
   if (const int error = cudaGetDevice(&device)) return error;
