@@ -20,20 +20,20 @@ def __getattr__(name: str) -> Any:
     if name == "keep_freed_memory":
         return import_module("scrn_ops._core.allocator").keep_freed_memory
     if name == "load_model":
-        return import_module(".engine.weights", __name__).load_model
+        return _imported(".engine.weights", "train").load_model
     if name not in ("SCRN", "models"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    models = _models()
+    models = _imported(".models", "network")
     return models if name == "models" else models.SCRN
 
 
-def _models() -> Any:
+def _imported(module: str, extra: str) -> Any:
     from ._extras import hint
 
     try:
-        return import_module(".models", __name__)
+        return import_module(module, __name__)
     except ModuleNotFoundError as error:
-        advice = hint(error, "network")
+        advice = hint(error, extra)
         if not advice:
             raise
         raise ModuleNotFoundError(f"{error}: {advice}", name=error.name) from error
@@ -68,7 +68,7 @@ def build_model(
         FileNotFoundError: no such checkpoint.
         ModuleNotFoundError: the extra "network" is not installed.
     """
-    models = _models()
+    models = _imported(".models", "network")
     if pretrained is not None and not isinstance(pretrained, str | Path):
         raise TypeError(f"pretrained: expected the path of a checkpoint, got {pretrained!r}")
     network = {"upsampler": upsampler, "context": context, "num_classes": num_classes, "ops": ops}

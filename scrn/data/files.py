@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ LOSSLESS_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 EIGHT_BITS = "an image of 8 bits a channel, or for prediction a white (--white 65535)"
+
+WIDE_COLORS = "colours of 16 bits a channel (scrn predict --window reads them of TIFFs, by --white)"
 
 
 def to_eight_bits(values: np.ndarray, white: float) -> np.ndarray:
@@ -71,6 +74,8 @@ def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Im
         raise DataError(path, expected, "no such file")
     try:
         with Image.open(path) as image:
+            if _has_wide_colors(image):
+                raise DataError(path, expected, WIDE_COLORS)
             image.load()
             return np.array(convert(image))
     except DataError:
@@ -81,6 +86,15 @@ def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Im
         raise DataError(path, expected, f"too many pixels ({error})") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(path, expected, f"a broken file ({error})") from error
+
+
+def _has_wide_colors(image: Image.Image) -> bool:
+    """Whether a file that has not been decoded yet has colours of more than 8 bits a channel: of
+    those Pillow keeps the upper 8."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    tiles: list[Any] = getattr(image, "tile", [])
+    return any(";16" in str(tile[3]) for tile in tiles)
 
 
 def list_images(folder: Path, pattern: str = "*") -> list[Path]:

@@ -143,7 +143,10 @@ class _Interrupt:
     def __init__(self) -> None:
         self.came = False
         self._deferred = True
-        self._before = signal.signal(signal.SIGINT, self._take)
+        self._before = signal.getsignal(signal.SIGINT)
+        # Another one is somebody's wish: a shell's, that Ctrl-C is not for a job behind it.
+        if self._before == signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._take)
 
     def defer(self, deferred: bool) -> None:
         self._deferred = deferred
@@ -151,7 +154,9 @@ class _Interrupt:
             raise KeyboardInterrupt
 
     def restore(self) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        # Lightning has its own one by now where it shuts down.
+        if signal.getsignal(signal.SIGINT) == self._take:
+            signal.signal(signal.SIGINT, self._before)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.came or not self._deferred:

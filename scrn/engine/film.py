@@ -60,8 +60,19 @@ class Film:
         text = self.stream.metadata.get("DURATION")
         if not text:
             return 0
-        hours, minutes, seconds = (float(part) for part in text.split(":"))
+        try:
+            hours, minutes, seconds = (float(part) for part in text.split(":"))
+        except ValueError:
+            return 0
         return 3600 * hours + 60 * minutes + seconds
+
+    def _lasts_until(self, end: int) -> bool:
+        """Whether the stream says that it ends then. One that was cut without encoding anew has
+        frames that are not shown, and counts them."""
+        if not self.stream.duration or self.container.format.name == "avi":
+            return False
+        shown = (end - (self.stream.start_time or 0)) * self.time_base
+        return bool(shown > self.stream.duration * self.time_base - Fraction(3, 2) / self.rate)
 
     def frames(self) -> Iterator[tuple[int, int, np.ndarray]]:
         """Number, time and pixels ``[H, W, 3]`` of each frame, in the order in which it is shown.
@@ -80,7 +91,7 @@ class Film:
                 number += 1
         except errors as error:
             self.broken = f"{number} frames and then {error.strerror or error}"
-        if self.broken is None and number < self.declared:
+        if self.broken is None and number < self.declared and not self._lasts_until(last + step):
             self.broken = f"{number} frames of {self.declared}"
         end, declared = float((last + step) * self.time_base), self._declared_seconds()
         # A frame may be shown for longer than usual, hence the margin.

@@ -1,7 +1,8 @@
 """Class probabilities and classes of an image: whole, by a sliding window, at several scales,
 flipped.
 
-Full-size maps of all classes are formed in bands of rows, but where they are the result."""
+Full-size maps of all classes are formed in bands of rows, but where they are the result, and where
+the logits of all scales together are larger."""
 
 from __future__ import annotations
 
@@ -38,12 +39,16 @@ class Inference:
     flip: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.scales, tuple | list):
+            raise TypeError(f"scales: expected a tuple of numbers, got {self.scales!r}")
         if not self.scales or any(s <= 0 for s in self.scales):
             raise ValueError(f"scales: expected numbers above 0, got {self.scales}")
         if self.stride is not None and self.window is None:
             raise ValueError("stride: expected None without a window")
         for name in ("window", "stride"):
             value = getattr(self, name)
+            if value is not None and not isinstance(value, tuple | list):
+                raise TypeError(f"{name}: expected two numbers or None, got {value!r}")
             if value is not None and (len(value) != 2 or min(value) < 1):
                 raise ValueError(f"{name}: expected two numbers of at least 1, got {value}")
         if (
@@ -94,19 +99,35 @@ def probability_bands(
 ) -> Iterator[tuple[slice, Tensor]]:
     """The rows of :func:`probabilities`, some at a time, each with where they belong."""
     inference = inference or Inference()
-    maps = []
+    maps: list[Tensor] = []
+    total: Tensor | None = None
+
+    def added_up(rows: slice) -> Tensor:
+        shares = [_resized_rows(each, size, rows).softmax(1) for each in maps]
+        if total is not None:
+            shares.append(total[:, :, rows])
+        return sum(shares[1:], start=shares[0])
+
+    number = len(inference.scales) * (1 + inference.flip)
     for scale in inference.scales:
         scaled = _resize(image, [max(1, round(n * scale)) for n in image.shape[-2:]])
         for flip in (False, True) if inference.flip else (False,):
             logits = _logits(model, scaled.flip(-1) if flip else scaled, inference)
             maps.append(logits.flip(-1) if flip else logits)
-    count = max(1, _BAND // (maps[0].shape[0] * maps[0].shape[1] * size[1]))
-    for top in range(0, size[0], count):
-        rows = slice(top, min(top + count, size[0]))
-        total = _resized_rows(maps[0], size, rows).softmax(1)
-        for other in maps[1:]:
-            total += _resized_rows(other, size, rows).softmax(1)
-        yield rows, total.div_(len(maps))
+            bands = _bands(logits, size)
+            if sum(each.numel() for each in maps) > logits[:, :, 0, 0].numel() * size[0] * size[1]:
+                whole = logits.new_empty(*logits.shape[:2], *size, dtype=torch.float32)
+                for rows in bands:
+                    whole[:, :, rows] = added_up(rows)
+                total = whole
+                maps.clear()
+    for rows in bands:
+        yield rows, added_up(rows) / number
+
+
+def _bands(logits: Tensor, size: tuple[int, int]) -> list[slice]:
+    count = max(1, _BAND // (logits.shape[0] * logits.shape[1] * size[1]))
+    return [slice(top, min(top + count, size[0])) for top in range(0, size[0], count)]
 
 
 def predicted_labels(

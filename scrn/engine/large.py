@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data.errors import DataError, reading
 from ..data.files import EIGHT_BITS, read_image, to_eight_bits
+from ..models.network import MIN_SIZE
 from . import report
 from .inference import Inference, most_likely, sliding_logits
 from .outputs import PngRows, beside
@@ -22,6 +23,8 @@ from .prediction import prepared
 from .weights import SavedModel
 
 _RGB, _BLACK_IS_ZERO, _INTERLEAVED, _UPRIGHT = 2, 1, 1, 1  # TIFF's numbers for them
+# With transparency, or without: more are bands that a photo does not have.
+_CHANNELS = {_RGB: (3, 4), _BLACK_IS_ZERO: (1, 2)}
 
 
 class Rows(Protocol):
@@ -107,7 +110,7 @@ def open_rows(path: Path, white: float | None, files: ExitStack) -> Rows:
             page: Any = files.enter_context(tifffile.TiffFile(path)).pages.first
             orientation = page.tags.get("Orientation")
             plain = (
-                page.photometric in (_RGB, _BLACK_IS_ZERO)
+                page.samplesperpixel in _CHANNELS.get(page.photometric, ())
                 and page.planarconfig == _INTERLEAVED
                 and page.bitspersample in (8, 16)
                 and page.sampleformat == 1  # unsigned integers
@@ -124,6 +127,13 @@ def open_rows(path: Path, white: float | None, files: ExitStack) -> Rows:
                 reason = f"of {page.compression.name} compression without the package imagecodecs"
         print(f"scrn predict: {path}: {reason} all is read at once", file=sys.stderr)
     return HeldRows(read_image(path, upright=True, white=white))
+
+
+def check_size(path: Path, size: tuple[int, int]) -> None:
+    """An image that is not resized must be one that the network takes."""
+    if min(size) < MIN_SIZE:
+        expected = f"a height and a width of at least {MIN_SIZE} pixels"
+        raise DataError(path, expected, f"{size[0]}x{size[1]}")
 
 
 @torch.inference_mode()
@@ -184,6 +194,7 @@ def segment_file(
     with ExitStack() as files:
         rows = open_rows(path, white, files)
         size = rows.height, rows.width
+        check_size(path, size)
         partly = {kind: files.enter_context(beside(file)) for kind, file in targets.items()}
         sinks = {
             kind: files.enter_context(PngRows(partly[kind], size, channels))

@@ -19,10 +19,11 @@ from scrn_ops._core.allocator import keep_freed_memory
 
 from ..data.errors import DataError
 from ..data.files import IMAGE_SUFFIXES, list_images, read_image
+from ..models.network import MIN_SIZE
 from . import report
 from .film import FILM_SUFFIXES, require_pyav, segment_film
 from .inference import Inference
-from .large import segment_file
+from .large import check_size, segment_file
 from .outputs import beside
 from .prediction import segment, segment_labels
 from .weights import PACKAGED, SavedModel, load_model
@@ -54,6 +55,12 @@ def collect(inputs: list[str], output: Path) -> dict[str, Path]:
             found.append((path.stem, path))
     named: dict[str, Path] = {}
     for name, path in found:
+        results = (
+            output / kind / f"{name}{suffix}"
+            for kind, suffix in (("labels", ".png"), ("overlays", ".png"), ("overlays", ".mp4"))
+        )
+        if path.resolve() in (result.resolve() for result in results):
+            raise DataError(path, "an input that is no result's place; another --output", "one")
         other = named.setdefault(name, path)
         if other != path:
             raise DataError(path, "names that differ, as they name the results", f"{other}, too")
@@ -173,8 +180,18 @@ def run(args: argparse.Namespace) -> int:
     )
     if any(path.suffix.lower() in FILM_SUFFIXES for path in files.values()):
         require_pyav()
+        if not (args.overlays or args.labels):
+            raise ValueError(
+                "labels: expected --labels for films beside --no-overlays, got neither"
+            )
     if args.every < 1:
         raise ValueError(f"every: expected at least 1, got {args.every}")
+    if args.white is not None and not 0 < args.white < float("inf"):
+        raise ValueError(f"white: expected a number above 0, got {args.white}")
+    if inference.window is not None and min(inference.window) < MIN_SIZE:
+        raise ValueError(
+            f"window: expected at least {MIN_SIZE} pixels, got {min(inference.window)}"
+        )
     if args.window and args.short_side is None:
         args.short_side = 0
     _check_device(args.device)
@@ -249,7 +266,11 @@ def _segment_all(
     def read(path: Path) -> Tensor | None:
         if in_rows or path.suffix.lower() in FILM_SUFFIXES:
             return None  # They are read as they are segmented.
-        return read_image(path, upright=True, white=args.white)
+        image = read_image(path, upright=True, white=args.white)
+        side = saved.short_side if args.short_side is None else args.short_side
+        if not side:
+            check_size(path, (image.shape[1], image.shape[2]))
+        return image
 
     def say(path: Path, found: str) -> None:
         show_progress("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.classes import Color
-from ..metrics import Scores
+
+if TYPE_CHECKING:
+    from ..metrics import Scores
 
 _GREY = (90, 90, 90)
 _BAND = 1 << 20  # pixels at a time

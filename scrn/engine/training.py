@@ -14,7 +14,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI, SaveConfigCallback
-from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -101,16 +100,26 @@ class Command(LightningCLI):
         try:
             self.trainer.fit(**arguments)
         except SystemExit as stopped:  # What Lightning makes of both signals.
-            if self.trainer.state.status != TrainerStatus.INTERRUPTED:
-                raise
             terminated = isinstance(stopped, SIGTERMException)
+            if not (terminated or _by_interrupt(stopped)):
+                raise
             self.status = _AFTER_SIGTERM if terminated else _AFTER_SIGINT
         if self.trainer.is_global_zero:
             print("\n".join(_where_it_is(self.trainer, self.given, self.status != 0)), flush=True)
 
     def validate(self, **arguments: Any) -> None:
         """Shows the scores once: the task prints them, by class, too."""
-        self.trainer.validate(**arguments, verbose=False)
+        try:
+            self.trainer.validate(**arguments, verbose=False)
+        except SystemExit as stopped:
+            if not _by_interrupt(stopped):
+                raise
+            raise KeyboardInterrupt from stopped
+
+
+def _by_interrupt(stopped: SystemExit) -> bool:
+    """Whether Lightning made it of a KeyboardInterrupt; others are somebody's own."""
+    return isinstance(stopped.__context__, KeyboardInterrupt)
 
 
 class SaveConfig(SaveConfigCallback):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors.torch import save_model
-from typing_extensions import Self
 
-from ..card import IMAGENET_MEAN, IMAGENET_STD, README, write_card
+from ..card import CARD, IMAGENET_MEAN, IMAGENET_STD, README, write_card
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -21,39 +23,63 @@ class SavedFolder(PyTorchModelHubMixin):
     predict`` reads, too."""
 
     num_classes: int
+    _card: dict[str, Any] = {}  # noqa: RUF012  # read alone: a save gives the network its own
 
     def save_pretrained(
         self,
         save_directory: str | Path,
         *,
         classes: Sequence[str] | None = None,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         short_side: int | None = None,
-        colors: Sequence[Sequence[int]] = (),
+        colors: Sequence[Sequence[int]] | None = None,
         about: dict[str, Any] | None = None,
         **options: Any,
     ) -> Any:
         """Writes weights (safetensors), arguments, and what prediction needs beside them.
 
+        What is left out is what was said at an earlier save, which is what an upload to the Hub
+        relies on, or what the folder said that the network came from.
+
         Args:
             save_directory: the folder; made where it does not exist.
             classes: names of the outputs; by default "class 0" and so on.
-            mean, std: of images in [0, 1], per channel, as the network was trained with.
+            mean, std: of images in [0, 1], per channel, as the network was trained with; by
+                default ImageNet's.
             short_side: pixels to which prediction brings a photo's short side; None: as it is.
             colors: RGB, in which pictures show the classes; by default spread hues.
             about: where the weights come from.
             options: of Hugging Face's method.
 
         Raises:
-            ValueError: another number of names than of classes.
+            TypeError: classes is a single text.
+            ValueError: another number of names or colours than of classes, or not three channels.
         """
-        names = classes or [f"class {i}" for i in range(self.num_classes)]
+        if isinstance(classes, str):
+            raise TypeError(f"classes: expected a sequence of names, got {classes!r}")
+        given = {
+            "classes": classes, "mean": mean, "std": std, "short_side": short_side,
+            "colors": colors, "about": about,
+        }  # fmt: skip
+        card: dict[str, Any] = {
+            "classes": [f"class {i}" for i in range(self.num_classes)], "mean": IMAGENET_MEAN,
+            "std": IMAGENET_STD, "short_side": None, "colors": (), "about": {},
+        }  # fmt: skip
+        card |= self._card | {name: value for name, value in given.items() if value is not None}
+        names = card["classes"]
         if len(names) != self.num_classes:
             raise ValueError(f"classes: expected {self.num_classes} names, got {len(names)}")
+        if len(card["colors"]) not in (0, self.num_classes):
+            found = len(card["colors"])
+            raise ValueError(f"colors: expected {self.num_classes} or none, got {found}")
+        for name in ("mean", "std"):
+            if len(card[name]) != 3:
+                raise ValueError(f"{name}: expected 3 numbers, got {len(card[name])}")
+        self._card = card
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_card(folder, names, mean, std, short_side, colors, about or {})
+        write_card(folder, **card)
         options["model_card_kwargs"] = {"classes": names} | (options.get("model_card_kwargs") or {})
         return super().save_pretrained(folder, **options)
 
@@ -79,7 +105,11 @@ class SavedFolder(PyTorchModelHubMixin):
         options = {"strict": True} | options
         if Path(name).is_dir():
             _check_folder(Path(name), options)
-            return super().from_pretrained(name, **options)
+            made = super().from_pretrained(name, **options)
+            card = Path(name) / CARD
+            if card.is_file():
+                made._card = json.loads(card.read_text())
+            return made
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise FileNotFoundError(f"{name}: no such folder")
         try:

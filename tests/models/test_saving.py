@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,39 @@ def test_one_kind_of_folder(model: SCRN, tmp_path: Path, monkeypatch) -> None:
     assert main(["predict", "photo.png", "--model", "saved", "--device", "cpu"]) == 0
     packaged = SCRN.from_pretrained(ROOT / "scrn/weights/camvid")
     assert packaged.num_classes == 11
+
+
+def test_what_was_said_once_is_kept(model: SCRN, tmp_path: Path) -> None:
+    """Hugging Face's upload saves once more, and knows nothing of it."""
+    said = {"classes": tuple("abcde"), "mean": (0.1, 0.2, 0.3), "short_side": 48}
+    model.save_pretrained(tmp_path / "a", **said)
+    model.save_pretrained(tmp_path / "b")
+    SCRN.from_pretrained(tmp_path / "b").save_pretrained(tmp_path / "c", std=(0.4, 0.5, 0.6))
+    first, second, third = (
+        json.loads((tmp_path / n / "inference.json").read_text()) for n in "abc"
+    )
+    assert first == second
+    assert third == first | {"std": [0.4, 0.5, 0.6]}
+    assert first["short_side"] == 48
+    other = build("timm:test_resnet", "bilinear", "f4")
+    other.save_pretrained(tmp_path / "d")
+    assert load_model(tmp_path / "d").short_side is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"classes": "abcde"}, "classes: expected a sequence of names, got 'abcde'"),
+        ({"mean": (0.5,)}, "mean: expected 3 numbers, got 1"),
+        ({"colors": ((0, 0, 0),)}, "colors: expected 5 or none, got 1"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(
+    model: SCRN, tmp_path: Path, arguments: dict, error: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(error)):
+        model.save_pretrained(tmp_path / "a", **arguments)
+    assert not (tmp_path / "a").exists()
 
 
 def test_without_names(model: SCRN, tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ class InterruptAt(L.Callback):
         self.times = 0
 
 
+class ExitWith(L.Callback):
+    """Ends the program with a status of its own."""
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        raise SystemExit(3)
+
+
 class Record(L.Callback):
     """Writes what every process logged at each step, and the weights that it ended with, to
     ``folder/<rank>.pt``."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 from scrn.cli import main
 from scrn.engine import predict
-from scrn.engine.film import segment_film, upright
+from scrn.engine.film import Film, segment_film, upright
 from scrn.engine.prediction import segment_labels
 from scrn.engine.weights import SavedModel
 from tests.models.helpers import build
@@ -129,6 +130,44 @@ def test_of_a_film_cut_off_the_readable_part_is_written(
     assert broken.startswith(f"{count} frames")
     pixels, _, _ = read_film(target)
     assert len(pixels) == count
+
+
+def test_what_an_edit_list_leaves_out_is_not_missing(tmp_path: Path) -> None:
+    """A film that was cut without encoding anew holds more frames than it shows."""
+    whole, path = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    write_film(whole)
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        step = round(1 / (source.streams.video[0].average_rate * source.streams.video[0].time_base))
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is None:
+                continue
+            packet.pts -= 10 * step
+            packet.dts -= 10 * step
+            packet.stream = stream
+            target.mux(packet)
+    shown, _, _ = read_film(path)
+    assert 0 < len(shown) < FRAMES
+    count, broken = segment_film(path, tmp_path / "out.mp4", None, numbered, COLORS * 20)
+    assert (count, broken) == (len(shown), None)
+
+
+def test_a_length_that_nobody_can_read_is_none(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mkv")
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        film = Film(tmp_path / "a.mkv", container)
+        assert film._declared_seconds() > 0.5
+        film.stream = SimpleNamespace(metadata={"DURATION": "unknown"})
+        assert film._declared_seconds() == 0
+
+
+def test_a_film_of_which_nothing_is_written_is_refused(command: SavedModel, capsys: Any) -> None:
+    write_film(Path("clip.mp4"))
+    assert main(["predict", "clip.mp4", "--no-overlays", "--device", "cpu"]) == 1
+    assert "labels: expected --labels for films" in capsys.readouterr().err
 
 
 @pytest.fixture

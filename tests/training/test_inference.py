@@ -1,5 +1,7 @@
 """Multi-scale, flipped and sliding-window evaluation against averages computed by hand."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,6 +82,42 @@ def test_size_of_the_result(model):
 def test_bad_settings(arguments):
     with pytest.raises(ValueError, match=r"scales|stride|window"):
         Inference(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"window": 512}, {"scales": 1.5}, {"stride": "a"}], ids=str)
+def test_settings_of_another_type(arguments):
+    with pytest.raises(TypeError, match=r"scales|stride|window"):
+        Inference(**({"window": (4, 4)} | arguments))
+
+
+def test_many_scales_are_added_up_and_not_kept(model, monkeypatch):
+    """Larger maps than the result's are folded into it, with the same mean."""
+    inference = Inference(scales=(0.5, 1.0, 1.5, 2.0), flip=True)
+    image = torch.randn(1, 3, 30, 41)
+    size = (30, 41)
+    hand = torch.zeros(1, 4, *size)
+    for scale in inference.scales:
+        scaled = F.interpolate(image, size=[round(n * scale) for n in size], mode="bilinear")
+        if scale == 1:
+            scaled = image
+        for flip in (False, True):
+            logits = model(scaled.flip(-1) if flip else scaled)
+            logits = logits.flip(-1) if flip else logits
+            if scale != 1:
+                logits = F.interpolate(logits, size=size, mode="bilinear")
+            hand += logits.softmax(1) / 8
+    monkeypatch.setattr("scrn.engine.inference._BAND", 4 * 41 * 7)  # rows
+    held, most = [], []
+
+    def counted(x):
+        logits = model(x)
+        alive = [each for each in held if each() is not None]
+        held[:] = [*alive, weakref.ref(logits)]
+        most.append(len(held))
+        return logits
+
+    assert torch.allclose(probabilities(counted, image, inference), hand, atol=1e-6)
+    assert max(most) <= 4
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,22 @@ def test_twice_stops_at_once(fit):
     assert "to go on" not in text
 
 
+def test_a_job_that_is_not_to_be_stopped_is_not(fit):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells have it for `scrn fit &`
+    try:
+        status, text, content = fit("ignored", *interrupts(1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (status, content["global_step"]) == (0, 6)
+    assert "stopping" not in text
+
+
+def test_an_exit_of_somebodys_own_keeps_its_status(fit):
+    with pytest.raises(SystemExit) as ended:
+        fit("own", "--trainer.callbacks+=tests.training.callbacks.ExitWith")
+    assert ended.value.code == 3
+
+
 def test_a_training_that_ends_says_where_its_checkpoint_is(fit):
     status, text, _ = fit("whole", "--ckpt_path=null")
     assert status == 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -192,6 +195,73 @@ def test_sixteen_bits_need_a_white(command: Path, saved: SavedModel, capsys: Any
     for options, said in (([], "--white 65535"), (["--white", "-1"], "white: expected a number")):
         assert main(["predict", "rgb.tif", *windowed, *options]) == 1
         assert said in capsys.readouterr().err
+
+
+def test_bands_that_are_no_photo_are_refused(command: Path, capsys: Any) -> None:
+    tifffile.imwrite("a.tif", noise(64, 64, 4), photometric="minisblack", planarconfig="contig")
+    assert main(["predict", "a.tif", "--window", "48", "--device", "cpu"]) == 1
+    assert "a.tif: expected an image, found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--white", "65535"]], ids=["", "white"])
+def test_colours_of_sixteen_bits_are_not_cut_to_eight(
+    command: Path, options: list[str], capsys: Any
+) -> None:
+    image = noise(40, 50, 3, dtype=np.uint16)
+    tifffile.imwrite("a.tif", image, photometric="rgb")
+    content = io.BytesIO()
+    row = np.zeros((40, 1), np.uint8), image.astype(">u2").view(np.uint8).reshape(40, -1)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 50, 40, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(np.hstack(row).tobytes())),
+        (b"IEND", b""),
+    )
+    content.write(b"\x89PNG\r\n\x1a\n")
+    for kind, data in chunks:
+        content.write(struct.pack(">I", len(data)) + kind + data)
+        content.write(struct.pack(">I", zlib.crc32(kind + data)))
+    Path("b.png").write_bytes(content.getvalue())
+    assert Image.open("b.png").mode == "RGB"  # and no word of the rest
+    for name in ("a.tif", "b.png"):
+        assert main(["predict", name, "--device", "cpu", *options]) == 1
+        assert f"{name}: expected an image, found colours of 16 bits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--short-side", "0"], ["--window", "64"]], ids=str)
+def test_an_image_too_small_for_the_network_is_named(
+    command: Path, options: list[str], capsys: Any
+) -> None:
+    for name, size in (("a.png", (20, 40)), ("b.png", (40, 40))):
+        Image.fromarray(noise(*size, 3)).save(name)
+    assert main(["predict", "a.png", "b.png", "--device", "cpu", *options]) == 1
+    error = "a.png: expected a height and a width of at least 32 pixels, found 20x40"
+    assert error in capsys.readouterr().err
+    assert Path("segmented/labels/b.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--window", "16"], "window: expected at least 32 pixels, got 16"),
+        (["--white", "0"], "white: expected a number above 0, got 0.0"),
+    ],
+)
+def test_options_are_checked_before_an_image_is(
+    command: Path, options: list[str], error: str, capsys: Any
+) -> None:
+    Image.fromarray(noise(40, 40, 3)).save("a.png")
+    assert main(["predict", "a.png", "--device", "cpu", *options]) == 1
+    assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["segmented/labels/a.png", "segmented/overlays/a.png"])
+def test_an_input_is_not_overwritten_by_its_result(command: Path, place: str, capsys: Any) -> None:
+    Path(place).parent.mkdir(parents=True)
+    Image.fromarray(noise(40, 40, 3)).save(place)
+    before = Path(place).read_bytes()
+    assert main(["predict", place, "--device", "cpu"]) == 1
+    assert f"{place}: expected an input that is no result's place" in capsys.readouterr().err
+    assert Path(place).read_bytes() == before
 
 
 def test_white_bears_on_sixteen_bits_alone(tmp_path: Path) -> None:
