@@ -208,7 +208,7 @@ def segment_file(
             values = np.lib.format.open_memmap(file, "w+", np.float16, shape)
         top = 0
         for pixels, labels, shares in segment_rows(saved, rows, inference, values is not None):
-            counts += np.bincount(labels.reshape(-1), minlength=256)
+            counts += report.counts_of(labels)
             if "labels" in sinks:
                 sinks["labels"].write(labels)
             if "overlays" in sinks:
@@ -219,4 +219,4 @@ def segment_file(
             progress(top / rows.height)
         if values is not None:
             values.flush()
-    return [(int(i), counts[i] / counts.sum()) for i in counts.argsort()[::-1] if counts[i]]
+    return report.shares(counts)

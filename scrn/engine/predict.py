@@ -184,8 +184,6 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 "labels: expected --labels for films beside --no-overlays, got neither"
             )
-    if args.every < 1:
-        raise ValueError(f"every: expected at least 1, got {args.every}")
     if args.white is not None and not 0 < args.white < float("inf"):
         raise ValueError(f"white: expected a number above 0, got {args.white}")
     if inference.window is not None and min(inference.window) < MIN_SIZE:
@@ -298,7 +296,7 @@ def _segment_all(
             if pixels is not None:
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(_write, output, name, results)
+                writing = writer.submit(_write, _targets(output, name, args), results)
             done.images += 1
             say(path, report.largest(shares, saved.classes))
             show_progress(f"{number}/{len(files)}, {done.rate:.2f} a second")
@@ -328,7 +326,7 @@ def _segmented(
         results["labels"] = scores.argmax(0).byte().numpy()
     else:
         results["labels"] = segment_labels(saved, image, inference, args.short_side).numpy()
-    shares = report.shares(results["labels"])
+    shares = report.shares(report.counts_of(results["labels"]))
     if args.overlays:
         photo = image.permute(1, 2, 0).numpy()
         picture = report.overlay(photo, results["labels"], saved.colors)
@@ -383,13 +381,12 @@ def _targets(output: Path, name: str, args: argparse.Namespace) -> dict[str, Pat
     return {kind: output / kind / f"{name}{suffix}" for kind, suffix in kinds.items()}
 
 
-def _write(output: Path, name: str, results: dict[str, np.ndarray]) -> None:
-    for folder, content in results.items():
-        suffix = ".npy" if folder == "probabilities" else ".png"
-        with beside(output / folder / f"{name}{suffix}") as partly:
-            if folder == "probabilities":
+def _write(targets: dict[str, Path], results: dict[str, np.ndarray]) -> None:
+    for kind, content in results.items():
+        with beside(targets[kind]) as partly:
+            if kind == "probabilities":
                 np.save(partly, content)
-            elif folder == "overlays":
+            elif kind == "overlays":
                 # The usual level takes four times as long and saves a tenth of a file.
                 Image.fromarray(content).save(partly, compress_level=1)
             else:

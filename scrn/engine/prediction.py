@@ -50,7 +50,7 @@ class Prediction:
 
     @property
     def _shares(self) -> list[tuple[int, float]]:
-        return report.shares(self.labels)
+        return report.shares(report.counts_of(self.labels))
 
     @property
     def legend(self) -> Image.Image:
@@ -113,7 +113,7 @@ def as_tensor(image: ImageLike, white: float | None = None) -> Tensor:
             raise TypeError(f"image: expected uint8 from 0 to 255, got {image.dtype}")
         if image.dim() != 3 or image.shape[0] != 3 or image.numel() == 0:
             raise ValueError(f"image: expected a tensor [3, H, W], got {list(image.shape)}")
-        return image.detach().cpu()
+        return image.detach().to("cpu", copy=True)  # as of an array
     raise TypeError(
         "image: expected a path, a PIL image, an array [H, W, 3] or a tensor [3, H, W], "
         f"got {type(image).__name__}"

@@ -97,14 +97,19 @@ def overlay(
     return picture
 
 
-def shares(labels: np.ndarray) -> list[tuple[int, float]]:
-    """The classes that occur in a uint8 map and their shares of its pixels, the largest first."""
+def counts_of(labels: np.ndarray) -> np.ndarray:
+    """The pixels of each value in a uint8 map, int64 ``[256]``."""
     counts = np.zeros(256, np.int64)
     flat = labels.reshape(-1)
     # In bands, as bincount makes 64-bit numbers of them.
     for start in range(0, flat.size, _BAND):
         counts += np.bincount(flat[start : start + _BAND], minlength=256)
-    return [(int(i), counts[i] / flat.size) for i in counts.argsort()[::-1] if counts[i]]
+    return counts
+
+
+def shares(counts: np.ndarray) -> list[tuple[int, float]]:
+    """The classes that occur and their shares of the pixels, the largest first."""
+    return [(int(i), counts[i] / counts.sum()) for i in counts.argsort()[::-1] if counts[i]]
 
 
 def largest(found: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:

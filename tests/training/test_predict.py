@@ -96,8 +96,9 @@ def test_what_stops_while_writing_leaves_nothing_half_written(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image.Image, "save", half)
+    labels = np.zeros((2, 2), np.uint8)
     with pytest.raises(KeyboardInterrupt):
-        predict._write(tmp_path, "a", {"labels": np.zeros((2, 2), np.uint8)})
+        predict._write({"labels": tmp_path / "labels/a.png"}, {"labels": labels})
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 

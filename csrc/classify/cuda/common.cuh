@@ -8,13 +8,13 @@
 
 #include "../../common/cuda/launch.cuh"
 #include "../../common/cuda/types.cuh"
+#include "../../common/cuda/warp.cuh"
 #include "../params.h"
 
 namespace scrn::classify::cuda {
 
 using namespace scrn::cuda;
 
-inline constexpr int kWarp = 32;
 inline constexpr int kWarps = kThreads / kWarp;
 // Blocks that a multiprocessor should hold: at most 128 registers for a thread, 168 in float64.
 template <typename A>

@@ -189,15 +189,6 @@ SCRN_DEVICE A loss_of(const Workspace<A>& w, int32_t label, A sum, A largest, A 
   return value;
 }
 
-// The sum over the lanes of a warp, in one order always.
-SCRN_DEVICE double warp_sum(double value) {
-#pragma unroll
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    value += __shfl_xor_sync(kFullWarp, value, step);
-  }
-  return value;
-}
-
 // The pixels that a thread holds at once.
 template <typename A>
 inline constexpr int kHeld = kRows<A> * kColumns<A>;
@@ -290,9 +281,9 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     }
     // The row of cells before a span's nodes belongs to the span before it.
     if (p.reduction == Reduction::kNone || (row < span.row0 && row >= 0)) continue;
-    loss = warp_sum(loss);
-    weight = warp_sum(weight);
-    valid = warp_sum(valid);
+    loss = warp_sum<kWarp>(loss);
+    weight = warp_sum<kWarp>(weight);
+    valid = warp_sum<kWarp>(valid);
     if (lane == 0) {
       const int64_t line = image * (static_cast<int64_t>(axis_y.in_size) + 1) + row + 1;
       double* const part = w.parts + kParts * (line * work.strips + unit % work.strips);

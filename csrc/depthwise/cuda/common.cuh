@@ -6,13 +6,12 @@
 
 #include "../../common/cuda/launch.cuh"
 #include "../../common/cuda/types.cuh"
+#include "../../common/cuda/warp.cuh"
 #include "../params.h"
 
 namespace scrn::depthwise::cuda {
 
 using namespace scrn::cuda;
-
-inline constexpr int kWarp = 32;
 
 // Types of maps, and of weights, whose sums are held as A.
 template <typename A>

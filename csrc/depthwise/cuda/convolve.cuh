@@ -135,7 +135,7 @@ SCRN_DEVICE void correlate(const A* source, int edge, int row_step, int column_s
 #pragma unroll
         for (int r = 0; r < N; ++r) value += grad[r] * at[r * row_step];
       }
-      value = segment_sum<kWarp>(value);
+      value = warp_sum<kWarp>(value);
       if (threadIdx.x % kWarp == 0) warps[tap] += value;
     }
   }
@@ -148,13 +148,7 @@ SCRN_DEVICE void write_sums(const WeightSums<K, A>& sums, int taps, A* shared, c
   constexpr int kMost = WeightSums<K, A>::kMost, kSpan = kWarpsOfPlane<P> * kWarp;
   if constexpr (K > 0) add_up<kSpan>(sums.value, shared);
   __syncthreads();
-  for (int e = threadIdx.x; e < P * taps; e += kTileThreads) {
-    const int plane = e / taps, t = e % taps;
-    if (corner.channel + plane >= p.shape.channels) break;
-    static_cast<A*>(
-        p.partial)[((corner.channel + plane) * taps + t) * p.tiling.tiles + corner.tile] =
-        added_up<kSpan>(shared, kMost, plane, t);
-  }
+  write_tile_sums<P, kSpan, kTileThreads>(shared, kMost, taps, taps, p, corner);
 }
 
 // N outputs of every warp, of `tasks` for each plane: compute(plane, spot, value) leaves them in

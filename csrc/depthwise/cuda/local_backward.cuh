@@ -127,12 +127,8 @@ __global__ void __launch_bounds__((LocalBackwardTile<A, kChannels, kColumns, kRo
       A* const scratch = shared + Tile::kGradAt;
       add_up<Tile::kSpan>(gradient, scratch);
       __syncthreads();
-      for (int i = thread; i < channels * Tile::kSums; i += kBlock) {
-        const int channel = i / Tile::kSums, tap = i % Tile::kSums;
-        const int64_t at =
-            ((corner.channel + channel) * p.taps + tap) * p.tiling.tiles + corner.tile;
-        static_cast<A*>(p.partial)[at] = added_up<Tile::kSpan>(scratch, Tile::kSums, channel, tap);
-      }
+      write_tile_sums<kGroup, Tile::kSpan, kBlock>(scratch, Tile::kSums, Tile::kSums, p.taps, p,
+                                                   corner);
     }
   });
 }

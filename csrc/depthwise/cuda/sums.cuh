@@ -7,16 +7,6 @@
 
 namespace scrn::depthwise::cuda {
 
-// The sum over kSegment neighbouring threads, a power of two up to a warp; all of its lanes call.
-template <int kSegment, typename A>
-SCRN_DEVICE A segment_sum(A value) {
-#pragma unroll
-  for (int distance = kSegment / 2; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(kFullWarp, value, distance);
-  }
-  return value;
-}
-
 // Adds up each of the values over `kSpan` neighbouring threads, or over as many of them as a warp
 // has: the sum of value v over segment i goes to scratch[i * kCount + v].
 template <int kSpan>
@@ -26,7 +16,7 @@ template <int kSpan, int kCount, typename A>
 SCRN_DEVICE void add_up(const A (&values)[kCount], A* scratch) {
   A sum[kCount];
 #pragma unroll
-  for (int v = 0; v < kCount; ++v) sum[v] = segment_sum<kSegment<kSpan>>(values[v]);
+  for (int v = 0; v < kCount; ++v) sum[v] = warp_sum<kSegment<kSpan>>(values[v]);
   if (threadIdx.x % kSegment<kSpan> != 0) return;
   scratch += static_cast<int>(threadIdx.x) / kSegment<kSpan> * kCount;
 #pragma unroll
@@ -41,6 +31,19 @@ SCRN_DEVICE A added_up(const A* scratch, int count, int span, int v) {
 #pragma unroll
   for (int i = 0; i < kSegments; ++i) sum += scratch[(span * kSegments + i) * count + v];
   return sum;
+}
+
+// Writes what `add_up` left, `kept` values of a span each, to the tile's place in [C,taps,tiles]:
+// the first `written` of every channel that there is.
+template <int kGroup, int kSpan, int kBlock, typename A>
+SCRN_DEVICE void write_tile_sums(const A* scratch, int kept, int written, int taps,
+                                 const TileParams& p, const Corner& corner) {
+  for (int i = threadIdx.x; i < kGroup * written; i += kBlock) {
+    const int c = i / written, v = i % written;
+    if (corner.channel + c >= p.shape.channels) break;
+    const int64_t at = ((corner.channel + c) * taps + v) * p.tiling.tiles + corner.tile;
+    static_cast<A*>(p.partial)[at] = added_up<kSpan>(scratch, kept, c, v);
+  }
 }
 
 // Of one convolution, or of several together: [C,taps,tiles], and which of the unit's taps.
@@ -77,7 +80,7 @@ __global__ void __launch_bounds__(kSumThreads) sum_tiles_kernel(const SumParams 
     double total = 0;
 #pragma unroll 4
     for (int64_t i = lane; i < c.tiles; i += kLanes) total += partial[i];
-    total = segment_sum<kLanes>(total);
+    total = warp_sum<kLanes>(total);
     if (lane == 0) store_any<WeightsOf<A>>(p.gradient, p.type, sum, static_cast<A>(total));
   }
 }

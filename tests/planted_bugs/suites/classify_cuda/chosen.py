@@ -114,8 +114,8 @@ CHOSEN = (
         ),
         (
             "half of the warp summed",
-            "for (int step = kWarp / 2; step > 0; step /= 2) {",
-            "for (int step = kWarp / 4; step > 0; step /= 2) {",
+            "loss = warp_sum<kWarp>(loss);",
+            "loss = warp_sum<kWarp / 2>(loss);",
         ),
     ),
     *planted(

@@ -145,8 +145,8 @@ CHOSEN = (
         f"{FOLDER}/sums.cuh",
         (
             "half a segment added up",
-            "int distance = kSegment / 2;",
-            "int distance = kSegment / 4;",
+            "warp_sum<kSegment<kSpan>>(values[v])",
+            "warp_sum<kSegment<kSpan> / 2>(values[v])",
         ),
         (
             "one warp of two",
