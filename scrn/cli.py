@@ -19,7 +19,7 @@ USAGE = """scrn {data,fit,validate,predict,export,cost} ...
   scrn fit --config camvid.yaml [--data.root DIR] [--trainer.max_epochs N] ...
   scrn validate --config camvid.yaml --ckpt_path CHECKPOINT [--model.output DIR] ...
   scrn predict INPUT... [--output DIR] [--model PATH]
-  scrn export --checkpoint CHECKPOINT --output DIR
+  scrn export [--format FORMAT] [--model PATH] --output PATH
   scrn cost --backbone mscan_s --size 1024 2048 [--table]
 
 `scrn COMMAND --help` explains a command. --config takes a file, or the name of a
@@ -28,7 +28,7 @@ recipe that comes with the package: {recipes}."""
 _MODULES = {
     "data": ".data.inspection",
     "predict": ".engine.predict",
-    "export": ".engine.export",
+    "export": ".export",
     "cost": ".cost",
 }
 

@@ -1,9 +1,11 @@
 """Saved models: from a checkpoint to a folder and back, prediction without a network, and the
 weights that come with the package."""
 
+import argparse
 import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import skimage
 import torch
 from PIL import ExifTags, Image
 
+from scrn import build_model, export
 from scrn.cli import main
 from scrn.data import DataError
 from scrn.data.classes import CAMVID_CLASSES
@@ -160,3 +163,29 @@ def test_packaged_weights_hold_the_published_score(camvid_root):
     published = json.loads((PACKAGED_FOLDER / "scores.json").read_text())
     assert len(data.val_set) == 101
     assert scores.compute().miou == pytest.approx(published["miou"], abs=5e-4)
+
+
+def test_an_option_of_another_format_is_refused(monkeypatch, tmp_path):
+    formats = {"folder": "a", "other": "b"}
+    parser = argparse.ArgumentParser()
+    module = SimpleNamespace(
+        add_arguments=lambda options: options.add_argument("--two-words", type=int),
+        run=lambda args, saved: (args.output / "done").touch(),
+    )
+    real = export._module
+    monkeypatch.setattr(export, "FORMATS", formats)
+    monkeypatch.setattr(export, "_module", lambda n: module if n == "other" else real(n))
+    export.add_arguments(parser)
+    given = ["--output", str(tmp_path), "--two-words", "3"]
+    with pytest.raises(ValueError, match="--two-words: expected with --format other, got --f"):
+        export.run(parser.parse_args(given))
+    export.run(parser.parse_args(["--format", "other", *given]))
+    assert (tmp_path / "done").exists()
+
+
+def test_a_folder_without_a_recipe_is_no_checkpoint(tmp_path, capsys):
+    model = build_model("timm:test_resnet", num_classes=2, context="none")
+    model.save_pretrained(tmp_path / "own", classes=("a", "b"), mean=(0, 0, 0), std=(1, 1, 1))
+    command = ["export", "--model", str(tmp_path / "own"), "--output", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "expected a checkpoint of scrn fit, got" in capsys.readouterr().err

@@ -1,11 +1,11 @@
-"""``scrn export``: a training checkpoint as a small folder for prediction."""
+"""``--format folder``: a training checkpoint as a small folder for prediction."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import Any
 
-from .weights import load_checkpoint, save_model
+from ..engine.weights import SavedModel, save_model
 
 TERMS = (
     "For research use: they were learned from ImageNet and from the images named here, whose own "
@@ -23,26 +23,27 @@ Weights of `{backbone}` with `{context}` and `{upsampler}` for the {classes} cla
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="PATH")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument(
+def add_arguments(options: Any) -> None:
+    options.add_argument(
         "--short-side",
         type=int,
         metavar="N",
         help="pixels to which prediction brings a photo's short side (default: as in validation)",
     )
-    parser.add_argument("--terms", default=TERMS, help="on which the weights may be used")
-    parser.add_argument(
+    options.add_argument("--terms", default=TERMS, help="on which the weights may be used")
+    options.add_argument(
         "--full-precision", action="store_true", help="fp32 instead of half precision"
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Writes the folder; its size in bytes."""
+def run(args: argparse.Namespace, saved: SavedModel) -> None:
     if args.short_side is not None and args.short_side < 0:
         raise ValueError(f"short_side: expected 0 or more, got {args.short_side}")
-    saved = load_checkpoint(args.checkpoint)
+    if "recipe" not in saved.about:
+        raise ValueError(
+            f"model: expected a checkpoint of scrn fit, got {args.model}, a folder without the "
+            "recipe of a training, which scrn predict reads as it is"
+        )
     if args.short_side is not None:
         saved.short_side = args.short_side
     saved.about["terms"] = args.terms
@@ -55,4 +56,3 @@ def run(args: argparse.Namespace) -> int:
     (args.output / "README.md").write_text(text)
     size = sum(f.stat().st_size for f in args.output.iterdir())
     print(f"{args.output}: {size / 1e6:.1f} MB, weights of step {about['steps']}{averaged}")
-    return size
