@@ -63,7 +63,8 @@ build: $(INSTALLED) ## Compiles what changed, into the package
 	$(PYTHON) setup.py --quiet build_ext --inplace
 
 test: build ## Runs the tests
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} GOMP_SPINCOUNT=$${GOMP_SPINCOUNT:-10000} \
+	  $(PYTHON) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint build ## Checks style, and runs the tests that matter most, in minutes
 	$(PYTHON) -m pytest -q $(CHECK_TESTS) $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -52,6 +53,10 @@ def _resolve_config(args: list[str]) -> list[str]:
 
 
 def _train(args: list[str]) -> int:
+    # By default GNU's OpenMP spins for milliseconds: on two cores, of which a loader's process or
+    # anything else needs one, a step took five times as long. Read when torch is imported.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from .engine import training
 
     return training.run(_resolve_config(args), args)

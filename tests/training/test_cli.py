@@ -1,6 +1,7 @@
 """The command in this process: what it writes where, and one line for what cannot work."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -37,6 +38,18 @@ def test_without_a_logger_no_settings_are_written(here, command):
     own = (here / "config.yaml").read_text()
     assert main([command, "--config", "config.yaml", *SMALL]) == 0
     assert (here / "config.yaml").read_text() == own
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "10000"), ("active", None)])
+def test_threads_spin_shortly_unless_told_otherwise(monkeypatch, given, expected):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    monkeypatch.setattr("scrn.engine.training.run", lambda *args: 0)
+    assert main(["fit", "--config", "camvid.yaml"]) == 0
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is gone afterwards
 
 
 def test_a_logger_gets_the_settings(here):
