@@ -91,6 +91,28 @@ def test_camvid_as_a_folder_is_camvid(tmp_path):
             assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.slow
+@pytest.mark.camvid
+def test_camvid_as_a_folder_has_camvids_scores(camvid_root, tmp_path, monkeypatch):
+    """To the last digit, by the packaged weights, as ``scrn validate`` writes them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["scrn"])
+    as_folder(camvid_root, tmp_path / "own")
+    scores = []
+    for name, root in (("camvid", camvid_root), ("folder", "own")):
+        options = {
+            "data.name": name, "data.root": root, "data.workers": 0, "model.weights": "packaged",
+            "model.pretrained": "null", "model.output": name, "trainer.logger": "false",
+            "trainer.accelerator": "cpu",
+        }  # fmt: skip
+        arguments = [f"--{key}={value}" for key, value in options.items()]
+        assert main(["validate", "--config", "camvid.yaml", *arguments]) == 0
+        scores.append(json.loads((tmp_path / name / "scores.json").read_text()))
+    assert scores[0] == scores[1]
+    assert scores[0]["miou"] > 0.7
+    assert sum(map(sum, scores[0]["confusion"])) > 100 * 360 * 480 * 0.9
+
+
 def remove_masks(data):
     for mask in (data / "train/masks").iterdir():
         mask.unlink()

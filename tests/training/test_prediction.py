@@ -17,6 +17,7 @@ from scrn.engine.prediction import Prediction, segment_labels
 from scrn.engine.weights import SavedModel
 from tests.models.helpers import build
 
+ROOT = Path(__file__).parents[2]
 SIZE = (64, 97)
 NAMES = tuple("abcde")
 
@@ -162,3 +163,11 @@ def test_the_packaged_model_is_at_hand() -> None:
     result = model.predict(np.full((64, 64, 3), 200, np.uint8), short_side=0)
     assert set(result.classes) <= set(model.classes)
     assert sum(result.classes.values()) == pytest.approx(1)
+
+
+def test_the_readmes_photo_is_a_street():
+    shares = scrn.load_model().predict(ROOT / "examples/street.jpg").classes
+    assert shares["road"] > 0.2
+    assert shares["building"] > 0.15
+    assert 0.002 < shares["car"] < 0.1
+    assert shares["bicyclist"] > 0.002
