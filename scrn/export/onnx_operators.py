@@ -19,6 +19,7 @@ def translations(grid_sample: str) -> dict[Callable[..., Any], Callable[..., Any
     return translation_table(grid_sample) | {
         torch.ops.scrn.conv2d_same.default: _conv2d_same,
         torch.ops.aten.adaptive_avg_pool2d.default: _adaptive_avg_pool2d,
+        torch.ops.aten.hardtanh.default: _hardtanh,
     }
 
 
@@ -40,6 +41,12 @@ def _conv2d_same(
         kernel_shape=[int(n) for n in weight.shape[2:]],
         strides=list(stride),
     )
+
+
+def _hardtanh(input: Value, min_val: float = -1.0, max_val: float = 1.0) -> Value:
+    """Torch would decompose it, symbolically, for longer than all else takes."""
+    low, high = (op.CastLike(op.Constant(value_float=n), input) for n in (min_val, max_val))
+    return op.Clip(input, low, high)
 
 
 def _adaptive_avg_pool2d(input: Value, output_size: Sequence[Value | int]) -> Value:

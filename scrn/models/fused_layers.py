@@ -102,7 +102,9 @@ class FusedMlp(nn.Module):
         conv = self.depthwise
         if backend == "eager":
             return _gelu_(conv(hidden))
-        out = hidden if hidden.device.type == "cpu" else None
+        # An operator that overwrites its argument has no translation to ONNX.
+        overwrites = hidden.device.type == "cpu" and not torch.compiler.is_exporting()
+        out = hidden if overwrites else None
         return depthwise_gelu(hidden, conv.weight, conv.bias, out=out, backend=backend)
 
     def _band(self, x: Tensor, output: Tensor, start: int, stop: int) -> None:
