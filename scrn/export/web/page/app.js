@@ -25,7 +25,9 @@ async function start() {
     return failed(error.message);
   }
   const { classes, terms } = network;
-  $("about").textContent = `${classes.length} classes: ${classes.join(", ")}. ${terms}`;
+  $("classes").textContent =
+    `It knows ${classes.length} classes, and explains every photo by them: ${classes.join(", ")}.`;
+  $("terms").textContent = `The network’s weights: ${terms}`;
   // Threads share memory, which browsers allow to pages alone that are isolated from other origins.
   network.threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
   $("progress").hidden = false;
@@ -58,8 +60,9 @@ function failed(reason) {
   complain(`The network could not be loaded: ${reason}`);
 }
 
-function say(text) {
+function say(text, shownElsewhere = false) {
   $("status").textContent = text;
+  $("status").classList.toggle("heard", shownElsewhere);
 }
 
 function complain(text) {
@@ -92,9 +95,9 @@ async function take(file) {
     if (short < least)
       return `${nameOf(file)}: expected at least ${least} × ${least} pixels, ${found}.`;
     if (width * height > MAX_PIXELS)
-      return `${nameOf(file)}: expected at most ${MAX_PIXELS / 1e6} million pixels, ${found}. “scrn predict” takes any size.`;
+      return `${nameOf(file)}: expected at most ${MAX_PIXELS / 1e6} million pixels, ${found}. “scrn predict” takes larger ones.`;
     if ((side * side * long) / short > MAX_INPUT)
-      return `${nameOf(file)}: expected a photo, ${found}: too much for the network at once. “scrn predict --window” takes any size.`;
+      return `${nameOf(file)}: expected a photo, ${found}: too much for the network at once. “scrn predict --window” takes larger ones.`;
     return null;
   }
 }
@@ -136,15 +139,15 @@ function show({ bitmap, labels, times }) {
   const threads = `${network.threads} ${network.threads === 1 ? "thread" : "threads"}`;
   $("caption").textContent =
     `${width} × ${height} pixels in ${seconds(total)} (${parts}; ${threads})`;
+  document.querySelector("main").style.setProperty("--ratio", width / height);
   const words = shares.map(({ index, share }) => `${network.classes[index]} ${percent(share)}`);
   $("photo").setAttribute(
     "aria-label",
     `${nameOf(shown.file)} with its classes: ${words.join(", ")}`,
   );
   for (const id of ["result", "panel"]) $(id).hidden = false;
-  $("drop").classList.add("small");
   document.body.classList.add("has-result");
-  say(`Done: ${words.slice(0, 4).join(", ")}.`);
+  say(`Done: ${words.slice(0, 4).join(", ")}.`, true);
 }
 
 const percent = (share) => (share >= 0.005 ? `${Math.round(100 * share)} %` : "< 1 %");
