@@ -252,17 +252,18 @@ UNREADABLE = (
         ("cut.png", cut(encoded(street())), UNREADABLE),
         ("cut.jpg", cut(encoded(street(), "JPEG")), UNREADABLE),
         ("small.png", encoded(stripes(31, 40)), "expected at least 32 x 32 pixels, found 31 x 40."),
+        ("clear.png", encoded(Image.new("RGBA", (64, 64))), UNREADABLE),
         (
             "huge.png",
             encoded(Image.new("1", (8000, 6000))),
-            "expected at most 40 million pixels, found 8000 x 6000. "
-            "“scrn predict” takes larger ones.",
+            "expected at most 40 million pixels, of which “scrn predict” takes more, "
+            "found 8000 x 6000.",
         ),
         (
             "long.png",
             encoded(stripes(100_001, 48)),
-            "expected a photo, found 100001 x 48: too much for the network at once. "
-            "“scrn predict --window” takes larger ones.",
+            "expected a photo that the network sees at once; “scrn predict --window” takes "
+            "larger ones, found 100001 x 48.",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[-5:-3] else "",
@@ -289,6 +290,9 @@ def test_a_network_that_does_not_load(browser: Any, colors_page: Path, tmp_path:
             assert page.error is not None
             expected = "" if problem else f"{name}: 404 "
             assert page.error.startswith(f"The network could not be loaded: {expected}")
+            said = page.error
+            page.choose("photo.png", encoded(stripes()))
+            assert page.error == said
 
 
 def test_opened_as_a_file_it_says_what_it_needs(browser: Any, colors_page: Path) -> None:

@@ -8,13 +8,14 @@ const seconds = (ms) => `${(ms / 1000).toFixed(2)} s`;
 
 const worker = new Worker("worker.js", { type: "module" });
 let network;
+let broken = null; // why there is no network
 let asked = 0; // photos so far; an answer to an earlier one is no longer wanted
 let waiting = null; // the file of the photo that is being worked on
 let shown = null; // what is on the page: file, labels, shares, width, height
 
 $("needs-server").remove();
 document.querySelector("main").hidden = false;
-start();
+const started = start();
 
 async function start() {
   try {
@@ -27,7 +28,7 @@ async function start() {
   const { classes, terms } = network;
   $("classes").textContent =
     `It knows ${classes.length} classes, and explains every photo by them: ${classes.join(", ")}.`;
-  $("terms").textContent = `The network’s weights: ${terms}`;
+  $("terms").textContent = `The network’s weights. ${terms}`;
   // Threads share memory, which browsers allow to pages alone that are isolated from other origins.
   network.threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
   $("progress").hidden = false;
@@ -57,7 +58,8 @@ worker.onmessage = ({ data }) => {
 
 function failed(reason) {
   $("progress").hidden = true;
-  complain(`The network could not be loaded: ${reason}`);
+  broken = `The network could not be loaded: ${reason}`;
+  complain(broken);
 }
 
 function say(text, shownElsewhere = false) {
@@ -82,24 +84,27 @@ async function take(file) {
   $("error").hidden = true;
   waiting = file;
   say(document.body.dataset.ready === undefined ? "Loading the network …" : "Working …");
-  const size = await sizeOf(file);
+  const [size] = await Promise.all([sizeOf(file), started]);
   if (id !== asked) return;
-  const problem = size ? problemOf(size) : unreadable(file);
+  const problem = broken ?? (size ? problemOf(file, size) : unreadable(file));
   if (problem) complain(problem);
   else worker.postMessage({ kind: "segment", id, file });
+}
 
-  function problemOf({ width, height }) {
-    const [long, short] = [Math.max(width, height), Math.min(width, height)];
-    const least = network.min_side;
-    const [side, found] = [network.short_side || short, `found ${width} × ${height}`];
-    if (short < least)
-      return `${nameOf(file)}: expected at least ${least} × ${least} pixels, ${found}.`;
-    if (width * height > MAX_PIXELS)
-      return `${nameOf(file)}: expected at most ${MAX_PIXELS / 1e6} million pixels, ${found}. “scrn predict” takes larger ones.`;
-    if ((side * side * long) / short > MAX_INPUT)
-      return `${nameOf(file)}: expected a photo, ${found}: too much for the network at once. “scrn predict --window” takes larger ones.`;
-    return null;
-  }
+function problemOf(file, { width, height }) {
+  const [long, short] = [Math.max(width, height), Math.min(width, height)];
+  const side = network.short_side || short;
+  const least = network.min_side;
+  const most = MAX_PIXELS / 1e6;
+  const expected =
+    short < least
+      ? `at least ${least} × ${least} pixels`
+      : width * height > MAX_PIXELS
+        ? `at most ${most} million pixels, of which “scrn predict” takes more`
+        : (side * side * long) / short > MAX_INPUT
+          ? "a photo that the network sees at once; “scrn predict --window” takes larger ones"
+          : null;
+  return expected && `${nameOf(file)}: expected ${expected}, found ${width} × ${height}.`;
 }
 
 /** An image's size, without its pixels, or null. */
@@ -243,7 +248,6 @@ $("file").addEventListener("change", () => {
 });
 
 function takeFirst(files, otherwise) {
-  if (!network) return;
   if (files.length) take(files[0]);
   else if (otherwise) complain(otherwise);
 }

@@ -6,8 +6,10 @@ import { classMap, inputSize, resized } from "./pixels.js";
 let network;
 let session;
 let last = Promise.resolve();
+let newest; // the photo that is wanted, of those that came
 
 self.onmessage = ({ data }) => {
+  newest = data.id;
   // One after another: a session does not run twice at a time.
   last = last.then(() => (data.kind === "load" ? load(data) : segment(data)));
 };
@@ -40,7 +42,7 @@ async function fetched(url) {
 }
 
 async function segment({ id, file }) {
-  if (!session) return;
+  if (!session || id !== newest) return;
   try {
     const start = performance.now();
     const bitmap = await decoded(file);
@@ -82,7 +84,10 @@ function pixelsOf(bitmap) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  // Beyond the size that a browser allows a canvas, nothing is drawn, and no error tells.
+  for (let i = 3; i < pixels.length; i += 4) if (pixels[i]) return pixels;
+  throw new Unreadable("no pixels");
 }
 
 async function run(input, height, width) {
