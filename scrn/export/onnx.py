@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import tempfile
@@ -122,8 +121,11 @@ def export_onnx(
             f"expected {OPSET}, or grid_sample='gather', where TensorRT is to read the file",
             stacklevel=2,
         )
-    model = _traceable(saved, labels)
-    program = _translated(model, _example(_TRACED, labels), grid_sample, opset)
+    network = with_ops(saved.model, "fused").to("cpu", memory_format=torch.contiguous_format).eval()
+    fused = network if isinstance(network, FusedSCRN) else network.fuse()
+    program = _translated(
+        _WithNormalisation(fused, saved, labels), _example(_TRACED, labels), grid_sample, opset
+    )
     metadata = {
         "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
         "short_side": saved.short_side, "terms": saved.about.get("terms", TERMS),
@@ -137,7 +139,7 @@ def export_onnx(
     unchecked = Path(name)
     try:
         program.save(unchecked, external_data=False)
-        difference = _checked(unchecked, model, labels)
+        difference = _checked(unchecked, _WithNormalisation(network, saved, labels), labels)
         if not difference.is_small:
             raise RuntimeError(
                 f"{path}: expected ONNX Runtime's results to be PyTorch's, got {difference}"
@@ -175,16 +177,15 @@ class _WithNormalisation(nn.Module):
 
 
 @torch.no_grad()
-def _translated(model: nn.Module, example: Tensor, grid_sample: str, opset: int) -> Any:
-    """The ONNX program of a module that takes images."""
+def _translated(module: nn.Module, example: Tensor, grid_sample: str, opset: int) -> Any:
+    """The ONNX program of a module that takes images; the module is changed."""
     rows = 1 if example.dtype == torch.uint8 else 2
     sizes = {0: Dim("batch"), rows: Dim("height", min=MIN_SIZE), rows + 1: Dim("width", min=MIN_SIZE)}
-    traced = copy.deepcopy(model)
-    replace_same_padding(traced)
+    replace_same_padding(module)
     # What is compared of the sizes while tracing, for one whether a map may be upsampled to
     # another, holds at every size; a proof of it torch does not find.
     exported = torch.export.export(
-        traced,
+        module.eval(),
         (example,),
         dynamic_shapes=(sizes,),
         strict=False,
@@ -199,7 +200,31 @@ def _translated(model: nn.Module, example: Tensor, grid_sample: str, opset: int)
         output_names=[LABELS if rows == 1 else LOGITS],
         custom_translation_table=translations(grid_sample),
     )
+    _tidy(program.model, rows)
     return program
+
+
+def _tidy(model: Any, rows: int) -> None:
+    """Names the dynamic sizes, and drops what torch notes beside the graph: where on this machine
+    each node's source lies, and the sizes of what is between, which others infer as they need."""
+    names = {0: "batch", rows: "height", rows + 1: "width"}
+    (image,), (result,) = model.graph.inputs, model.graph.outputs
+    for value in (image, result):
+        sizes = names if value is image else {0: "batch", value.shape.rank() - 2: "height"}
+        sizes = sizes if value is image else sizes | {value.shape.rank() - 1: "width"}
+        value.shape = type(value.shape)(
+            [sizes.get(i, size) for i, size in enumerate(value.shape)]
+        )
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if value is not result:
+                value.shape = value.type = None
+    for value in (image, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
 
 
 def _example(size: tuple[int, int, int], labels: bool) -> Tensor:
@@ -234,8 +259,3 @@ def _checked(path: Path, model: nn.Module, labels: bool) -> Difference:
         same += int((found == expected).sum())
         pixels += found.size
     return Difference(None if labels else worst, same / pixels)
-
-
-def _traceable(saved: SavedModel, labels: bool) -> nn.Module:
-    network = with_ops(saved.model, "fused").to("cpu", memory_format=torch.contiguous_format)
-    return _WithNormalisation(network.eval(), saved, labels).eval()

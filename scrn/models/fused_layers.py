@@ -81,11 +81,11 @@ class FusedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        rows = max(4, _BAND // (self.fc1.out_channels * width))
         if (
             x.device.type != "cpu"
-            or rows >= height
+            # Before the rows are counted: a program of any size must not depend on it.
             or torch.compiler.is_compiling()
+            or (rows := max(4, _BAND // (self.fc1.out_channels * width))) >= height
             or not x.is_contiguous(memory_format=torch.channels_last)
         ):
             return self.fc2(self._activated(self.fc1(x)), onto=x)
