@@ -95,6 +95,7 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
             "colors": saved.colors,
             "short_side": saved.short_side,
             "min_side": MIN_SIZE,
+            "data": saved.about.get("data"),
             "terms": terms,
         }
         (made / NETWORK).write_text(json.dumps(facts, indent=1) + "\n")

@@ -25,10 +25,11 @@ async function start() {
   } catch (error) {
     return failed(error.message);
   }
-  const { classes, terms } = network;
+  const { classes, data, terms } = network;
   $("classes").textContent =
     `It knows ${classes.length} classes, and explains every photo by them: ${classes.join(", ")}.`;
-  $("terms").textContent = `The network’s weights. ${terms}`;
+  $("terms").textContent =
+    `The network’s weights${data ? ` were learned from ${data}` : ""}. ${terms}`;
   // Threads share memory, which browsers allow to pages alone that are isolated from other origins.
   network.threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
   $("progress").hidden = false;
