@@ -7,6 +7,8 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE, SCRN, FusedSCRN
 from .folder import TERMS
-from .onnx_operators import translations
 from .same_padding import replace_same_padding
 
 OPSET = 18
@@ -98,7 +99,8 @@ def export_onnx(
     Batch, height and width are dynamic, height and width from 32. The normalisation is inside: the
     input ``image`` is RGB, float32 ``[B, 3, H, W]`` in [0, 1], and the output ``logits`` float32
     ``[B, classes, H, W]``. The metadata has ``classes``, ``colors``, ``mean``, ``std``,
-    ``short_side`` and ``terms``, each as JSON.
+    ``short_side``, to which prediction brings a photo's short side, ``min_size`` and ``terms``,
+    each as JSON.
 
     Args:
         saved: what :func:`scrn.load_model` gives.
@@ -109,46 +111,79 @@ def export_onnx(
         opset: of the operators, from 18; from 20 on TensorRT misreads GridSample.
 
     Raises:
-        ValueError: an option that does not fit, or more than 256 classes with ``labels``.
-        RuntimeError: ONNX Runtime's results differ; no file is left.
+        ValueError: an option or a path that does not fit, more than 256 classes with ``labels``;
+            or ONNX Runtime's results differ, and no file is left.
         ModuleNotFoundError: onnx, onnxruntime or onnxscript is not installed.
     """
-    if opset < OPSET:
-        raise ValueError(f"opset: expected {OPSET} or more, got {opset}")
+    _check_options(saved, labels, opset)
     if opset >= 20 and grid_sample == "native":
         warnings.warn(
             f"opset {opset}: TensorRT reads GridSample's mode of opset 20, 'linear', as nearest; "
             f"expected {OPSET}, or grid_sample='gather', where TensorRT is to read the file",
             stacklevel=2,
         )
-    network = with_ops(saved.model, "fused").to("cpu", memory_format=torch.contiguous_format).eval()
-    fused = network if isinstance(network, FusedSCRN) else network.fuse()
-    program = _translated(
-        _WithNormalisation(fused, saved, labels), _example(_TRACED, labels), grid_sample, opset
-    )
-    metadata = {
-        "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
-        "short_side": saved.short_side, "terms": saved.about.get("terms", TERMS),
-    }  # fmt: skip
-    for name, value in metadata.items():
-        program.model.metadata_props[name] = json.dumps(value)
-    path = Path(path)
-    # A name of its own until it is right, so that no wrong file is left and none is lost.
-    handle, name = tempfile.mkstemp(suffix=".onnx", prefix=f".{path.stem}.", dir=path.parent)
-    os.close(handle)
-    unchecked = Path(name)
-    try:
+    with _replacing(Path(path)) as unchecked:
+        network = with_ops(saved.model, "fused").to("cpu")
+        network = network.to(memory_format=torch.contiguous_format)
+        fused = network if isinstance(network, FusedSCRN) else network.eval().fuse()
+        program = _translated(
+            _WithNormalisation(fused, saved, labels), _example(_TRACED, labels), grid_sample, opset
+        )
+        for name, value in _metadata(saved).items():
+            program.model.metadata_props[name] = json.dumps(value)
         program.save(unchecked, external_data=False)
         difference = _checked(unchecked, _WithNormalisation(network, saved, labels), labels)
         if not difference.is_small:
-            raise RuntimeError(
-                f"{path}: expected ONNX Runtime's results to be PyTorch's, got {difference}"
+            raise ValueError(
+                f"model: expected ONNX Runtime's results to be PyTorch's, got {difference}; "
+                f"{path} was not written"
             )
-        unchecked.chmod(0o644)
-        unchecked.replace(path)
-    finally:
-        unchecked.unlink(missing_ok=True)
     return difference
+
+
+def _check_options(saved: SavedModel, labels: bool, opset: int) -> None:
+    import onnx
+    import onnxruntime  # noqa: F401 (an export takes long, and what it needs should be there)
+    import onnxscript  # noqa: F401
+
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise ValueError(f"opset: expected a number from {OPSET} to {newest}, got {opset}")
+    if labels and len(saved.classes) > 256:
+        raise ValueError(
+            f"labels: expected at most 256 classes, which uint8 tells apart, got "
+            f"{len(saved.classes)}"
+        )
+
+
+def _metadata(saved: SavedModel) -> dict[str, Any]:
+    return {
+        "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
+        "short_side": saved.short_side, "min_size": MIN_SIZE,
+        "terms": saved.about.get("terms", TERMS),
+    }  # fmt: skip
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name beside the path for a file that takes its place once it is right: no wrong one is
+    left, and none that was there is lost."""
+    if path.is_dir():
+        raise ValueError(f"output: expected the path of a file, got the folder {path}")
+    try:
+        handle, name = tempfile.mkstemp(suffix=".onnx", prefix=f".{path.stem}.", dir=path.parent)
+    except OSError as error:
+        raise ValueError(
+            f"output: expected a folder that can be written to, got {path.parent}: {error.strerror}"
+        ) from error
+    os.close(handle)
+    made = Path(name)
+    try:
+        yield made
+        made.chmod(0o644)
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 class _WithNormalisation(nn.Module):
@@ -179,8 +214,14 @@ class _WithNormalisation(nn.Module):
 @torch.no_grad()
 def _translated(module: nn.Module, example: Tensor, grid_sample: str, opset: int) -> Any:
     """The ONNX program of a module that takes images; the module is changed."""
+    from .onnx_operators import translations
+
     rows = 1 if example.dtype == torch.uint8 else 2
-    sizes = {0: Dim("batch"), rows: Dim("height", min=MIN_SIZE), rows + 1: Dim("width", min=MIN_SIZE)}
+    sizes = {
+        0: Dim("batch"),
+        rows: Dim("height", min=MIN_SIZE),
+        rows + 1: Dim("width", min=MIN_SIZE),
+    }
     replace_same_padding(module)
     # What is compared of the sizes while tracing, for one whether a map may be upsampled to
     # another, holds at every size; a proof of it torch does not find.
@@ -191,7 +232,7 @@ def _translated(module: nn.Module, example: Tensor, grid_sample: str, opset: int
         strict=False,
         prefer_deferred_runtime_asserts_over_guards=True,
     )
-    program = torch.onnx.export(
+    program: Any = torch.onnx.export(
         exported,
         dynamo=True,
         verbose=False,
@@ -212,9 +253,7 @@ def _tidy(model: Any, rows: int) -> None:
     for value in (image, result):
         sizes = names if value is image else {0: "batch", value.shape.rank() - 2: "height"}
         sizes = sizes if value is image else sizes | {value.shape.rank() - 1: "width"}
-        value.shape = type(value.shape)(
-            [sizes.get(i, size) for i, size in enumerate(value.shape)]
-        )
+        value.shape = type(value.shape)([sizes.get(i, size) for i, size in enumerate(value.shape)])
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         for value in node.outputs:
@@ -250,8 +289,9 @@ def _checked(path: Path, model: nn.Module, labels: bool) -> Difference:
         expected = model(image).numpy()
         (found,) = session.run(None, {IMAGE: image.numpy()})
         if found.shape != expected.shape:
-            raise RuntimeError(
-                f"{path}: expected a result of {expected.shape}, got {found.shape} of ONNX Runtime"
+            raise ValueError(
+                f"model: expected a result {list(expected.shape)} of ONNX Runtime for an image of "
+                f"{size[1]}x{size[2]}, got {list(found.shape)}"
             )
         if not labels:
             worst = max(worst, float(np.abs(found - expected).max() / np.ptp(expected)))

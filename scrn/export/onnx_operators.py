@@ -71,4 +71,3 @@ def _windows(pixels: Value, count: Value, dtype: Any) -> Value:
     stop = op.Add(op.Div(op.Sub(op.Mul(op.Add(i, one), pixels), one), count), one)
     inside = op.And(op.GreaterOrEqual(pixel, start), op.Less(pixel, stop))
     return op.Div(op.Cast(inside, to=dtype), op.Cast(op.Sub(stop, start), to=dtype))
-

@@ -1,8 +1,8 @@
 """Convolutions padded as in TensorFlow, of timm's ``tf_`` models, for exporters.
 
-How much they pad depends on the size of their input. Of nested ones torch.export makes expressions
-that it does not come to an end with; as an operator of its own one has the size of its result, which
-is all that is to be known of it.
+How much they pad depends on the size of their input. Of several in a row torch.export makes
+expressions that it does not come to an end with. Of an operator it needs to know the size of the
+result alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _SameConv2d(nn.Module):
 def replace_same_padding(model: nn.Module) -> None:
     """In place."""
     try:
-        from timm.layers import Conv2dSame
+        from timm.layers.conv2d_same import Conv2dSame
     except ModuleNotFoundError:
         return  # and then the model has none
     for name, module in list(model.named_modules()):

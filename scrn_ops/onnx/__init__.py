@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from .._core.fake import note_translation_table
+
 GRID_SAMPLES = ("native", "gather")
 
 _ops = torch.ops.scrn_ops
@@ -51,6 +53,7 @@ def translation_table(grid_sample: str = "native") -> dict[Callable[..., Any], C
         ) from error
     from . import attention, classify, depthwise, srm
 
+    note_translation_table()
     offset_sample, semantic_refine = srm.sampling(by_gather=grid_sample == "gather")
     return {
         _ops.aggregate_offsets.default: srm.aggregate_offsets,

@@ -26,4 +26,3 @@ def upsampled_argmax(
     shares = op.Softmax(scores, axis=1)
     confidence = op.ReduceMax(shares, op.Constant(value_ints=[1]), keepdims=0)
     return labels, op.Cast(confidence, to=onnx_ir.DataType.FLOAT)
-

@@ -38,9 +38,7 @@ class _Packed:
         )
 
     def _next(self, taps: int) -> Value:
-        start, stop, axis = (
-            op.Constant(value_ints=[n]) for n in (self.read, self.read + taps, 1)
-        )
+        start, stop, axis = (op.Constant(value_ints=[n]) for n in (self.read, self.read + taps, 1))
         self.read += taps
         return op.Slice(self.weights, start, stop, axis)
 

@@ -20,7 +20,7 @@ def aggregate_offsets(offset: Value, mask: Value, mask_is_logits: bool = False) 
 def sampling(by_gather: bool) -> tuple[Translation, Translation]:
     """The translations of ``offset_sample`` and of ``semantic_refine``, by Gather or by
     GridSample. Torch keeps notes on them as attributes, which methods cannot have."""
-    sample = _by_gather if by_gather else _by_grid_sample
+    sample: Translation = _by_gather if by_gather else _by_grid_sample
 
     def offset_sample(input: Value, offset: Value, align_corners: bool = True) -> Value:
         dtype = compute_dtype(input)
@@ -52,9 +52,7 @@ def sampling(by_gather: bool) -> tuple[Translation, Translation]:
     return offset_sample, semantic_refine
 
 
-def _aggregate(
-    offset: Value, mask: Value, mask_is_logits: bool, dtype: onnx_ir.DataType
-) -> Value:
+def _aggregate(offset: Value, mask: Value, mask_is_logits: bool, dtype: onnx_ir.DataType) -> Value:
     weights = cast(mask, dtype)
     if mask_is_logits:
         weights = op.Softmax(weights, axis=1)
