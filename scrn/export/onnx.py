@@ -31,7 +31,9 @@ OPSET = 18
 LARGEST_DIFFERENCE, SMALLEST_AGREEMENT = 1e-4, 0.999
 IMAGE, LOGITS, LABELS = "image", "logits", "labels"
 
-_TRACED = (2, 70, 90)  # batch, height and width: no multiples of anything, no two that are equal
+# Batch, height and width: no multiples of anything, and so large that no map has a size of 1, of
+# which torch.export takes that it is always so. No values are computed for it.
+_TRACED = (2, 1030, 1290)
 _CHECKED = ((1, 64, 96), (3, 101, 77), (1, MIN_SIZE, 131))
 
 
@@ -217,11 +219,7 @@ def _translated(module: nn.Module, example: Tensor, grid_sample: str, opset: int
     from .onnx_operators import translations
 
     rows = 1 if example.dtype == torch.uint8 else 2
-    sizes = {
-        0: Dim("batch"),
-        rows: Dim("height", min=MIN_SIZE),
-        rows + 1: Dim("width", min=MIN_SIZE),
-    }
+    sizes = dict.fromkeys((0, rows, rows + 1), Dim.DYNAMIC)
     replace_same_padding(module)
     # What is compared of the sizes while tracing, for one whether a map may be upsampled to
     # another, holds at every size; a proof of it torch does not find.
