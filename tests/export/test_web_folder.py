@@ -49,7 +49,7 @@ def export(monkeypatch: pytest.MonkeyPatch, package: Path) -> Any:
 
     def export_onnx(saved: object, path: Path) -> None:
         if not written:
-            raise RuntimeError("differs")
+            raise ValueError("differs")
         path.write_text(written.pop())
 
     def call(folder: Path, network: str | None = "one", **options: Any) -> None:
@@ -101,7 +101,7 @@ def test_after_an_error_the_earlier_page_is_there(export: Any, tmp_path: Path) -
     folder = tmp_path / "page"
     export(folder, "one")
     before = set(tmp_path.iterdir())
-    with pytest.raises(RuntimeError, match="differs"):
+    with pytest.raises(ValueError, match="differs"):
         export(folder, None)
     assert (folder / web.MODEL).read_text() == "one"
     assert set(tmp_path.iterdir()) == before
@@ -124,6 +124,12 @@ def test_what_is_no_page_is_left_alone(export: Any, tmp_path: Path, kind: str) -
     with pytest.raises(DataError, match=r"page: expected no such file, an empty folder, or a page"):
         export(folder)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_where_nothing_can_be_written(export: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DataError, match="file/page: expected a place where a folder can be made"):
+        export(tmp_path / "file/page")
 
 
 def test_a_package_as_npm_pack_writes_it(export: Any, package: Path, tmp_path: Path) -> None:

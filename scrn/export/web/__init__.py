@@ -63,9 +63,9 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
             and keeps it for the next time.
 
     Raises:
-        ValueError: the folder holds something else, more than 256 classes, or no such package.
+        ValueError: the folder holds something else, more than 256 classes, no such package, or
+            ONNX Runtime's results are not PyTorch's.
         OSError: npm is not there or failed, or the folder cannot be written.
-        RuntimeError: ONNX Runtime's results are not PyTorch's.
         ModuleNotFoundError: onnx, onnxruntime or onnxscript is not installed.
     """
     if len(saved.classes) > MAX_CLASSES:
@@ -113,8 +113,13 @@ def _licences_of_onnxruntime() -> Path:
 def _in_place_of(folder: Path) -> Iterator[Path]:
     """A folder beside it, which takes its place at the end, and is removed after an error."""
     _check_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise DataError(
+            folder, "a place where a folder can be made", f"{error.strerror}"
+        ) from error
     try:
         made = beside / "made"
         made.mkdir()
