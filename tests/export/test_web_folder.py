@@ -54,9 +54,9 @@ def export(monkeypatch: pytest.MonkeyPatch, package: Path) -> Any:
 
     def call(folder: Path, network: str | None = "one", **options: Any) -> None:
         written[:] = [network] if network else []
-        classes = ("a", "b")
+        about = {"data": "drawings", "terms": "For tests."}
         saved: Any = SimpleNamespace(
-            classes=classes, colors=[(0, 0, 0)] * 2, short_side=64, about={"terms": "For tests."}
+            classes=("a", "b"), colors=[(0, 0, 0)] * 2, short_side=64, about=about
         )
         web.export_web(saved, folder, **{"onnxruntime_web": package} | options)
 
@@ -75,7 +75,7 @@ def test_what_is_written(export: Any, tmp_path: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
     assert folder.stat().st_mode & 0o777 == 0o777 & ~_umask()
     licences = (folder / web.LICENCES).read_text()
-    assert "For tests." in licences
+    assert "learned from drawings: For tests." in licences
     assert "Copyright (c) Microsoft Corporation" in licences
     assert "Apache License 2.0" in licences
 

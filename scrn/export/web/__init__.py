@@ -26,7 +26,7 @@ MAX_CLASSES = 256  # the page keeps a class in a byte
 
 _LICENCES = """The page and its scripts: scrn, Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
 
-The network ({model}): {terms}
+The network ({model}), learned from {data}: {terms}
 
 onnxruntime/: ONNX Runtime Web, whose parts by others {notices} names, under this license:
 
@@ -83,6 +83,7 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
         terms = saved.about.get("terms", TERMS)
         text = _LICENCES.format(
             model=MODEL,
+            data=saved.about.get("data", "images that its folder does not name"),
             terms=terms,
             notices=NOTICES,
             onnxruntime=(onnxruntime / "LICENSE").read_text(),
