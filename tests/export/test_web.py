@@ -189,6 +189,17 @@ def test_a_class_alone(page: Page) -> None:
     assert (page.overlay()[..., 3] == 255).all()
 
 
+def test_the_picture_is_saved(page: Page) -> None:
+    page.choose("stripes.png", encoded(stripes()))
+    page.tab.get_by_label("Opacity of the classes").fill("50")
+    with page.tab.expect_download() as found:
+        page.tab.locator("#save").click()
+    assert found.value.suggested_filename == "stripes_classes.png"
+    saved = np.array(Image.open(found.value.path()).convert("RGB")).astype(int)
+    expected = (np.array(stripes()) + np.array(COLORS)[page.labels(COLORS)]) / 2
+    assert np.abs(saved - expected).max() <= 1
+
+
 def test_the_class_below_the_pointer(page: Page) -> None:
     page.choose("stripes.png", encoded(stripes()))
     picture = page.tab.locator("#picture")
