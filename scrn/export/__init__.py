@@ -11,7 +11,11 @@ from ..engine.weights import PACKAGED, load_model
 
 # Each is a module of this package: ``add_arguments`` adds the options that it alone has, and
 # ``run`` takes all of them and the model.
-FORMATS = {"folder": "what scrn predict --model and scrn.load_model read"}
+FORMATS = {
+    "folder": "what scrn predict --model and scrn.load_model read",
+    "onnx": "standard operators for ONNX Runtime, OpenVINO and others",
+    "web": "a folder with a page that segments photos in the browser",
+}
 
 
 class _Options:

@@ -81,11 +81,11 @@ class FusedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        rows = max(4, _BAND // (self.fc1.out_channels * width))
         if (
             x.device.type != "cpu"
-            or rows >= height
+            # Before the rows are counted: a program of any size must not depend on it.
             or torch.compiler.is_compiling()
+            or (rows := max(4, _BAND // (self.fc1.out_channels * width))) >= height
             or not x.is_contiguous(memory_format=torch.channels_last)
         ):
             return self.fc2(self._activated(self.fc1(x)), onto=x)
@@ -102,7 +102,9 @@ class FusedMlp(nn.Module):
         conv = self.depthwise
         if backend == "eager":
             return _gelu_(conv(hidden))
-        out = hidden if hidden.device.type == "cpu" else None
+        # An operator that overwrites its argument has no translation to ONNX.
+        overwrites = hidden.device.type == "cpu" and not torch.compiler.is_exporting()
+        out = hidden if overwrites else None
         return depthwise_gelu(hidden, conv.weight, conv.bias, out=out, backend=backend)
 
     def _band(self, x: Tensor, output: Tensor, start: int, stop: int) -> None:

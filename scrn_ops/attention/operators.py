@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._core.autocast import register_autocast
 from .._core.checks import check_gradient, compute_dtype
+from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from . import cpu
 from .checks import check_path, check_whitened_attention
@@ -83,7 +84,7 @@ def _(
     return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
 
 
-@torch.library.register_fake("scrn_ops::whitened_attention", lib=_library)
+@register_fake("whitened_attention", lib=_library)
 def _(
     query: Tensor,
     key: Tensor,

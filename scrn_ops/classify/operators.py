@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._core.checks import check_gradient, compute_dtype
+from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from .._core.layout import empty_gradient, memory_format, shape_of
 from .._core.vmap import fold_batch_dims, register_vmap
@@ -92,7 +93,7 @@ def _needed(name: str, tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-@torch.library.register_fake("scrn_ops::upsampled_argmax")
+@register_fake("upsampled_argmax")
 def _(
     logits: Tensor,
     height: int,

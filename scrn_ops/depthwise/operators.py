@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .._core.autocast import register_autocast
 from .._core.checks import check_gradient
+from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from .._core.layout import empty, empty_gradient, memory_format, shape_of
 from .._core.vmap import register_vmap
@@ -58,7 +59,7 @@ def _register(name: str, check: Callable[..., None], taps: Callable[..., int]) -
             the backward once for each gradient, each is a multiplication and an addition.
     """
 
-    @torch.library.register_fake(f"scrn_ops::{name}")
+    @register_fake(name)
     def _(input: Tensor, weights: Tensor, *sizes: int) -> Tensor:
         check(input, weights, *sizes)
         return empty(input, shape_of(input), input.dtype, memory_format(input))

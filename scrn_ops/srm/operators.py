@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .._core.autocast import register_autocast
 from .._core.checks import check_gradient, compute_dtype
+from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from .._core.layout import empty, empty_gradient, memory_format, shape_of
 from .._core.vmap import register_vmap
@@ -25,7 +26,7 @@ def _output_shape(input: Tensor, offset: Tensor) -> tuple[int, ...]:
     return (*input.shape[:2], *offset.shape[2:])
 
 
-@torch.library.register_fake("scrn_ops::aggregate_offsets")
+@register_fake("aggregate_offsets")
 def _(offset: Tensor, mask: Tensor, mask_is_logits: bool = False) -> Tensor:
     check_aggregate_offsets(offset, mask)
     double = torch.float64 in (offset.dtype, mask.dtype)
@@ -47,7 +48,7 @@ def _(
     return empty_gradient(offset, need_offset), empty_gradient(mask, need_mask)
 
 
-@torch.library.register_fake("scrn_ops::offset_sample")
+@register_fake("offset_sample")
 def _(input: Tensor, offset: Tensor, align_corners: bool = True) -> Tensor:
     check_offset_sample(input, offset)
     return empty(input, _output_shape(input, offset), input.dtype, memory_format(input))
@@ -70,7 +71,7 @@ def _(
     return grad_input, empty_gradient(offset, need_offset)
 
 
-@torch.library.register_fake("scrn_ops::semantic_refine")
+@register_fake("semantic_refine")
 def _(
     low: Tensor,
     offset: Tensor,

@@ -37,8 +37,12 @@ class FAM(Upsampler):
         height, width = high.shape[2:]
         compressed = upsample(self.compress_low(low), (height, width), align_corners=True)
         flow = self.flow(torch.cat((compressed, self.compress_high(high)), dim=1))
-        # From half the grid's extent of 2, divided by the size, to pixels.
-        factor = flow.new_tensor([(width - 1) / (2 * width), (height - 1) / (2 * height)])
-        offset = flow * factor.view(1, 2, 1, 1)
+        # From half the grid's extent of 2, divided by the size, to pixels. By whole numbers, since
+        # torch.export does not take a quotient of sizes that are symbols.
+        halves = [
+            along * (size - 1) / (2 * size)
+            for along, size in zip(flow.split(1, dim=1), (width, height), strict=True)
+        ]
+        offset = torch.cat(halves, dim=1)
         aligned = offset_sample(low, offset, align_corners=True, backend=self.backend)
         return aligned + high if self.add_skip else aligned
