@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/your_model.md").read_text()
 SLOW = {"torch.compile", "AOTInductor", "ONNX"}
@@ -59,14 +58,6 @@ def test_a_section_runs(
         script, trace = capsys.readouterr().out.splitlines()
         assert script.startswith("torch.jit.script: TorchScript does not know the Python of Sem")
         assert trace.startswith("low: torch.fx.symbolic_trace knows no sizes")
-
-
-@pytest.mark.slow
-def test_onnx_has_no_operator_for_the_kernels() -> None:
-    pytest.importorskip("onnxscript")
-    names = run([FIRST])
-    with pytest.raises(torch.onnx.OnnxExporterError):
-        torch.onnx.export(names["model"], names["inputs"], dynamo=True)
 
 
 def test_every_row_of_the_table_has_its_section() -> None:

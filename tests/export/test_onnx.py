@@ -188,6 +188,7 @@ def test_a_file_that_differs_is_not_left(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_the_check_sees_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison is of the file: here the one of the network without its normalisation."""
     model = saved(TINY, "bilinear", "f4")
