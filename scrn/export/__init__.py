@@ -11,7 +11,10 @@ from ..engine.weights import PACKAGED, load_model
 
 # Each is a module of this package: ``add_arguments`` adds the options that it alone has, and
 # ``run`` takes all of them and the model.
-FORMATS = {"folder": "what scrn predict --model and scrn.load_model read"}
+FORMATS = {
+    "folder": "what scrn predict --model and scrn.load_model read",
+    "aoti": "an AOTInductor package, for Python and for C++ without it",
+}
 
 
 class _Options:
