@@ -16,14 +16,13 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
-#include <numeric>
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -55,14 +54,16 @@ Photo read_jpeg(FILE* file) {
   return photo;
 }
 
-Photo read_png(FILE* file) {
+Photo read_png(FILE* file, const std::string& path) {
   png_image png{.opaque = nullptr, .version = PNG_IMAGE_VERSION};
-  png_image_begin_read_from_stdio(&png, file);
+  const auto check = [&](int done) {
+    if (done == 0) throw std::runtime_error(path + ": " + png.message);
+  };
+  check(png_image_begin_read_from_stdio(&png, file));
   png.format = PNG_FORMAT_RGB;
   Photo photo{png.height, png.width, std::vector<uint8_t>(PNG_IMAGE_SIZE(png))};
   const png_color black{};
-  png_image_finish_read(&png, &black, photo.rgb.data(), 0, nullptr);
-  if (PNG_IMAGE_FAILED(png)) throw std::runtime_error(png.message);
+  check(png_image_finish_read(&png, &black, photo.rgb.data(), 0, nullptr));
   return photo;
 }
 
@@ -73,12 +74,13 @@ Photo read_photo(const std::string& path) {
   const bool read = std::fread(start, 1, 2, file.get()) == 2;
   std::rewind(file.get());
   if (read && start[0] == 0xff && start[1] == 0xd8) return read_jpeg(file.get());
-  if (read && start[0] == 0x89 && start[1] == 'P') return read_png(file.get());
+  if (read && start[0] == 0x89 && start[1] == 'P') return read_png(file.get(), path);
   throw std::runtime_error(path + ": expected a JPEG or a PNG");
 }
 
-void write_classes(const std::string& path, const at::Tensor& labels, const std::string& colors) {
+void write_classes(const std::string& path, const at::Tensor& labels, std::string colors) {
   std::vector<uint8_t> palette;
+  std::ranges::replace_if(colors, [](char c) { return c < '0' || c > '9'; }, ' ');  // JSON
   std::istringstream numbers(colors);
   for (int number; numbers >> number;) palette.push_back(static_cast<uint8_t>(number));
   png_image png{.opaque = nullptr, .version = PNG_IMAGE_VERSION};
@@ -95,23 +97,25 @@ void load_operators(const char* name) {
   if (dlopen(name, RTLD_NOW | RTLD_GLOBAL) == nullptr)
     throw std::runtime_error(
         std::string(dlerror()) +
-        "\nThe operators of the package are in this library, which comes with "
-        "the Python package scrn, in its folder scrn_ops: expected beside this "
-        "program or in a folder of LD_LIBRARY_PATH.");
+        "; the package's operators, which come with the Python package scrn in "
+        "its folder scrn_ops, are expected beside this program or in a folder "
+        "of LD_LIBRARY_PATH");
 }
 
 void run(const std::vector<std::string>& args) {
-  const size_t repeats = args.size() > 4 ? std::stoul(args[4]) : 1;
+  const size_t repeats = args.size() < 5 ? 1 : std::strtoul(args[4].c_str(), nullptr, 10);
+  if (repeats == 0) throw std::runtime_error("REPEATS: expected a number from 1, got " + args[4]);
   load_operators("libscrn_ops.so");
   torch::inductor::AOTIModelPackageLoader package(args[1]);
   auto metadata = package.get_metadata();
-  Photo photo = read_photo(args[2]);
+  if (metadata["AOTI_DEVICE_KEY"] == "cuda") load_operators("libscrn_ops_cuda.so");
 
+  Photo photo = read_photo(args[2]);
   const c10::InferenceMode guard;
   const auto pixels = at::from_blob(photo.rgb.data(), {photo.height, photo.width, 3}, at::kByte);
   at::Tensor labels = package.run({pixels})[0];
-  std::cout << args[2] << ": " << photo.width << "x" << photo.height << ", height and width of the "
-            << "network: " << metadata["size"] << std::endl;
+  std::cout << args[2] << ": " << photo.height << "x" << photo.width
+            << "; height and width in the network: " << metadata["size"] << std::endl;
   std::vector<double> times;
   for (size_t i = 0; i < repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -120,7 +124,7 @@ void run(const std::vector<std::string>& args) {
     times.push_back(time.count());
   }
   write_classes(args[3], labels, metadata["colors"]);
-  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
+  std::ranges::nth_element(times, times.begin() + repeats / 2);
   std::cout << times[repeats / 2] << " ms per image, " << at::get_num_threads() << " threads\n";
 }
 
@@ -135,7 +139,7 @@ int main(int argc, char** argv) {
   try {
     run(args);
   } catch (const c10::Error& error) {
-    std::cerr << "segment: " << error.what_without_backtrace() << "\n";
+    std::cerr << "segment: " << args[1] << ": " << error.what_without_backtrace() << "\n";
     return 1;
   } catch (const std::exception& error) {
     std::cerr << "segment: " << error.what() << "\n";

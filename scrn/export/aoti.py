@@ -8,6 +8,7 @@ torch's dispatcher, where ``libscrn_ops.so`` registers them.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import tempfile
@@ -24,9 +25,11 @@ from ..engine.inference import fastest_layout
 from ..engine.prediction import segment_labels
 from ..engine.weights import SavedModel
 from ..models.network import MIN_SIZE
+from .folder import TERMS
 
-AGREEMENT = 0.999
-"""Of the pixels, below which a package is no result. Rounding moves those at ties alone."""
+Size = tuple[int, int]
+
+SMALLEST_AGREEMENT = 0.999
 
 
 def add_arguments(options: Any) -> None:
@@ -44,45 +47,74 @@ def add_arguments(options: Any) -> None:
 
 def run(args: argparse.Namespace, saved: SavedModel) -> None:
     size = _size(args.size, saved.short_side)
-    _check(args.output, args.device)
-    # Beside the result, so that it is moved there whole.
-    with tempfile.TemporaryDirectory(dir=args.output.parent, prefix=".aoti-") as folder:
-        made = Path(folder) / "model.pt2"
-        write_package(saved, size, made, args.device)
-        shares = agreement(saved, size, made, args.device)
-        if min(shares.values()) < AGREEMENT:
-            raise ValueError(
-                f"format aoti: expected the network's classes on {AGREEMENT:.1%} of the pixels of "
-                f"every photo, got {min(shares.values()):.2%}; nothing was written"
-            )
-        os.replace(made, args.output)
-    found = ", ".join(f"{share:.3%} of a photo of {photo}" for photo, share in shares.items())
+    shares = export_aoti(saved, args.output, size, args.device)
     megabytes = args.output.stat().st_size / 1e6
-    print(
-        f"{args.output}: {megabytes:.1f} MB for {args.device}, the network at {size[0]}x{size[1]}"
-    )
-    print(f"the network's classes on {found}")
+    height, width = size
+    print(f"{args.output}: {megabytes:.1f} MB for {args.device}, the network at {height}x{width}")
+    for (height, width), share in shares.items():
+        print(f"the network's classes on {share:.3%} of the pixels of a photo of {height}x{width}")
 
 
-def _size(given: list[int] | None, short_side: int | None) -> tuple[int, int]:
-    if given is None and not short_side:
+def export_aoti(
+    saved: SavedModel, path: Path, size: Size, device: str = "cpu"
+) -> dict[Size, float]:
+    """Writes a network as an AOTInductor package, and compares what the package makes of photos
+    with what the network does.
+
+    The package's one input is a photo, uint8 ``[H, W, 3]``, and its output its class map, uint8
+    ``[H, W]``, both on the CPU. The metadata has ``classes``, ``colors``, ``mean``, ``std``,
+    ``size`` and ``terms``, each as JSON.
+
+    Args:
+        saved: what :func:`scrn.load_model` gives.
+        path: of the package, which ends with ``.pt2``.
+        size: (height, width) of the network.
+        device: ``"cpu"`` or ``"cuda"``, to compile for.
+
+    Returns:
+        The share of equal classes by the sizes of the photos.
+
+    Raises:
+        ValueError: a path, a size or a device that does not fit; no compiler.
+        RuntimeError: the package gives other classes; nothing is written.
+    """
+    path = Path(path)
+    _check(path, size, device)
+    # Beside the result, so that it is moved there whole.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        made = Path(folder) / "model.pt2"
+        write_package(saved, size, made, device)
+        shares = agreement(saved, size, made, device)
+        if min(shares.values()) < SMALLEST_AGREEMENT:
+            raise RuntimeError(
+                f"{path}: expected the network's classes on {SMALLEST_AGREEMENT:.1%} of the pixels "
+                f"of a photo, got {min(shares.values()):.2%}"
+            )
+        os.replace(made, path)
+    return shares
+
+
+def _size(given: list[int] | None, short_side: int | None) -> Size:
+    if given is not None:
+        height, width = given
+        return height, width
+    if not short_side:
         raise ValueError("size: expected --size H W for a model without a short side of photos")
-    height, width = given or (short_side, round((short_side or 0) * 4 / 3))
-    if min(height, width) < MIN_SIZE:
-        raise ValueError(
-            f"size: expected a height and a width of at least {MIN_SIZE}, got {height}x{width}"
-        )
-    return height, width
+    return short_side, round(short_side * 4 / 3)
 
 
-def _check(output: Path, device: str) -> None:
+def _check(path: Path, size: Size, device: str) -> None:
     """Before minutes of work rather than after."""
-    if output.suffix != ".pt2":
-        raise ValueError(f"output: expected a name that ends with .pt2, got {output}")
-    if not os.access(output.parent, os.W_OK):
-        raise ValueError(f"output: expected a folder that can be written to, got {output.parent}")
-    if output.is_dir():
-        raise ValueError(f"output: expected a file's path, got the folder {output}")
+    if min(size) < MIN_SIZE:
+        raise ValueError(
+            f"size: expected a height and a width of at least {MIN_SIZE}, got {size[0]}x{size[1]}"
+        )
+    if path.suffix != ".pt2":
+        raise ValueError(f"output: expected a name that ends with .pt2, got {path}")
+    if path.is_dir():
+        raise ValueError(f"output: expected a file's path, got the folder {path}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"output: expected a folder that can be written to, got {path.parent}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected 'cpu' where torch finds no CUDA device, got 'cuda'")
     compiler = os.environ.get("CXX", "g++")
@@ -97,7 +129,7 @@ class PhotoClasses(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, saved: SavedModel, size: tuple[int, int], device: str) -> None:
+    def __init__(self, saved: SavedModel, size: Size, device: str) -> None:
         super().__init__()
         self.model = saved.model
         self.size = size
@@ -107,8 +139,9 @@ class PhotoClasses(nn.Module):
             self.register_buffer(name, values[:, None, None])
 
     def forward(self, photo: Tensor) -> Tensor:
-        # Of uint8, as prediction resizes it: on the CPU alone.
-        pixels = photo.permute(2, 0, 1)[None]
+        # Resized as uint8, as by prediction, which torch does on the CPU alone. The strides of a
+        # single pixel would say no layout, nor that of the result, which is compiled in.
+        pixels = photo.permute(2, 0, 1)[None].clone(memory_format=torch.contiguous_format)
         pixels = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
         image = (pixels.to(self.mean.device) / 255 - self.mean) / self.std
         logits = self.model(image.contiguous(memory_format=self.layout))
@@ -116,7 +149,7 @@ class PhotoClasses(nn.Module):
         return labels[0].cpu()
 
 
-def write_package(saved: SavedModel, size: tuple[int, int], path: Path, device: str) -> None:
+def write_package(saved: SavedModel, size: Size, path: Path, device: str) -> None:
     """Compiles the network for the device, into a package at ``path``."""
     module = PhotoClasses(_on(saved.fuse(), device), size, device).eval()
     photo = torch.zeros(size[0] + 1, size[1] + 3, 3, dtype=torch.uint8)
@@ -127,7 +160,13 @@ def write_package(saved: SavedModel, size: tuple[int, int], path: Path, device: 
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(path),
-            inductor_configs={"aot_inductor.metadata": metadata(saved, size)},
+            inductor_configs={
+                "aot_inductor.metadata": metadata(saved, size),
+                # oneDNN's order of the weights is made now instead of at every call.
+                "freezing": device == "cpu",
+                # As many threads as there are where it runs, not as there are here.
+                "cpp.dynamic_threads": True,
+            },
         )
 
 
@@ -136,20 +175,13 @@ def _on(saved: SavedModel, device: str) -> SavedModel:
     return saved
 
 
-def metadata(saved: SavedModel, size: tuple[int, int]) -> dict[str, str]:
-    """What a program asks the package for: numbers apart by blanks, classes by lines."""
-
-    def numbers(values: Any) -> str:
-        return " ".join(map(str, values))
-
-    return {
-        "classes": "\n".join(saved.classes),
-        "colors": numbers(part for color in saved.colors for part in color),
-        "mean": numbers(saved.mean),
-        "std": numbers(saved.std),
-        "size": numbers(size),
-        "terms": str(saved.about.get("terms", "")),
-    }
+def metadata(saved: SavedModel, size: Size) -> dict[str, str]:
+    """What a program may ask the package for."""
+    facts = {
+        "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
+        "size": size, "terms": saved.about.get("terms", TERMS),
+    }  # fmt: skip
+    return {name: json.dumps(value) for name, value in facts.items()}
 
 
 def _attention(
@@ -187,22 +219,21 @@ def without_python(program: Any) -> Any:
     return program
 
 
-def agreement(
-    saved: SavedModel, size: tuple[int, int], path: Path, device: str
-) -> dict[str, float]:
+def agreement(saved: SavedModel, size: Size, path: Path, device: str) -> dict[Size, float]:
     """The share of pixels that the package gives the network's classes, of a photo of the
     network's size and of one that is resized."""
     runner = torch._inductor.aoti_load_package(str(path))
     saved = _on(saved, device)
     module = PhotoClasses(saved, size, device).eval()
     shares = {}
-    for height, width in (size, (size[0] * 3 // 2 + 1, size[1] * 4 // 3)):
+    for sides in (size, (size[0] * 3 // 2 + 1, size[1] * 4 // 3)):
         coarse = torch.rand(1, 3, 9, 12, generator=torch.Generator().manual_seed(0))
-        photo = (F.interpolate(coarse, (height, width), mode="bilinear")[0] * 255).byte()
+        photo = (F.interpolate(coarse, sides, mode="bilinear")[0] * 255).byte()
         pixels = photo.permute(1, 2, 0).contiguous()
         with torch.inference_mode():
-            whole = (height, width) == size
-            expected = segment_labels(saved, photo, short_side=0) if whole else module(pixels)
+            expected = (
+                segment_labels(saved, photo, short_side=0) if sides == size else module(pixels)
+            )
             same = runner(pixels) == expected
-        shares[f"{height}x{width}"] = float(same.float().mean())
+        shares[sides] = float(same.float().mean())
     return shares
