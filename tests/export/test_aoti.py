@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_what_a_program_may_ask_the_package_for(package: Path, saved: SavedModel
     }  # fmt: skip
     assert json.loads(metadata["colors"]) == [list(color) for color in saved.colors]
     assert json.loads(metadata["terms"]) == saved.about["terms"]
+
+
+@pytest.mark.slow
+def test_threads_are_counted_where_it_runs(package: Path) -> None:
+    with zipfile.ZipFile(package) as files:
+        sources = [files.read(name) for name in files.namelist() if name.endswith(".cpp")]
+    loops = [line for text in sources for line in text.splitlines() if b"omp parallel" in line]
+    assert loops
+    assert [line for line in loops if b"num_threads" in line] == []
 
 
 @pytest.mark.slow
