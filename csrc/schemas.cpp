@@ -44,4 +44,15 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
   m.def(
       "depthwise_gelu_backward(Tensor grad, Tensor input, Tensor weights, int size, "
       "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
+
+  // Their kernels are Python's, scrn_ops/attention/operators.py: a process without Python has none.
+  m.def(
+      "whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, float scale=1.0, "
+      "bool keep_probabilities=False, str? path=None) "
+      "-> (Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities)");
+  m.def(
+      "whitened_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor unary, "
+      "Tensor value, Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities, "
+      "float scale, bool need_query, bool need_key, bool need_unary, bool need_value) "
+      "-> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, Tensor grad_value)");
 }

@@ -14,6 +14,7 @@ from ..engine.weights import PACKAGED, load_model
 FORMATS = {
     "folder": "what scrn predict --model and scrn.load_model read",
     "onnx": "standard operators for ONNX Runtime, OpenVINO and others",
+    "aoti": "an AOTInductor package, for Python and for C++ without it",
     "web": "a folder with a page that segments photos in the browser",
 }
 

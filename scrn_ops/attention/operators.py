@@ -1,4 +1,4 @@
-"""The operators ``torch.ops.scrn_ops.whitened_attention*``: schemas, kernels, fakes, FLOPs."""
+"""The operators ``torch.ops.scrn_ops.whitened_attention*``: kernels, fakes, FLOPs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,7 @@ from . import cpu
 from .checks import check_path, check_whitened_attention
 from .layout import empty_gradient, empty_output
 
-# Exported programs store these.
-_SCHEMAS = (
-    "whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, float scale=1.0, "
-    "bool keep_probabilities=False, str? path=None) "
-    "-> (Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities)",
-    "whitened_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor unary, "
-    "Tensor value, Tensor output, Tensor log_sum_exp, Tensor shared, Tensor probabilities, "
-    "float scale, bool need_query, bool need_key, bool need_unary, bool need_value) "
-    "-> (Tensor grad_query, Tensor grad_key, Tensor grad_unary, Tensor grad_value)",
-)
-
-_library = torch.library.Library("scrn_ops", "FRAGMENT")
-for _schema in _SCHEMAS:
-    _library.define(_schema)
+_library = torch.library.Library("scrn_ops", "IMPL")
 _ops = torch.ops.scrn_ops
 
 
