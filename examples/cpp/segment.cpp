@@ -1,13 +1,11 @@
-// Segments a photo by a package of `scrn export --format aoti`, without Python.
-//
-//   segment PACKAGE.pt2 PHOTO CLASSES.png [REPEATS]
-//
-// The photo is a JPEG or a PNG. The result is a PNG of the photo's size whose palette shows the
-// classes and whose values are their indices. The package resizes and normalises the photo.
+// segment PACKAGE.pt2 PHOTO CLASSES.png [REPEATS]: segments a photo, a JPEG or a PNG, by a package
+// of `scrn export --format aoti`, without Python. The result is a PNG of the photo's size whose
+// palette shows the classes and whose values are their indices.
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 #include <dlfcn.h>
+#include <jerror.h>
 #include <jpeglib.h>
 #include <png.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
@@ -32,12 +30,22 @@ struct Photo {
   std::vector<uint8_t> rgb;
 };
 
-using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+void fail(j_common_ptr jpeg) {  // Exceptions do not pass through C.
+  char text[JMSG_LENGTH_MAX];
+  jpeg->err->format_message(jpeg, text);
+  std::cerr << "segment: " << static_cast<const char*>(jpeg->client_data) << ": " << text << "\n";
+  std::exit(1);
+}
 
-Photo read_jpeg(FILE* file) {
-  jpeg_error_mgr errors;  // Its default is a message and the end of the program.
+Photo read_jpeg(FILE* file, std::string path) {
+  jpeg_error_mgr errors;
   jpeg_decompress_struct jpeg;
   jpeg.err = jpeg_std_error(&errors);
+  jpeg.client_data = path.data();
+  errors.error_exit = fail;
+  errors.emit_message = [](j_common_ptr c, int) {  // The rest of a cut file would be grey.
+    if (c->err->msg_code == JWRN_JPEG_EOF) fail(c);
+  };
   jpeg_create_decompress(&jpeg);
   jpeg_stdio_src(&jpeg, file);
   jpeg_read_header(&jpeg, TRUE);
@@ -56,25 +64,25 @@ Photo read_jpeg(FILE* file) {
 
 Photo read_png(FILE* file, const std::string& path) {
   png_image png{.opaque = nullptr, .version = PNG_IMAGE_VERSION};
-  const auto check = [&](int done) {
-    if (done == 0) throw std::runtime_error(path + ": " + png.message);
+  const auto check = [&](bool done, const char* reason) {
+    if (!done) throw std::runtime_error(path + ": " + reason);
   };
-  check(png_image_begin_read_from_stdio(&png, file));
+  check(png_image_begin_read_from_stdio(&png, file), png.message);
+  check(!(png.format & PNG_FORMAT_FLAG_LINEAR), "expected 8 bits a channel, found 16");
   png.format = PNG_FORMAT_RGB;
   Photo photo{png.height, png.width, std::vector<uint8_t>(PNG_IMAGE_SIZE(png))};
   const png_color black{};
-  check(png_image_finish_read(&png, &black, photo.rgb.data(), 0, nullptr));
+  check(png_image_finish_read(&png, &black, photo.rgb.data(), 0, nullptr), png.message);
   return photo;
 }
 
 Photo read_photo(const std::string& path) {
-  const File file(std::fopen(path.c_str(), "rb"), std::fclose);
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw std::runtime_error(path + ": cannot be opened");
-  uint8_t start[2] = {};
-  const bool read = std::fread(start, 1, 2, file.get()) == 2;
+  const int first = std::getc(file.get());
   std::rewind(file.get());
-  if (read && start[0] == 0xff && start[1] == 0xd8) return read_jpeg(file.get());
-  if (read && start[0] == 0x89 && start[1] == 'P') return read_png(file.get(), path);
+  if (first == 0xff) return read_jpeg(file.get(), path);
+  if (first == 0x89) return read_png(file.get(), path);
   throw std::runtime_error(path + ": expected a JPEG or a PNG");
 }
 
@@ -97,14 +105,13 @@ void load_operators(const char* name) {
   if (dlopen(name, RTLD_NOW | RTLD_GLOBAL) == nullptr)
     throw std::runtime_error(
         std::string(dlerror()) +
-        "; the package's operators, which come with the Python package scrn in "
-        "its folder scrn_ops, are expected beside this program or in a folder "
-        "of LD_LIBRARY_PATH");
+        "; it comes with the Python package scrn_ops, "
+        "and is expected beside this program or in a folder of LD_LIBRARY_PATH");
 }
 
 void run(const std::vector<std::string>& args) {
-  const size_t repeats = args.size() < 5 ? 1 : std::strtoul(args[4].c_str(), nullptr, 10);
-  if (repeats == 0) throw std::runtime_error("REPEATS: expected a number from 1, got " + args[4]);
+  const int repeats = args.size() < 5 ? 1 : std::atoi(args[4].c_str());
+  if (repeats < 1) throw std::runtime_error("REPEATS: expected a number from 1, got " + args[4]);
   load_operators("libscrn_ops.so");
   torch::inductor::AOTIModelPackageLoader package(args[1]);
   auto metadata = package.get_metadata();
@@ -114,18 +121,12 @@ void run(const std::vector<std::string>& args) {
   const c10::InferenceMode guard;
   const auto pixels = at::from_blob(photo.rgb.data(), {photo.height, photo.width, 3}, at::kByte);
   at::Tensor labels = package.run({pixels})[0];
-  std::cout << args[2] << ": " << photo.height << "x" << photo.width
-            << "; height and width in the network: " << metadata["size"] << std::endl;
-  std::vector<double> times;
-  for (size_t i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    labels = package.run({pixels})[0];
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    times.push_back(time.count());
-  }
+  std::cout << "height and width in the network: " << metadata["size"] << std::endl;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < repeats; ++i) labels = package.run({pixels})[0];
+  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
   write_classes(args[3], labels, metadata["colors"]);
-  std::ranges::nth_element(times, times.begin() + repeats / 2);
-  std::cout << times[repeats / 2] << " ms per image, " << at::get_num_threads() << " threads\n";
+  std::cout << time.count() / repeats << " ms per image, " << at::get_num_threads() << " threads\n";
 }
 
 }  // namespace

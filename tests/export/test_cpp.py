@@ -93,10 +93,17 @@ def test_what_cannot_be_read_or_written_is_named(
     text.write_text("no photo")
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     elsewhere = tmp_path / "none" / "classes.png"
+    cut, empty, deep = tmp_path / "cut.jpg", tmp_path / "empty.jpg", tmp_path / "deep.png"
+    cut.write_bytes(PHOTO.read_bytes()[: PHOTO.stat().st_size // 2])
+    empty.write_bytes(b"\xff\xd8" + bytes(40))
+    Image.fromarray(np.zeros((40, 50), np.uint16)).save(deep)
     for arguments, message in (
         ((package, tmp_path / "none.jpg", result), "none.jpg: cannot be opened"),
         ((package, text, result), "text.jpg: expected a JPEG or a PNG"),
         ((package, broken, result), "broken.png: "),
+        ((package, cut, result), "cut.jpg: Premature end of JPEG file"),
+        ((package, empty, result), "empty.jpg: "),
+        ((package, deep, result), "deep.png: expected 8 bits a channel, found 16"),
         ((package, PHOTO, elsewhere), "classes.png: No such file"),
         ((tmp_path / "none.pt2", PHOTO, result), "none.pt2: "),
         ((text, PHOTO, result), "text.jpg: "),
