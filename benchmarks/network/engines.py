@@ -25,7 +25,7 @@ class Engine:
 
     Args:
         kind: ``"scrn"``: the network itself; ``"compile"``: by torch.compile, with freezing;
-            ``"onnxruntime"``, ``"openvino"``: what torch.onnx exports of it.
+            ``"onnxruntime"``, ``"openvino"``: what ``scrn export --format onnx`` makes of it.
         ops, fuse, channels_last: of the network; ``fuse`` is SCRN.fuse().
         keep_memory: the process keeps what it frees, see :func:`scrn.keep_freed_memory`.
         bfloat16: the engine computes in it.

@@ -144,11 +144,13 @@ def prepare(task: Task, image: torch.Tensor, source: str, export: bool) -> None:
     if torch.device(task.device).type == "cuda":
         torch.cuda.empty_cache()
     if export:
-        exported = with_ops(model, "eager").eval()
-        torch.onnx.export(
-            exported, (image,), folder / ONNX, opset_version=OPSET, external_data=False,
-            dynamo=True, verbose=False,
-        )  # fmt: skip
+        # Which a machine need not have that runs the network alone.
+        from scrn.engine.weights import SavedModel
+        from scrn.export.onnx import export_onnx
+
+        names = tuple(f"class {i}" for i in range(NUM_CLASSES))
+        as_it_is = (0.0,) * 3, (1.0,) * 3  # the image is normalised already
+        export_onnx(SavedModel(model, names, *as_it_is), folder / ONNX, opset=OPSET)
     marked.write_text(json.dumps(made_of))
 
 

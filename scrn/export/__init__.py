@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint of scrn fit, or a saved folder (default: the weights of the package)",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="PATH")
+    parser.add_argument("--terms", help="on which the weights may be used, to be said beside them")
     options = {name: _Options(parser, name) for name in FORMATS}
     for name, own in options.items():
         _module(name).add_arguments(own)
@@ -63,4 +64,7 @@ def run(args: argparse.Namespace) -> None:
         if name != args.format and given:
             option = "--" + given[0].replace("_", "-")
             raise ValueError(f"{option}: expected with --format {name}, got --format {args.format}")
-    _module(args.format).run(args, load_model(args.model))
+    saved = load_model(args.model)
+    if args.terms is not None:
+        saved.about["terms"] = args.terms
+    _module(args.format).run(args, saved)

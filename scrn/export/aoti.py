@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import shutil
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ from scrn_ops import reference, upsampled_argmax
 from ..engine.inference import fastest_layout
 from ..engine.prediction import segment_labels
 from ..engine.weights import SavedModel
+from ..models import with_ops
 from ..models.network import MIN_SIZE
-from .folder import TERMS
+from .writing import SMALLEST_AGREEMENT, facts, replacing
 
 Size = tuple[int, int]
-
-SMALLEST_AGREEMENT = 0.999
 
 
 def add_arguments(options: Any) -> None:
@@ -61,9 +60,11 @@ def export_aoti(
     """Writes a network as an AOTInductor package, and compares what the package makes of photos
     with what the network does.
 
-    The package's one input is a photo, uint8 ``[H, W, 3]``, and its output its class map, uint8
-    ``[H, W]``, both on the CPU. The metadata has ``classes``, ``colors``, ``mean``, ``std``,
-    ``size`` and ``terms``, each as JSON.
+    The package's one input is a photo, uint8 ``[H, W, 3]`` and contiguous, and its output its class
+    map, uint8 ``[H, W]``, both on the CPU. It reads another tensor as if it were one: strides, type
+    and channels are compared only where ``AOTI_RUNTIME_CHECK_INPUTS=1`` is in the environment. The
+    metadata has ``classes``, ``colors``, ``mean``, ``std`` and ``size``, and as far as they are
+    known ``data`` and ``terms``, each as JSON.
 
     Args:
         saved: what :func:`scrn.load_model` gives.
@@ -75,22 +76,20 @@ def export_aoti(
         The share of equal classes by the sizes of the photos.
 
     Raises:
-        ValueError: a path, a size or a device that does not fit; no compiler.
-        RuntimeError: the package gives other classes; nothing is written.
+        ValueError: a path, a size or a device that does not fit, more than 256 classes, no
+            compiler; or the package gives other classes, and nothing is written.
     """
     path = Path(path)
-    _check(path, size, device)
-    # Beside the result, so that it is moved there whole.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        made = Path(folder) / "model.pt2"
+    _check(saved, path, size, device)
+    saved = replace(saved, model=with_ops(saved.model, "fused").eval())  # and the caller's is kept
+    with replacing(path) as made:
         write_package(saved, size, made, device)
         shares = agreement(saved, size, made, device)
         if min(shares.values()) < SMALLEST_AGREEMENT:
-            raise RuntimeError(
-                f"{path}: expected the network's classes on {SMALLEST_AGREEMENT:.1%} of the pixels "
-                f"of a photo, got {min(shares.values()):.2%}"
+            raise ValueError(
+                f"model: expected the network's classes on {SMALLEST_AGREEMENT:.1%} of the pixels "
+                f"of a photo, got {min(shares.values()):.2%}; {path} was not written"
             )
-        os.replace(made, path)
     return shares
 
 
@@ -103,18 +102,19 @@ def _size(given: list[int] | None, short_side: int | None) -> Size:
     return short_side, round(short_side * 4 / 3)
 
 
-def _check(path: Path, size: Size, device: str) -> None:
+def _check(saved: SavedModel, path: Path, size: Size, device: str) -> None:
     """Before minutes of work rather than after."""
+    if len(saved.classes) > 256:
+        raise ValueError(
+            f"model: expected at most 256 classes, which uint8 tells apart, got "
+            f"{len(saved.classes)}"
+        )
     if min(size) < MIN_SIZE:
         raise ValueError(
             f"size: expected a height and a width of at least {MIN_SIZE}, got {size[0]}x{size[1]}"
         )
     if path.suffix != ".pt2":
         raise ValueError(f"output: expected a name that ends with .pt2, got {path}")
-    if path.is_dir():
-        raise ValueError(f"output: expected a file's path, got the folder {path}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"output: expected a folder that can be written to, got {path.parent}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected 'cpu' where torch finds no CUDA device, got 'cuda'")
     compiler = os.environ.get("CXX", "g++")
@@ -177,11 +177,7 @@ def _on(saved: SavedModel, device: str) -> SavedModel:
 
 def metadata(saved: SavedModel, size: Size) -> dict[str, str]:
     """What a program may ask the package for."""
-    facts = {
-        "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
-        "size": size, "terms": saved.about.get("terms", TERMS),
-    }  # fmt: skip
-    return {name: json.dumps(value) for name, value in facts.items()}
+    return {name: json.dumps(value) for name, value in (facts(saved) | {"size": size}).items()}
 
 
 def _attention(

@@ -30,7 +30,6 @@ def add_arguments(options: Any) -> None:
         metavar="N",
         help="pixels to which prediction brings a photo's short side (default: as in validation)",
     )
-    options.add_argument("--terms", default=TERMS, help="on which the weights may be used")
     options.add_argument(
         "--full-precision", action="store_true", help="fp32 instead of half precision"
     )
@@ -46,13 +45,13 @@ def run(args: argparse.Namespace, saved: SavedModel) -> None:
         )
     if args.short_side is not None:
         saved.short_side = args.short_side
-    saved.about["terms"] = args.terms
+    saved.about.setdefault("terms", TERMS)
     save_model(saved, args.output, half=not args.full_precision)
     about = saved.about
     averaged = ", averaged" * about["averaged"]
     recipe = {name: about["recipe"][name] for name in ("backbone", "context", "upsampler")}
     facts = {"data": about["data"], "steps": about["steps"], "averaged": averaged}
-    text = _README.format(classes=len(saved.classes), terms=args.terms, **recipe, **facts)
+    text = _README.format(classes=len(saved.classes), terms=saved.about["terms"], **recipe, **facts)
     (args.output / "README.md").write_text(text)
     size = sum(f.stat().st_size for f in args.output.iterdir())
     print(f"{args.output}: {size / 1e6:.1f} MB, weights of step {about['steps']}{averaged}")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +21,11 @@ from scrn_ops.onnx import GRID_SAMPLES
 from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE, SCRN, FusedSCRN
-from .folder import TERMS
 from .same_padding import replace_same_padding
+from .writing import SMALLEST_AGREEMENT, facts, replacing
 
 OPSET = 18
-LARGEST_DIFFERENCE, SMALLEST_AGREEMENT = 1e-4, 0.999
+LARGEST_DIFFERENCE = 1e-4
 IMAGE, LOGITS, LABELS = "image", "logits", "labels"
 
 # Batch, height and width: no multiples of anything, and so large that no map has a size of 1, of
@@ -101,8 +98,8 @@ def export_onnx(
     Batch, height and width are dynamic, height and width from 32. The normalisation is inside: the
     input ``image`` is RGB, float32 ``[B, 3, H, W]`` in [0, 1], and the output ``logits`` float32
     ``[B, classes, H, W]``. The metadata has ``classes``, ``colors``, ``mean``, ``std``,
-    ``short_side``, to which prediction brings a photo's short side, ``min_size`` and ``terms``,
-    each as JSON.
+    ``short_side``, to which prediction brings a photo's short side, ``min_size``, and as far as
+    they are known ``data`` and ``terms``, each as JSON.
 
     Args:
         saved: what :func:`scrn.load_model` gives.
@@ -124,10 +121,12 @@ def export_onnx(
             f"expected {OPSET}, or grid_sample='gather', where TensorRT is to read the file",
             stacklevel=2,
         )
-    with _replacing(Path(path)) as unchecked:
+    with replacing(Path(path)) as unchecked:
         network = with_ops(saved.model, "fused").to("cpu")
         network = network.to(memory_format=torch.contiguous_format)
-        fused = network if isinstance(network, FusedSCRN) else network.eval().fuse()
+        # A copy, since its convolutions are replaced, and the network is what is compared with.
+        is_fused = isinstance(network, FusedSCRN)
+        fused = copy.deepcopy(network) if is_fused else network.eval().fuse()
         program = _translated(
             _WithNormalisation(fused, saved, labels), _example(_TRACED, labels), grid_sample, opset
         )
@@ -159,33 +158,7 @@ def _check_options(saved: SavedModel, labels: bool, opset: int) -> None:
 
 
 def _metadata(saved: SavedModel) -> dict[str, Any]:
-    return {
-        "classes": saved.classes, "colors": saved.colors, "mean": saved.mean, "std": saved.std,
-        "short_side": saved.short_side, "min_size": MIN_SIZE,
-        "terms": saved.about.get("terms", TERMS),
-    }  # fmt: skip
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside the path for a file that takes its place once it is right: no wrong one is
-    left, and none that was there is lost."""
-    if path.is_dir():
-        raise ValueError(f"output: expected the path of a file, got the folder {path}")
-    try:
-        handle, name = tempfile.mkstemp(suffix=".onnx", prefix=f".{path.stem}.", dir=path.parent)
-    except OSError as error:
-        raise ValueError(
-            f"output: expected a folder that can be written to, got {path.parent}: {error.strerror}"
-        ) from error
-    os.close(handle)
-    made = Path(name)
-    try:
-        yield made
-        made.chmod(0o644)
-        made.replace(path)
-    finally:
-        made.unlink(missing_ok=True)
+    return facts(saved) | {"short_side": saved.short_side, "min_size": MIN_SIZE}
 
 
 class _WithNormalisation(nn.Module):
@@ -281,7 +254,7 @@ def _checked(path: Path, model: nn.Module, labels: bool) -> Difference:
 
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    worst, same, pixels = 0.0, 0, 0
+    differences, same, pixels = [], 0, 0
     for size in _CHECKED:
         image = _example(size, labels)
         expected = model(image).numpy()
@@ -292,8 +265,9 @@ def _checked(path: Path, model: nn.Module, labels: bool) -> Difference:
                 f"{size[1]}x{size[2]}, got {list(found.shape)}"
             )
         if not labels:
-            worst = max(worst, float(np.abs(found - expected).max() / np.ptp(expected)))
+            differences.append(np.abs(found - expected).max() / np.ptp(expected))
             found, expected = found.argmax(1), expected.argmax(1)
         same += int((found == expected).sum())
         pixels += found.size
-    return Difference(None if labels else worst, same / pixels)
+    # Unlike Python's max, NumPy's keeps a NaN.
+    return Difference(None if labels else float(np.max(differences)), same / pixels)

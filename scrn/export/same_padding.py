@@ -55,11 +55,20 @@ class _SameConv2d(nn.Module):
 
 
 def replace_same_padding(model: nn.Module) -> None:
-    """In place."""
+    """In place.
+
+    Raises:
+        NotImplementedError: of a dilated one, which ONNX Runtime does not pad like that.
+    """
     try:
         from timm.layers.conv2d_same import Conv2dSame
     except ModuleNotFoundError:
         return  # and then the model has none
     for name, module in list(model.named_modules()):
         if isinstance(module, Conv2dSame):
+            if set(module.dilation) != {1}:
+                raise NotImplementedError(
+                    f"model: expected convolutions padded as in TensorFlow not to be dilated, got "
+                    f"{name} with a dilation of {module.dilation}"
+                )
             model.set_submodule(name, _SameConv2d(module))

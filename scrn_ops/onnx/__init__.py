@@ -31,8 +31,9 @@ def translation_table(grid_sample: str = "native") -> dict[Callable[..., Any], C
             )
 
     Every operator of inference is in it; the losses and the backwards are not. The results are
-    those of the kernels to rounding, at any size. At points that are not finite, ``"native"`` gives
-    what the runtime's GridSample gives there.
+    those of the kernels to rounding, at any size, but for NaNs: at a point that is one,
+    ``"native"`` gives what the runtime's GridSample gives there, and logits that hold one get
+    what its ArgMax gives. Of float64 ONNX Runtime has no convolution and no GridSample.
 
     Args:
         grid_sample: ``"native"`` samples by ONNX's GridSample, ``"gather"`` by four Gathers and

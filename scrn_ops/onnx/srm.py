@@ -111,8 +111,11 @@ def _by_grid_sample(input: Value, x: Value, y: Value, dtype: onnx_ir.DataType) -
     last = op.Constant(value_ints=[-1])
     grid = []
     for positions, dim in ((x, 3), (y, 2)):
+        pixels = op.Cast(size(input, dim), to=dtype)
+        # All is zero from one pixel outside on; farther out runtimes lose themselves.
+        positions = op.Max(op.Min(positions, op.Add(pixels, number(1, dtype))), number(-2, dtype))
         # The corners are not aligned, since aligned ones divide by zero where the size is 1.
-        scale = op.Div(number(2, dtype), op.Cast(size(input, dim), to=dtype))
+        scale = op.Div(number(2, dtype), pixels)
         half = number(0.5, dtype)
         normalised = op.Sub(op.Mul(op.Add(positions, half), scale), number(1, dtype))
         grid.append(op.Unsqueeze(normalised, last))

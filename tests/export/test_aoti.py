@@ -62,6 +62,28 @@ def test_what_a_program_may_ask_the_package_for(package: Path, saved: SavedModel
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda photo: photo.permute(1, 0, 2),
+        lambda photo: photo[::2, ::2],
+        lambda photo: photo.float(),
+        lambda photo: torch.nn.functional.pad(photo, (0, 1)),
+    ],
+    ids=["permuted", "strided", "float", "four channels"],
+)
+def test_other_tensors_are_refused_where_that_is_asked_for(
+    package: Path, spoil: Callable[[torch.Tensor], torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOTI_RUNTIME_CHECK_INPUTS", "1")
+    photo = torch.zeros(*SIZE, 3, dtype=torch.uint8)
+    runner = torch._inductor.aoti_load_package(str(package))
+    assert runner(photo).shape == SIZE
+    with pytest.raises(RuntimeError):
+        runner(spoil(photo))
+
+
+@pytest.mark.slow
 def test_threads_are_counted_where_it_runs(package: Path) -> None:
     with zipfile.ZipFile(package) as files:
         sources = [files.read(name) for name in files.namelist() if name.endswith(".cpp")]
@@ -83,7 +105,7 @@ def test_another_network_s_package_is_found_out(
     monkeypatch.setattr(
         aoti, "write_package", lambda _saved, _size, path, _device: path.symlink_to(package)
     )
-    with pytest.raises(RuntimeError, match=r"expected the network's classes on 99.9% .*, got"):
+    with pytest.raises(ValueError, match=r"model: expected the network's classes on 99.9% .*, got"):
         aoti.export_aoti(other, tmp_path / "made.pt2", SIZE)
     assert list(tmp_path.iterdir()) == []
     assert min(aoti.export_aoti(saved, tmp_path / "made.pt2", SIZE).values()) > 0.999

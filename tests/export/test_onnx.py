@@ -21,6 +21,7 @@ from tests.models.helpers import build, settle
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+pytest.importorskip("openvino")
 
 TINY = "timm:test_resnet"
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -54,7 +55,8 @@ def runtimes(path: Path) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(path)
     name = session.get_inputs()[0].name
     found = {"ONNX Runtime": lambda x: session.run(None, {name: x})[0]}
-    openvino = pytest.importorskip("openvino")
+    import openvino
+
     compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return found | {"OpenVINO": lambda x: compiled(x)[0]}
 
@@ -203,6 +205,28 @@ def test_the_check_sees_another_network(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="expected ONNX Runtime's results to be PyTorch's"):
         export_onnx(model, tmp_path / "network.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_the_check_sees_what_is_not_finite(tmp_path: Path, wrong: float) -> None:
+    """One pixel of one image, which the largest difference and the classes' share could pass by."""
+
+    def logits(images: torch.Tensor) -> torch.Tensor:
+        found = images.repeat(1, 2, 1, 1)
+        if len(images) == 3:
+            found[0, 0, 0, 0] = wrong
+        return found
+
+    info = onnx.helper.make_tensor_value_info
+    size = ["batch", "channels", "height", "width"]
+    values = [info(name, onnx.TensorProto.FLOAT, size) for name in ("image", "logits")]
+    node = onnx.helper.make_node("Concat", ["image", "image"], ["logits"], axis=1)
+    graph = onnx.helper.make_graph([node], "twice", [values[0]], [values[1]])
+    opset = onnx.helper.make_opsetid("", 18)
+    path = tmp_path / "twice.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+    assert not export._checked(path, logits, False).is_small
+    assert export._checked(path, lambda x: x.repeat(1, 2, 1, 1), False).is_small
 
 
 def test_opset_20_warns_of_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,9 @@ def colors_page(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         opset = onnx.helper.make_opsetid("", 18)
         onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
 
-    saved: Any = SimpleNamespace(classes=NAMES, colors=COLORS, short_side=None, about={})
+    saved: Any = SimpleNamespace(
+        classes=NAMES, colors=COLORS, mean=(0,) * 3, std=(1,) * 3, short_side=None, about={}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web, "export_onnx", export)
         web.export_web(saved, folder, onnxruntime_web=runtime)
@@ -231,8 +233,16 @@ def test_dropped_text(page: Page) -> None:
       data.setData("text/plain", "a link");
       document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
     }"""
-    page.tab.evaluate(script)
-    assert page.error == "Expected a file, found text or a link: save the photo first."
+    file = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(stripes())}
+    for busy in (False, True):
+        if busy:  # The answer to the photo comes after the complaint.
+            page.tab.locator("#file").set_input_files(file)
+        page.tab.evaluate(script)
+        assert page.error == "Expected a file, found text or a link: save the photo first."
+    page.tab.wait_for_timeout(500)
+    page.choose("b.png", encoded(stripes(88)))
+    assert page.labels(COLORS).shape == (60, 88)
+    assert page.errors == []
 
 
 def test_the_last_photo_counts(page: Page) -> None:

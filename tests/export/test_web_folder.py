@@ -56,8 +56,9 @@ def export(monkeypatch: pytest.MonkeyPatch, package: Path) -> Any:
         written[:] = [network] if network else []
         about = {"data": "drawings", "terms": "For tests."}
         saved: Any = SimpleNamespace(
-            classes=("a", "b"), colors=[(0, 0, 0)] * 2, short_side=64, about=about
-        )
+            classes=("a", "b"), colors=[(0, 0, 0)] * 2, short_side=64, about=about,
+            mean=(0.5,) * 3, std=(0.5,) * 3,
+        )  # fmt: skip
         web.export_web(saved, folder, **{"onnxruntime_web": package} | options)
 
     monkeypatch.setattr(web, "export_onnx", export_onnx)
@@ -95,6 +96,18 @@ def test_an_earlier_page_is_replaced_and_an_empty_folder_filled(
     export(folder, "two")
     assert (folder / web.MODEL).read_text() == "two"
     assert files(folder) == MADE
+
+
+def test_the_working_directory_is_filled(
+    export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page").mkdir()
+    monkeypatch.chdir(tmp_path / "page")
+    export(Path("."))
+    assert files(tmp_path / "page") == MADE
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(("page", "."))] == [
+        "page"
+    ]
 
 
 def test_after_an_error_the_earlier_page_is_there(export: Any, tmp_path: Path) -> None:

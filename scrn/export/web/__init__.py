@@ -15,8 +15,8 @@ from typing import Any
 from ...data.errors import DataError
 from ...engine.weights import SavedModel
 from ...models.network import MIN_SIZE
-from ..folder import TERMS
 from ..onnx import export_onnx
+from ..writing import facts
 from .runtime import PACKAGE, runtime_files
 
 PAGE = Path(__file__).with_name("page")
@@ -70,7 +70,7 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
     """
     if len(saved.classes) > MAX_CLASSES:
         raise ValueError(f"model: expected at most {MAX_CLASSES} classes, got {len(saved.classes)}")
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     with _in_place_of(folder) as made:
         runtime = runtime_files(onnxruntime_web)
         onnxruntime = _licences_of_onnxruntime()
@@ -80,26 +80,22 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
         for file in (*runtime, onnxruntime / NOTICES):
             shutil.copyfile(file, made / RUNTIME / file.name)
         export_onnx(saved, made / MODEL)
-        terms = saved.about.get("terms", TERMS)
+        known = facts(saved)
         text = _LICENCES.format(
             model=MODEL,
-            data=saved.about.get("data", "images that its folder does not name"),
-            terms=terms,
+            data=known.get("data", "images that its folder does not name"),
+            terms=known.get("terms", "its folder names no terms."),
             notices=NOTICES,
             onnxruntime=(onnxruntime / "LICENSE").read_text(),
         )
         (made / LICENCES).write_text(text)
-        facts = {
+        described = known | {
             "file": MODEL,
             "bytes": (made / MODEL).stat().st_size,
-            "classes": saved.classes,
-            "colors": saved.colors,
             "short_side": saved.short_side,
             "min_side": MIN_SIZE,
-            "data": saved.about.get("data"),
-            "terms": terms,
         }
-        (made / NETWORK).write_text(json.dumps(facts, indent=1) + "\n")
+        (made / NETWORK).write_text(json.dumps(described, indent=1) + "\n")
 
 
 def _licences_of_onnxruntime() -> Path:

@@ -29,7 +29,7 @@ async function start() {
   $("classes").textContent =
     `It knows ${classes.length} classes, and explains every photo by them: ${classes.join(", ")}.`;
   $("terms").textContent =
-    `The network’s weights${data ? ` were learned from ${data}` : ""}. ${terms}`;
+    `The network’s weights${data ? ` were learned from ${data}` : ""}. ${terms ?? ""}`;
   // Threads share memory, which browsers allow to pages alone that are isolated from other origins.
   network.threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency, 4) : 1;
   $("progress").hidden = false;
@@ -59,7 +59,10 @@ worker.onmessage = ({ data }) => {
 
 function failed(reason) {
   $("progress").hidden = true;
-  broken = `The network could not be loaded: ${reason}`;
+  broken =
+    document.body.dataset.ready === undefined
+      ? `The network could not be loaded: ${reason}`
+      : `The network stopped: ${reason}. Load the page again.`;
   complain(broken);
 }
 
@@ -69,6 +72,7 @@ function say(text, shownElsewhere = false) {
 }
 
 function complain(text) {
+  asked++; // The answer to an earlier photo comes too late.
   waiting = null;
   say("");
   $("error").textContent = text;
@@ -232,11 +236,13 @@ $("save").addEventListener("click", () => {
   context.globalAlpha = $("opacity").value / 100;
   context.drawImage($("overlay"), 0, 0);
   canvas.toBlob((blob) => {
+    if (!blob) return complain("The picture is too large for this browser to write.");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = `${nameOf(shown.file).replace(/\.\w+$/, "")}_classes.png`;
     link.click();
-    URL.revokeObjectURL(link.href);
+    // Some browsers read it after the click.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   });
 });
 
