@@ -36,7 +36,9 @@ def _module(name: str) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", default="folder", choices=FORMATS)
+    parser.add_argument(
+        "--format", default="folder", metavar="FORMAT", help=f"{', '.join(FORMATS)} (folder)"
+    )
     parser.add_argument(
         "--model",
         "--checkpoint",
@@ -56,9 +58,11 @@ def run(args: argparse.Namespace) -> None:
     """Writes ``args.output``.
 
     Raises:
-        ValueError: an option of another format, or what a format refuses.
+        ValueError: an unknown format, an option of another one, or what a format refuses.
         scrn.data.DataError: no model at the path.
     """
+    if args.format not in FORMATS:
+        raise ValueError(f"--format: expected {', '.join(FORMATS)}, got {args.format}")
     for name, defaults in args.options.items():
         given = [dest for dest, default in defaults.items() if getattr(args, dest) != default]
         if name != args.format and given:

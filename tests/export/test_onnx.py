@@ -245,6 +245,7 @@ def test_opset_20_warns_of_tensorrt(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["--output", "no/such/folder/n.onnx"], "output: expected a folder that can be written to"),
         (["--output", "."], "output: expected the path of a file, got the folder ."),
         (["--model", "other.ckpt"], "other.ckpt: expected a checkpoint of scrn fit"),
+        (["--format", "tflite"], "--format: expected folder, onnx, aoti, web, got tflite"),
         (["--full-precision"], "--full-precision: expected with --format folder, got"),
     ],
 )
