@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -25,6 +26,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the attention's launchers for every architecture, type, layout and documented shape "
         "instead of a selection",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_trace_log() -> Iterator[None]:
+    """Without torch's trace of what it compiles and exports, which pytest's capturing of logs
+    switches on: with it an export takes several times as long."""
+    log = logging.getLogger("torch.__trace")
+    held, log.handlers, log.propagate = (log.handlers, log.propagate), [], False
+    yield
+    log.handlers, log.propagate = held
 
 
 @pytest.fixture(autouse=True)

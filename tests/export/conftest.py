@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,16 +20,6 @@ PHOTO = Path(skimage.__file__).parent / "data" / "rocket.jpg"
 SHORT_SIDE, SIZE = 180, (180, 269)  # of the photo, 427x640, in the network
 
 Once = Callable[[str, Callable[[Path], None]], Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_trace_log() -> Iterator[None]:
-    """Without torch's trace of what it traces, which pytest's capturing of logs switches on: with
-    it an export takes ten times as long."""
-    log = logging.getLogger("torch.__trace")
-    held, log.handlers, log.propagate = (log.handlers, log.propagate), [], False
-    yield
-    log.handlers, log.propagate = held
 
 
 @pytest.fixture(scope="session")

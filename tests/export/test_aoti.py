@@ -167,7 +167,7 @@ def no_short_side(patch: pytest.MonkeyPatch) -> None:
         ("--output m.pt2", no_short_side, "size: expected --size H W for a model without"),
         ("--output m.pth", None, "output: expected a name that ends with .pt2, got m.pth"),
         ("--output none/m.pt2", None, "output: expected a folder .* written to, got none"),
-        ("--output a.pt2", lambda _: Path("a.pt2").mkdir(), "output: expected a file's path"),
+        ("--output a.pt2", lambda _: Path("a.pt2").mkdir(), "output: expected the path of a file"),
         ("--output m.pt2 --device cuda", no_cuda, "device: expected 'cpu' where .* 'cuda'"),
         ("--output m.pt2", no_compiler, "expected a C.. compiler, found no g..-of-nobody"),
         ("--output m.pt2 --short-side 64", None, "--short-side: expected with --format folder"),

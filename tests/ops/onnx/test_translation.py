@@ -24,7 +24,7 @@ pytest.importorskip("onnxscript")
 
 import scrn_ops.onnx  # noqa: E402
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 class Call(nn.Module):
@@ -213,6 +213,7 @@ class Anothers(nn.Module):
 
 
 def test_a_model_of_ones_own() -> None:
+    pytest.importorskip("timm")
     torch.manual_seed(0)
     model = Anothers().eval()
     for name, parameter in model.named_parameters():
