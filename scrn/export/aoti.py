@@ -26,7 +26,7 @@ from ..engine.prediction import segment_labels
 from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE
-from .writing import SMALLEST_AGREEMENT, facts, replacing
+from .writing import SMALLEST_AGREEMENT, check_classes, facts, replacing
 
 Size = tuple[int, int]
 
@@ -104,11 +104,7 @@ def _size(given: list[int] | None, short_side: int | None) -> Size:
 
 def _check(saved: SavedModel, path: Path, size: Size, device: str) -> None:
     """Before minutes of work rather than after."""
-    if len(saved.classes) > 256:
-        raise ValueError(
-            f"model: expected at most 256 classes, which uint8 tells apart, got "
-            f"{len(saved.classes)}"
-        )
+    check_classes(saved)
     if min(size) < MIN_SIZE:
         raise ValueError(
             f"size: expected a height and a width of at least {MIN_SIZE}, got {size[0]}x{size[1]}"
@@ -181,17 +177,11 @@ def metadata(saved: SavedModel, size: Size) -> dict[str, str]:
 
 
 def _attention(
-    query: Tensor,
-    key: Tensor,
-    unary: Tensor,
-    value: Tensor,
-    scale: float = 1.0,
-    keep_probabilities: bool = False,
-    path: str | None = None,
+    query: Tensor, key: Tensor, unary: Tensor, value: Tensor, scale: float = 1.0, *_: Any
 ) -> tuple[Tensor, ...]:
+    """The formula, and nothing where the operator has what a backward reads."""
     output = reference.whitened_attention(query, key, unary, value, scale=scale)
-    # What only a backward reads.
-    return output, value.new_empty(0), value.new_empty(0), value.new_empty(0)
+    return output, *(value.new_empty(0) for _ in range(3))
 
 
 def without_python(program: Any) -> Any:

@@ -22,7 +22,7 @@ from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE, SCRN, FusedSCRN
 from .same_padding import replace_same_padding
-from .writing import SMALLEST_AGREEMENT, facts, replacing
+from .writing import SMALLEST_AGREEMENT, check_classes, facts, replacing
 
 OPSET = 18
 LARGEST_DIFFERENCE = 1e-4
@@ -150,11 +150,8 @@ def _check_options(saved: SavedModel, labels: bool, opset: int) -> None:
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
         raise ValueError(f"opset: expected a number from {OPSET} to {newest}, got {opset}")
-    if labels and len(saved.classes) > 256:
-        raise ValueError(
-            f"labels: expected at most 256 classes, which uint8 tells apart, got "
-            f"{len(saved.classes)}"
-        )
+    if labels:
+        check_classes(saved, "labels")
 
 
 def _metadata(saved: SavedModel) -> dict[str, Any]:

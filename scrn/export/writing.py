@@ -15,6 +15,12 @@ SMALLEST_AGREEMENT = 0.999
 """The share of pixels that have the network's class, below which an export is an error."""
 
 
+def check_classes(saved: SavedModel, argument: str = "model") -> None:
+    """Raises a ValueError for more classes than the bytes of a class map tell apart."""
+    if (count := len(saved.classes)) > 256:
+        raise ValueError(f"{argument}: expected at most 256 classes, got {count}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name for a file that takes the path's place at the end; after an error none is left, and

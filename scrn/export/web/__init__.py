@@ -16,13 +16,12 @@ from ...data.errors import DataError
 from ...engine.weights import SavedModel
 from ...models.network import MIN_SIZE
 from ..onnx import export_onnx
-from ..writing import facts
+from ..writing import check_classes, facts
 from .runtime import PACKAGE, runtime_files
 
 PAGE = Path(__file__).with_name("page")
 NETWORK, MODEL, RUNTIME, LICENCES = "network.json", "network.onnx", "onnxruntime", "licences.txt"
 NOTICES = "ThirdPartyNotices.txt"
-MAX_CLASSES = 256  # the page keeps a class in a byte
 
 _LICENCES = """The page and its scripts: scrn, Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0
 
@@ -68,8 +67,7 @@ def export_web(saved: SavedModel, folder: Path, *, onnxruntime_web: Path | None 
         OSError: npm is not there or failed, or the folder cannot be written.
         ModuleNotFoundError: onnx, onnxruntime or onnxscript is not installed.
     """
-    if len(saved.classes) > MAX_CLASSES:
-        raise ValueError(f"model: expected at most {MAX_CLASSES} classes, got {len(saved.classes)}")
+    check_classes(saved)
     folder = Path(folder).absolute()
     with _in_place_of(folder) as made:
         runtime = runtime_files(onnxruntime_web)
