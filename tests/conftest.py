@@ -26,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the attention's launchers for every architecture, type, layout and documented shape "
         "instead of a selection",
     )
+    parser.addoption(
+        "--all-sanitized",
+        action="store_true",
+        help="the kernels' tests under the sanitizers with every case instead of a sample",
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

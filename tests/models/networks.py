@@ -19,7 +19,7 @@ class Network(NamedTuple):
     @property
     def is_tiny(self) -> bool:
         """Whether no other backbone in the selection has the same code and fewer blocks."""
-        return self.backbone.endswith("_t") or self.backbone.startswith("timm:")
+        return self.backbone.endswith("_t") or self.backbone == TINY
 
     @property
     def arguments(self) -> dict[str, str]:

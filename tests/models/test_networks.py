@@ -43,7 +43,7 @@ def model(built: SCRN) -> SCRN:
 
 
 @pytest.fixture
-def tracing(network: Network, request: pytest.FixtureRequest) -> None:
+def small(network: Network, request: pytest.FixtureRequest) -> None:
     if not network.is_tiny and not request.config.getoption("all_networks"):
         pytest.skip("takes long, and has no other code than a smaller network")
 
@@ -116,6 +116,7 @@ class TestNetwork:
         logits.float().square().mean().backward()
         assert all(p.grad.isfinite().all() for p in model.head.parameters())
 
+    @pytest.mark.usefixtures("small")
     @torch.no_grad()
     def test_bfloat16_costs_no_more_than_in_plain_pytorch(self, model: SCRN) -> None:
         """Where every part matters a network amplifies the rounding of its convolutions: with
@@ -128,7 +129,7 @@ class TestNetwork:
                 errors.append(relative(with_ops(model, ops)(x), expected))
         assert errors[0] < 1.1 * errors[1] + 1e-3
 
-    @pytest.mark.usefixtures("tracing")
+    @pytest.mark.usefixtures("small")
     def test_compiles_into_one_graph(self, model: SCRN) -> None:
         """In float64: in float32 rounding may take an activation across the kink of a ReLU, and
         the gradient with it."""
@@ -146,7 +147,7 @@ class TestNetwork:
         assert relative(traced, logits) < 1e-12
         assert relative(traced_gradient, gradient) < 1e-11
 
-    @pytest.mark.usefixtures("tracing")
+    @pytest.mark.usefixtures("small")
     @torch.no_grad()
     def test_exports(self, model: SCRN) -> None:
         x = image(97, 131, batch=3)

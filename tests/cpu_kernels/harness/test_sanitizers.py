@@ -1,4 +1,5 @@
-"""The same tests with AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The same tests with AddressSanitizer and UndefinedBehaviorSanitizer: a sample of their cases, or
+by ``--all-sanitized`` all."""
 
 from __future__ import annotations
 
@@ -15,12 +16,13 @@ from . import build
 
 @pytest.mark.slow
 @pytest.mark.skipif(KIND != "plain", reason="it starts the sanitizer's run")
-def test_clean(tmp_path: Path) -> None:
+def test_clean(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     try:
         # Built here, where the compiler need not run under a sanitizer.
         for family in build.families():
             build.build(family, "asan")
-        run = start("asan", build.FOLDER, tmp_path)
+        every = pytestconfig.getoption("--all-sanitized")
+        run = start("asan", build.FOLDER, tmp_path, every=every)
     except CannotBuild as error:
         pytest.skip(str(error))
     try:

@@ -2,12 +2,14 @@
 
 SCRN_CUDA_ON_CPU_KIND chooses the build; asan and tsan need the sanitizer preloaded and its reports
 sent to a log (build.environment does both). SCRN_CUDA_ON_CPU_MODULE names a module of the one
-family under test that is built already, as the planted bugs are.
+family under test that is built already, as the planted bugs are. SCRN_CUDA_ON_CPU_ONE_IN leaves
+one in so many cases of every test, always the same ones.
 """
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,21 @@ from .device import Device
 KIND = os.environ.get("SCRN_CUDA_ON_CPU_KIND", "plain")
 LOG = os.environ.get("SCRN_CUDA_ON_CPU_LOG", "")
 MODULE = os.environ.get("SCRN_CUDA_ON_CPU_MODULE", "")
+ONE_IN = int(os.environ.get("SCRN_CUDA_ON_CPU_ONE_IN", "1"))
+
+
+def draw(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of every test one case in ONE_IN, and two at least. Drawn, since of cases at equal distances
+    all may have the same type."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = set()
+    for name, all_cases in cases.items():
+        count = min(len(all_cases), max(2, -(-len(all_cases) // ONE_IN)))
+        kept.update(random.Random(name).sample(all_cases, count))
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def load_device(name: str, kind: str, units: Sequence[str] = ()) -> Device:

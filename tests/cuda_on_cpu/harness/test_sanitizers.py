@@ -1,6 +1,6 @@
 """The same tests with AddressSanitizer + UndefinedBehaviorSanitizer, and with ThreadSanitizer.
 
-The two go on side by side.
+The two go on side by side, with a sample of the cases; ``--all-sanitized`` runs them all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ pytestmark = pytest.mark.skipif(KIND != "plain", reason="it starts the sanitizer
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[dict[str, Run]]:
+    every = pytestconfig.getoption("--all-sanitized")
     folder = tmp_path_factory.mktemp("sanitizers")
     try:
         # Built here, where the compiler need not run under a sanitizer.
         for kind in ("tsan", "asan"):
             for name in ("harness", *build.families()):
                 build.build(name, kind)
-        started = {kind: start(kind, build.FOLDER, folder) for kind in ("asan", "tsan")}
+        started = {
+            kind: start(kind, build.FOLDER, folder, every=every) for kind in ("asan", "tsan")
+        }
     except build.CannotBuild as error:
         pytest.skip(str(error))
     yield started
