@@ -30,7 +30,7 @@ from benchmarks.common.checkout import ROOT
 from benchmarks.common.tables import table
 from scrn.cli import main as scrn
 from scrn.data import CamVid
-from scrn.engine.predict import segment
+from scrn.engine.prediction import segment
 from scrn.engine.report import colorize
 from scrn.engine.weights import PACKAGED_FOLDER, load_model
 

@@ -68,6 +68,14 @@ def fastest_layout(device: str | torch.device) -> torch.memory_format:
     return torch.channels_last if cpu else torch.contiguous_format
 
 
+def multiplies_bfloat16(device: str | torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def probabilities(
     model: Callable[[Tensor], Tensor],
     image: Tensor,

@@ -18,53 +18,18 @@ from torch import Tensor
 from scrn_ops._core.allocator import keep_freed_memory
 
 from ..data.errors import DataError
-from ..data.files import IMAGE_SUFFIXES, list_images, read_image
+from ..data.files import read_image
 from ..models.network import MIN_SIZE
 from . import report
 from .film import FILM_SUFFIXES, require_pyav, segment_film
-from .inference import Inference
+from .inference import Inference, multiplies_bfloat16
+from .inputs import collect
 from .large import check_size, segment_file
 from .outputs import beside
 from .prediction import segment, segment_labels
 from .weights import PACKAGED, SavedModel, load_model
 
-__all__ = ["add_arguments", "collect", "run", "segment", "segment_labels"]
-
-
-def collect(inputs: list[str], output: Path) -> dict[str, Path]:
-    """The image files and films named, and the images in the folders named and within these, each
-    under the name of its results: that of the file, and of the folders on the way to it. What an
-    earlier run left in ``output`` is no input."""
-    found: list[tuple[str, Path]] = []
-    for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            images = list_images(path, "**/*")
-            kept = [each for each in images if output.resolve() not in each.resolve().parents]
-            if not kept:
-                raise DataError(path, "images that are not results", "none")
-            found += [(str(image.relative_to(path).with_suffix("")), image) for image in kept]
-        elif not path.is_file():
-            raise DataError(path, "an image, a film, or a folder of images", "no such file")
-        elif path.suffix.lower() not in (*IMAGE_SUFFIXES, *FILM_SUFFIXES):
-            expected = (
-                f"an image ({', '.join(IMAGE_SUFFIXES)}) or a film ({', '.join(FILM_SUFFIXES)})"
-            )
-            raise DataError(path, expected, f"{path.suffix!r}")
-        else:
-            found.append((path.stem, path))
-    named: dict[str, Path] = {}
-    for name, path in found:
-        results = (
-            output / kind / f"{name}{suffix}"
-            for kind, suffix in (("labels", ".png"), ("overlays", ".png"), ("overlays", ".mp4"))
-        )
-        if path.resolve() in (result.resolve() for result in results):
-            raise DataError(path, "an input that is no result's place; another --output", "one")
-        other = named.setdefault(name, path)
-        if other != path:
-            raise DataError(path, "names that differ, as they name the results", f"{other}, too")
-    return named
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="VALUE",
         help="which value is white in images of 16 bits a channel: 65535, or 4095 of 12 bits",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="type of maps and weights; auto is bfloat16 where the device multiplies it, and "
+        "float32 elsewhere (%(default)s)",
     )
     parser.add_argument(
         "--keep-memory",
@@ -201,7 +173,10 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"packaged weights: street scenes, {len(saved.classes)} classes of CamVid ({classes})"
         )
-    saved.model = saved.fuse().model
+    half = args.precision == "bfloat16" or (
+        args.precision == "auto" and multiplies_bfloat16(args.device)
+    )
+    saved.model = saved.fuse(torch.bfloat16 if half else None).model
     if args.window:
         # Who asks for a window has large images; Pillow takes them for an attack otherwise.
         Image.MAX_IMAGE_PIXELS = None

@@ -81,11 +81,15 @@ class SavedModel:
         """
         return predict_image(self, image, inference, short_side, white)
 
-    def fuse(self) -> SavedModel:
-        """The same with the network's :meth:`scrn.SCRN.fuse`, which predicts in less time."""
-        if isinstance(self.model, FusedSCRN):
+    def fuse(self, dtype: torch.dtype | None = None) -> SavedModel:
+        """The same with the network's :meth:`scrn.SCRN.fuse`, which predicts in less time.
+
+        Raises:
+            ValueError: a ``dtype`` for a network that is fused already.
+        """
+        if isinstance(self.model, FusedSCRN) and dtype is None:
             return self
-        return replace(self, model=self.model.fuse())
+        return replace(self, model=self.model.fuse(dtype))
 
 
 def load_model(path: str | Path = PACKAGED, device: str | torch.device = "cpu") -> SavedModel:

@@ -1,4 +1,4 @@
-"""Rewrites a network for inference: finds the layers to fold or to replace, and does it."""
+"""Rewrites a network for inference: finds the layers to fold, replace or round, and does it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import itertools
 import logging
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from scrn_ops import SemanticRefinement
+from scrn_ops.modules import OffsetConv2d
 
 from .backbones import TimmBackbone
 from .backbones.large_kernel import Block
@@ -37,6 +38,28 @@ def fuse_layers(module: nn.Module) -> None:
             fuse_layers(child)
     if not isinstance(module, DAPPM):
         _fold_pairs(module)
+
+
+@torch.no_grad()
+def round_layers(module: nn.Module, dtype: torch.dtype) -> None:
+    """Casts the weights of a network in place, but for those that predict offsets, which would lose
+    their fraction, and the statistics of norms that were not folded."""
+    if isinstance(module, OffsetConv2d | nn.BatchNorm2d):
+        return
+    for name, parameter in module.named_parameters(recurse=False):
+        module.register_parameter(name, nn.Parameter(parameter.to(dtype), False))
+    for name, buffer in module.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            module.register_buffer(name, buffer.to(dtype))
+    for child in module.children():
+        round_layers(child, dtype)
+
+
+class InFloat32(nn.Module):
+    """The map in float32, for the layers behind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
 
 
 def _fold_pairs(module: nn.Module) -> None:

@@ -15,7 +15,7 @@ from scrn_ops._core.checks import Unscriptable, refuse_symbolic_tracing
 from .backbones import create_backbone
 from .context import create_context
 from .decoder import Decoder
-from .fusion import fuse_layers
+from .fusion import InFloat32, fuse_layers, round_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 from .packed_conv import pack_convolutions
@@ -23,6 +23,7 @@ from .saving import SavedFolder
 
 MIN_SIZE = 32
 OPS = ("fused", "eager", "reference")
+HALF_TYPES = (torch.bfloat16, torch.float16)
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -142,21 +143,26 @@ class SCRN(
         labels: Any = upsampled_argmax(logits, size, backend=self.backend)
         return cast(Tensor, labels)
 
-    def fuse(self) -> FusedSCRN:
+    def fuse(self, dtype: torch.dtype | None = None) -> FusedSCRN:
         """A copy for inference, with the same outputs to rounding, in less time.
 
         See :func:`scrn.models.fuse`. The copy has no batch norms, takes no gradients, and is
         neither trained nor saved: save this model.
         """
-        return fuse(self)
+        return fuse(self, dtype)
 
 
 class FusedSCRN(SCRN):
     """What :func:`fuse` returns, for inference alone."""
 
+    _half_type: torch.dtype | None = None
+
     @torch.no_grad()
     def decode(self, image: Tensor) -> list[Tensor]:
         return super().decode(image)
+
+    def _decode(self, image: Tensor) -> list[Tensor]:
+        return super()._decode(image if self._half_type is None else image.to(self._half_type))
 
     @torch.no_grad()
     def forward(
@@ -171,7 +177,7 @@ class FusedSCRN(SCRN):
             raise ValueError("train: a fused model is for inference; train the original")
         return super().train(False)
 
-    def fuse(self) -> FusedSCRN:
+    def fuse(self, dtype: torch.dtype | None = None) -> FusedSCRN:
         raise ValueError("fuse: the model is fused already")
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
@@ -181,7 +187,7 @@ class FusedSCRN(SCRN):
         )
 
 
-def fuse(model: SCRN) -> FusedSCRN:
+def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
     """A copy of the model for inference, with the same outputs to rounding.
 
     - Batch norms are folded into the convolution before or behind them, layer scales into the
@@ -197,15 +203,35 @@ def fuse(model: SCRN) -> FusedSCRN:
     Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
     trace it, it stays as it is, and a warning says so.
 
-    The copy keeps device, dtype and layout; channels_last is the faster one on the CPU,
-    and NCHW on a GPU.
+    The copy keeps device and layout; channels_last is the faster one on the CPU, and NCHW on a GPU.
+
+    Args:
+        model: of any type of weights.
+        dtype: ``torch.bfloat16`` or ``torch.float16`` for maps and weights of that type; None
+            keeps the model's. Offsets, the statistics of norms that stay, and the logits are
+            float32 then. Weights are rounded once, after what was folded into them. It pays where
+            the processor multiplies that type: GPUs, and CPUs with AVX512-BF16 or AMX.
+
+    Raises:
+        TypeError: ``dtype`` is no dtype.
+        ValueError: another dtype.
     """
-    fused = copy.deepcopy(model).eval()
+    if dtype is not None:
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype: expected a torch.dtype or None, got {dtype!r}")
+        if dtype not in HALF_TYPES:
+            raise ValueError(f"dtype: expected torch.bfloat16, torch.float16 or None, got {dtype}")
+    fused = cast(FusedSCRN, copy.deepcopy(model).eval())
     fused.__class__ = FusedSCRN
     fused.register_module("embedding", None)
     fuse_layers(fused)
     pack_convolutions(fused)
-    return cast(FusedSCRN, fused.requires_grad_(False))
+    if dtype is not None:
+        fused._half_type = dtype
+        for part in (fused.backbone, fused.context, fused.decoder, *list(fused.head)[:-1]):
+            round_layers(part, dtype)
+        fused.head.insert(len(fused.head) - 1, InFloat32())
+    return fused.requires_grad_(False)
 
 
 def with_ops(model: Network, ops: str) -> Network:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
 from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
+from scrn_ops.modules import OffsetConv2d
 
 from .helpers import build, image, randomise, relative
 
@@ -102,6 +103,61 @@ def test_dtype_and_layout_are_kept() -> None:
     fused = model.fuse()
     assert {p.dtype for p in fused.parameters()} == {torch.float64}
     assert relative(fused(x), model(x)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("parts", "layout"),
+    [
+        (("mscan_t", "srm", "crm"), torch.channels_last),
+        (("van_t", "align_fa", "dappm"), torch.contiguous_format),
+        (("timm:test_resnet", "fam", "dam"), torch.channels_last),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_half_types(parts: tuple[str, ...], layout: torch.memory_format) -> None:
+    """Maps of a half type lose what autocast loses, and little more: there sums are float32."""
+    model = build(*parts).eval()
+    x = image(97, 131)
+    expected = model(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        autocast = relative(model(x), expected)
+    errors = {}
+    for dtype in (torch.bfloat16, torch.float16):
+        fused = model.fuse(dtype).to(memory_format=layout)
+        logits = fused(x.contiguous(memory_format=layout))
+        assert logits.dtype == torch.float32
+        errors[dtype] = relative(logits, expected)
+    assert errors[torch.bfloat16] < 1.7 * autocast
+    # Three bits more, and what the norms that stay and the offsets keep.
+    assert errors[torch.float16] < errors[torch.bfloat16] / 4
+
+
+def test_what_of_a_network_in_a_half_type_is_float32() -> None:
+    """What predicts offsets, the norms that stay, and the logits; nothing else."""
+    fused = build("timm:test_resnet", "align_fa", "dappm").fuse(torch.bfloat16)
+    wide = {
+        name.rpartition(".")[0]
+        for name, parameter in fused.named_parameters()
+        if parameter.dtype != torch.bfloat16
+    }
+    modules = dict(fused.named_modules())
+    kinds = {type(modules[name]) for name in wide - {"head.4"}}
+    assert "head.4" in wide
+    assert kinds == {OffsetConv2d, nn.BatchNorm2d}
+    seen = []
+    hook = fused.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
+    fused.segment(image(64, 64))
+    hook.remove()
+    assert seen == [torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int8])
+def test_of_half_types_alone(dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=r"dtype: expected torch\.bfloat16, torch\.float16 or"):
+        build("timm:test_resnet").fuse(dtype)
+    with pytest.raises(TypeError, match=r"dtype: expected a torch\.dtype or None, got 'bf"):
+        build("timm:test_resnet").fuse("bfloat16")  # type: ignore[arg-type]
 
 
 def test_a_fused_model_compiles_and_exports() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from scrn.cli import main
 from scrn.engine import predict
+from scrn.engine.inference import multiplies_bfloat16
 from scrn.engine.weights import SavedModel
 from scrn.models.network import FusedSCRN
 from tests.models.helpers import build
@@ -54,6 +56,53 @@ def test_memory_is_kept_and_the_network_fused(
     model.model = original
     expected = predict.segment_labels(model, torch.from_numpy(pixels).permute(2, 0, 1))
     assert (labels == expected).float().mean() > 0.99  # but where two classes are as probable
+
+
+@pytest.mark.parametrize(
+    ("options", "multiplies", "dtype"),
+    [
+        ([], True, torch.float32),
+        (["--precision", "float32"], True, torch.float32),
+        (["--precision", "bfloat16"], False, torch.bfloat16),
+        (["--precision", "auto"], False, torch.float32),
+        (["--precision", "auto"], True, torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_precision(
+    options: list[str],
+    multiplies: bool,
+    dtype: torch.dtype,
+    model: SavedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(predict, "multiplies_bfloat16", lambda device: multiplies)
+    Image.fromarray(np.full((64, 96, 3), 99, dtype=np.uint8)).save(tmp_path / "photo.png")
+    photo, output = str(tmp_path / "photo.png"), str(tmp_path / "out")
+    assert main(["predict", photo, "--device", "cpu", "--output", output, *options]) == 0
+    assert next(model.model.parameters()).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, True),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_which_processors_multiply_bfloat16(
+    found: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if platform.machine() == "x86_64":
+        assert {"avx512_bf16", "amx_bf16"} <= set(torch.cpu.get_capabilities())
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert multiplies_bfloat16("cpu") is expected
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert not multiplies_bfloat16("cuda")
 
 
 def test_a_tree_of_photos_one_of_them_broken(

@@ -18,7 +18,7 @@ from scrn.cli import main
 from scrn.data import DataError
 from scrn.data.classes import CAMVID_CLASSES
 from scrn.data.module import SegmentationData
-from scrn.engine.predict import segment
+from scrn.engine.prediction import segment
 from scrn.engine.task import Segmentation
 from scrn.engine.weights import PACKAGED_FOLDER, load_model, save_model
 from scrn.metrics import SegmentationScores
