@@ -10,13 +10,22 @@ import pytest
 import torch
 
 from benchmarks.common import pages
-from experiments.camvid.table1 import __main__ as command
-from experiments.camvid.table1 import report, runs
-from experiments.camvid.table1.images import Images
-from experiments.camvid.table1.runs import BASELINE, BOTH, CRM, SRM, Budget, Runs
+from experiments.camvid import command, runs, statistics
+from experiments.camvid.images import Images
+from experiments.camvid.runs import Budget, Run, Runs
+from experiments.camvid.table1 import EXPERIMENT, report, variants
+from experiments.camvid.table1.variants import BASELINE, BOTH, VARIANTS
 from scrn.metrics import SegmentationScores
 
 CLASSES = 4
+
+
+def of_table(folder, budget):
+    return Runs(folder, budget, variants.runs(VARIANTS, folder, folder, budget))
+
+
+def main(arguments):
+    return command.main(EXPERIMENT, "", arguments)
 
 
 def images(seed, count=9, right=0.7):
@@ -53,9 +62,9 @@ def test_bootstrap_is_paired():
     """Equal runs differ by nothing however the images are drawn; two seeds are averaged before."""
     one, _ = images(1)
     other, _ = images(2, right=0.5)
-    same = report.bootstrap(Images.miou, [(one, one)])
+    same = statistics.bootstrap(Images.miou, [(one, one)])
     assert (same["mean"], same["low"], same["high"], same["share_above_zero"]) == (0, 0, 0, 0)
-    entry = report.bootstrap(Images.miou, [(one, other), (other, one)])
+    entry = statistics.bootstrap(Images.miou, [(one, other), (other, one)])
     assert entry["mean"] == pytest.approx(0, abs=1e-12)
     assert entry["each"][0] == pytest.approx(-entry["each"][1])
     assert entry["high"] - entry["low"] < 1e-12
@@ -64,7 +73,7 @@ def test_bootstrap_is_paired():
 def test_bootstrap_interval_equals_resampling_by_hand():
     one, _ = images(1)
     other, _ = images(2, right=0.6)
-    entry = report.bootstrap(Images.boundary_f, [(one, other)])
+    entry = statistics.bootstrap(Images.boundary_f, [(one, other)])
     rng = np.random.default_rng(5)
     drawn = []
     for _ in range(2000):
@@ -77,11 +86,12 @@ def test_bootstrap_interval_equals_resampling_by_hand():
     assert entry["share_above_zero"] == pytest.approx(np.mean(np.array(drawn) > 0), abs=0.05)
 
 
-def test_report_compares_seeds_that_both_have(monkeypatch):
-    monkeypatch.setattr(report, "RESAMPLES", 50)
+def test_report_compares_seeds_that_both_have(monkeypatch, tmp_path):
+    monkeypatch.setattr(statistics, "RESAMPLES", 50)
     one, other = images(1)[0], images(2)[0]
-    scores = {BASELINE.name: {0: one, 1: one}, SRM.name: {1: other}, CRM.name: {}, BOTH.name: {}}
-    result = report.summarise(Budget(seeds=(0, 1)), scores)
+    scores = {"baseline-0": one, "baseline-1": one, "srm-1": other}
+    wanted = variants.runs(VARIANTS, tmp_path, tmp_path, Budget(seeds=(0, 1)))
+    result = report.summarise(Budget(seeds=(0, 1)), wanted, scores)
     assert [(d["of"], d["over"], d["seeds"]) for d in result["differences"]] == [
         ("srm", "baseline", [1])
     ]
@@ -94,24 +104,25 @@ def test_report_compares_seeds_that_both_have(monkeypatch):
 
 
 def test_a_folder_keeps_to_one_budget(tmp_path):
-    Runs(tmp_path, tmp_path, Budget(epochs=2))
-    Runs(tmp_path, tmp_path, Budget(epochs=2, seeds=(0, 1, 2)))
+    of_table(tmp_path, Budget(epochs=2))
+    of_table(tmp_path, Budget(epochs=2, seeds=(0, 1, 2)))
     with pytest.raises(ValueError, match=r"--output: expected runs of .*'epochs': 3"):
-        Runs(tmp_path, tmp_path, Budget(epochs=3))
-    assert command.main(["--output", str(tmp_path), "--root", ".", "--epochs", "4"]) == 2
+        of_table(tmp_path, Budget(epochs=3))
+    assert main(["--output", str(tmp_path), "--root", ".", "--epochs", "4"]) == 2
     with pytest.raises(ValueError, match="--seeds"):
         Budget(seeds=(1, 1))
 
 
 def test_runs_go_on_from_their_checkpoint_and_are_the_same_but_for_the_variant(tmp_path):
-    made = Runs(tmp_path, tmp_path, Budget())
+    made = of_table(tmp_path, Budget())
     folder = tmp_path / "both-1"
     folder.mkdir()
-    begin = made._fit(folder, BOTH, 1)
+    both, baseline = (Run(variant, tmp_path, 1, "") for variant in (BOTH, BASELINE))
+    begin = made._fit(folder, both)
     assert not any("ckpt_path" in option for option in begin)
     (folder / runs.CHECKPOINT).touch()
-    assert set(made._fit(folder, BOTH, 1)) - set(begin) == {f"--ckpt_path={folder / 'last.ckpt'}"}
-    differing = set(begin) ^ set(made._fit(tmp_path, BASELINE, 1))
+    assert set(made._fit(folder, both)) - set(begin) == {f"--ckpt_path={folder / 'last.ckpt'}"}
+    differing = set(begin) ^ set(made._fit(tmp_path, baseline))
     kinds = {option.split("=")[0] for option in differing}
     # The last two hold the folder.
     assert kinds == {
@@ -120,7 +131,7 @@ def test_runs_go_on_from_their_checkpoint_and_are_the_same_but_for_the_variant(t
 
 
 def test_a_run_belongs_to_one_process(tmp_path, monkeypatch):
-    made = Runs(tmp_path, tmp_path, Budget(seeds=(0,)))
+    made = of_table(tmp_path, Budget(seeds=(0,)))
     (tmp_path / "srm-0").mkdir()
     called, said = [], []
     monkeypatch.setattr(made, "_call", lambda folder, *_: not called.append(folder.name))
@@ -142,15 +153,16 @@ def test_a_run_belongs_to_one_process(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ended", [2, 1])
 def test_the_whole_table_is_written_into_a_page(tmp_path, monkeypatch, capsys, ended):
-    monkeypatch.setattr(report, "RESAMPLES", 50)
-    found = {variant.name: {0: images(0)[0], 1: images(1)[0]} for variant in runs.VARIANTS}
-    found[BOTH.name] = {seed: images(seed)[0] for seed in range(ended)}
+    monkeypatch.setattr(statistics, "RESAMPLES", 50)
+    found = {f"{each.name}-{seed}": images(seed)[0] for each in VARIANTS for seed in range(2)}
+    if ended == 1:
+        del found[f"{BOTH.name}-1"]
     monkeypatch.setattr(Runs, "scores", lambda self: found)
     page = tmp_path / "page.md"
-    blank = "before".join(["", *pages.marks(command.SECTION)])
+    blank = "before".join(["", *pages.marks(EXPERIMENT.name)])
     page.write_text(blank)
     arguments = ["--report", "--root", str(tmp_path), "--output", str(tmp_path / "runs")]
-    status = command.main([*arguments, "--page", str(page)])
+    status = main([*arguments, "--page", str(page)])
     if ended == 2:
         assert status == 0
         assert re.search(r"\| Ours \(SRM and CRM\) +\| +2 \|", page.read_text())
@@ -165,14 +177,14 @@ def test_a_page_without_marks_is_refused_before_anything_runs(tmp_path, monkeypa
     monkeypatch.setattr(Runs, "train", lambda *_: pytest.fail("trained"))
     page = tmp_path / "page.md"
     arguments = ["--root", str(tmp_path), "--output", str(tmp_path / "runs"), "--page", str(page)]
-    for text in (None, "", "".join(reversed(pages.marks(command.SECTION)))):
+    for text in (None, "", "".join(reversed(pages.marks(EXPERIMENT.name)))):
         if text is not None:
             page.write_text(text)
-        assert command.main(arguments) == 2
+        assert main(arguments) == 2
     assert "in the page, got it behind" in capsys.readouterr().err
 
 
 def test_a_failed_run_is_named(tmp_path, monkeypatch):
-    made = Runs(tmp_path, tmp_path, Budget(seeds=(0,)))
+    made = of_table(tmp_path, Budget(seeds=(0,)))
     monkeypatch.setattr(made, "_call", lambda folder, *_: folder.name != "crm-0")
     assert made.train(1, print) == ["crm-0"]

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from benchmarks.common.tables import table
 
-from .images import Images
-from .runs import BASELINE, BOTH, CRM, SRM, VARIANTS, Budget
+from .. import statistics
+from ..images import Images
+from ..runs import Budget, Run
+from ..statistics import METRICS, bootstrap, budget_line, plain, spread, with_spread
+from .variants import BASELINE, BOTH, CRM, SRM, VARIANTS
 
-JSON, MARKDOWN = "table1.json", "table1.md"
 PAIRS = ((SRM, BASELINE), (CRM, BASELINE), (BOTH, BASELINE), (BOTH, SRM), (BOTH, CRM))
-METRICS = {"miou": Images.miou, "boundary_f": Images.boundary_f}
-RESAMPLES = 10_000
 
 
-def summarise(budget: Budget, scores: dict[str, dict[int, Images]]) -> dict[str, Any]:
+def summarise(budget: Budget, runs: Sequence[Run], ended: dict[str, Images]) -> dict[str, Any]:
     """Everything as JSON takes it; fractions, not per cent.
 
     Variants have a mean and a standard deviation over their seeds. Differences have an interval
     that holds 95 % of their values when the images are drawn anew with replacement, the same
     images for both and for all seeds, which both have.
     """
+    scores: dict[str, dict[int, Images]] = {variant.name: {} for variant in VARIANTS}
+    for run in runs:
+        if run.name in ended:
+            scores[run.variant.name][run.seed] = ended[run.name]
     variants = {
         variant.name: {
-            name: _spread({seed: _plain(metric, images) for seed, images in by_seed.items()})
+            name: spread({seed: plain(metric, images) for seed, images in by_seed.items()})
             for name, metric in METRICS.items()
         }
         for variant in VARIANTS
@@ -45,38 +45,10 @@ def summarise(budget: Budget, scores: dict[str, dict[int, Images]]) -> dict[str,
             differences.append(entry | {name: bootstrap(m, pairs) for name, m in METRICS.items()})
     return {
         "budget": asdict(budget),
-        "resamples": RESAMPLES,
+        "resamples": statistics.RESAMPLES,
         "variants": variants,
         "differences": differences,
     }
-
-
-def bootstrap(metric: Any, pairs: list[tuple[Images, Images]], seed: int = 0) -> dict[str, Any]:
-    """The mean difference of pairs of runs, its value for each, and its 95 % interval over
-    images."""
-    count = len(pairs[0][0].confusion)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
-    drawn = np.mean([metric(a, weights) - metric(b, weights) for a, b in pairs], axis=0)
-    each = [_plain(metric, a) - _plain(metric, b) for a, b in pairs]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {
-        "mean": float(np.mean(each)),
-        "each": each,
-        "low": float(low),
-        "high": float(high),
-        "share_above_zero": float(np.mean(drawn > 0)),
-    }
-
-
-def _plain(metric: Any, images: Images) -> float:
-    return float(metric(images, np.ones((1, len(images.confusion))))[0])
-
-
-def _spread(values: dict[int, float]) -> dict[str, Any]:
-    numbers = list(values.values())
-    deviation = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None
-    return {"mean": float(np.mean(numbers)), "deviation": deviation, "by_seed": values}
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -84,19 +56,14 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _lines(result: dict[str, Any]) -> Iterator[str]:
-    budget = result["budget"]
-    steps = f", stopped after {budget['steps']} steps" if budget["steps"] else ""
-    yield (
-        f"{budget['epochs']} epochs a run{steps}, crops {budget['crop'][0]}x{budget['crop'][1]}, "
-        f"seeds {', '.join(map(str, budget['seeds']))}; mean and standard deviation over the seeds."
-    )
+    yield budget_line(result["budget"])
     yield ""
     rows = []
     for variant in VARIANTS:
         row = result["variants"].get(variant.name)
         seeds = 0 if row is None else len(row["miou"]["by_seed"])
         rows.append(
-            (variant.title, seeds, *("" if row is None else _with_spread(row[m]) for m in METRICS))
+            (variant.title, seeds, *("" if row is None else with_spread(row[m]) for m in METRICS))
         )
     yield table(("", "seeds", "mIoU %", "boundary F %"), rows)
     yield ""
@@ -115,13 +82,3 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
             cells.append(f"{100 * entry['low']:+.2f} to {100 * entry['high']:+.2f}")
         rows.append(cells)
     yield table(("", "mIoU", "interval", "boundary F", "interval"), rows)
-
-
-def _with_spread(entry: dict[str, Any]) -> str:
-    deviation = entry["deviation"]
-    return f"{100 * entry['mean']:.2f}" + (f" ± {100 * deviation:.2f}" if deviation else "")
-
-
-def write(folder: Path, result: dict[str, Any]) -> None:
-    (folder / JSON).write_text(json.dumps(result, indent=1) + "\n")
-    (folder / MARKDOWN).write_text(markdown(result))

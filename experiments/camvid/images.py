@@ -1,5 +1,5 @@
 """What a model makes of each validation image, and what follows for any choice of images:
-``python -m experiments.camvid.table1.images CHECKPOINT CAMVID FILE``."""
+``python -m experiments.camvid.images CHECKPOINT CAMVID FILE``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs of the comparison: what they are, their training, and their scores on disk."""
+"""Runs of ``scrn fit`` that differ in little: their training, and their scores on disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.common.checkout import ROOT
@@ -23,17 +23,26 @@ CHECKPOINT_STEPS = 20
 
 @dataclass(frozen=True)
 class Variant:
+    """What is compared: ``options`` are those of ``scrn fit`` that the recipe does not have so."""
+
     name: str
     title: str
-    upsampler: str
-    context: str
+    options: dict[str, object] = field(default_factory=dict)
 
 
-BASELINE = Variant("baseline", "Baseline (bilinear, F4)", "bilinear", "f4")
-SRM = Variant("srm", "Baseline + SRM", "srm", "f4")
-CRM = Variant("crm", "Baseline + CRM", "bilinear", "crm")
-BOTH = Variant("both", "Ours (SRM and CRM)", "srm", "crm")
-VARIANTS = (BASELINE, SRM, CRM, BOTH)
+def network(upsampler: str, context: str) -> dict[str, object]:
+    """The options of a variant that is another network."""
+    return {"model.upsampler": upsampler, "model.context": context}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant on a data set from a seed; ``data`` is a folder in SegNet's layout."""
+
+    variant: Variant
+    data: Path
+    seed: int
+    name: str
 
 
 @dataclass(frozen=True)
@@ -54,14 +63,14 @@ class Budget:
 
 
 class Runs:
-    """All runs of a budget, in a folder; each has a folder in it.
+    """Runs of a budget, in a folder; each has a folder in it.
 
     Raises:
         ValueError: the folder holds runs of another budget.
     """
 
-    def __init__(self, folder: Path, data: Path, budget: Budget) -> None:
-        self.folder, self.data, self.budget = folder, data, budget
+    def __init__(self, folder: Path, budget: Budget, runs: Sequence[Run]) -> None:
+        self.folder, self.budget, self.runs = folder, budget, runs
         note = folder / "budget.json"
         own = json.loads(json.dumps(asdict(budget)))
         if note.is_file():
@@ -74,49 +83,38 @@ class Runs:
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps(own, indent=1) + "\n")
 
-    def names(self) -> Iterator[tuple[str, Variant, int]]:
-        """Seed by seed, so that what there is at any time can be compared."""
-        for seed in self.budget.seeds:
-            for variant in VARIANTS:
-                yield f"{variant.name}-{seed}", variant, seed
-
     def train(self, jobs: int, report: Callable[[str], None]) -> list[str]:
         """Finishes every run; the names of those that failed."""
 
-        def one(run: tuple[str, Variant, int]) -> str | None:
-            return None if self._finish(*run, report) else run[0]
+        def one(run: Run) -> str | None:
+            return None if self._finish(run, report) else run.name
 
         with ThreadPoolExecutor(jobs) as pool:
-            return [name for name in pool.map(one, self.names()) if name is not None]
+            return [name for name in pool.map(one, self.runs) if name is not None]
 
-    def scores(self) -> dict[str, dict[int, Images]]:
-        """By variant and seed, of the runs that have ended."""
-        found: dict[str, dict[int, Images]] = {variant.name: {} for variant in VARIANTS}
-        for name, variant, seed in self.names():
-            if (self.folder / name / SCORES).is_file():
-                found[variant.name][seed] = Images.load(self.folder / name / SCORES)
-        return found
+    def scores(self) -> dict[str, Images]:
+        """By name, of the runs that have ended."""
+        paths = {run.name: self.folder / run.name / SCORES for run in self.runs}
+        return {name: Images.load(path) for name, path in paths.items() if path.is_file()}
 
-    def _finish(
-        self, name: str, variant: Variant, seed: int, report: Callable[[str], None]
-    ) -> bool:
-        folder = self.folder / name
+    def _finish(self, run: Run, report: Callable[[str], None]) -> bool:
+        folder = self.folder / run.name
         folder.mkdir(exist_ok=True)
         if (folder / SCORES).is_file():
-            report(f"{name}: done before")
+            report(f"{run.name}: done before")
             return True
         with _claim(folder) as lock:
             if lock is None:
-                report(f"{name}: another process is at it")
+                report(f"{run.name}: another process is at it")
                 return True
-            report(f"{name}: {'goes on' if (folder / CHECKPOINT).is_file() else 'begins'}")
-            done = self._call(folder, lock, self._fit(folder, variant, seed)) and self._call(
-                folder, lock, self._evaluate(folder)
+            report(f"{run.name}: {'goes on' if (folder / CHECKPOINT).is_file() else 'begins'}")
+            done = self._call(folder, lock, self._fit(folder, run)) and self._call(
+                folder, lock, self._evaluate(folder, run)
             )
-            report(f"{name}: {'done' if done else 'FAILED'}")
+            report(f"{run.name}: {'done' if done else 'FAILED'}")
             return done
 
-    def _fit(self, folder: Path, variant: Variant, seed: int) -> list[str]:
+    def _fit(self, folder: Path, run: Run) -> list[str]:
         checkpoint = folder / CHECKPOINT
         callback = {
             "class_path": "scrn.engine.checkpoint.LastCheckpoint",
@@ -128,14 +126,13 @@ class Runs:
         }
         options = {
             "config": "camvid.yaml",
-            "seed_everything": seed,
-            "data.root": self.data,
+            "seed_everything": run.seed,
+            "data.root": run.data,
             "data.workers": 0,
-            "data.seed": seed,
+            "data.seed": run.seed,
             "data.crop": json.dumps(self.budget.crop),
-            "model.seed": seed,
-            "model.upsampler": variant.upsampler,
-            "model.context": variant.context,
+            "model.seed": run.seed,
+            **run.variant.options,
             "trainer.accelerator": "cpu",
             "trainer.max_epochs": self.budget.epochs,
             "trainer.limit_val_batches": 0,
@@ -150,9 +147,9 @@ class Runs:
             options["ckpt_path"] = checkpoint
         return ["scrn.cli", "fit", *(f"--{key}={value}" for key, value in options.items())]
 
-    def _evaluate(self, folder: Path) -> list[str]:
-        arguments = (folder / CHECKPOINT, self.data, folder / SCORES)
-        return ["experiments.camvid.table1.images", *map(str, arguments)]
+    def _evaluate(self, folder: Path, run: Run) -> list[str]:
+        arguments = (folder / CHECKPOINT, run.data, folder / SCORES)
+        return ["experiments.camvid.images", *map(str, arguments)]
 
     def _call(self, folder: Path, lock: int, module: list[str]) -> bool:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -1,0 +1,72 @@
+"""What is compared, and the data sets that leave out a drive each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scrn.data.files import list_images, with_any_suffix
+
+from ..runs import Budget, Run, Variant, network
+
+OURS = network("srm", "crm")
+PLAIN = Variant("plain", "Plain pyramid (bilinear, F4)", network("bilinear", "f4"))
+VARIANTS = (
+    PLAIN,
+    Variant("srm", "SRM", network("srm", "f4")),
+    Variant("crm", "CRM", network("bilinear", "crm")),
+    Variant("both", "SRM and CRM", OURS),
+    Variant("ppm", "Bilinear and PPM", network("bilinear", "ppm")),
+    Variant("srm-ppm", "SRM and PPM", network("srm", "ppm")),
+    Variant("no-contrast", "SRM and CRM, no contrastive loss", OURS | {"model.contrast_weight": 0}),
+    Variant("no-jitter", "SRM and CRM, no colour jitter", OURS | {"data.color_jitter": 0}),
+    Variant("decay", "SRM and CRM, weight decay 0.05", OURS | {"model.weight_decay": 0.05}),
+)
+SPLITS = ("train", "val")
+
+
+def drive_of(image: Path) -> str:
+    """0016E5 of 0016E5_07959.jpg."""
+    return image.stem.partition("_")[0]
+
+
+def leave_one_out(root: Path, folder: Path) -> dict[str, Path]:
+    """Data sets in SegNet's layout, of links to the files, by the drive that is their ``val``.
+
+    Raises:
+        ValueError: the images are of one drive.
+    """
+    images = [image for split in SPLITS for image in list_images(root / split)]
+    drives = sorted({drive_of(image) for image in images})
+    if len(drives) < 2:
+        raise ValueError(f"--root: expected images of several drives, got those of {drives}")
+    made = {}
+    for left_out in drives:
+        made[left_out] = folder / left_out
+        for image in images:
+            labels = with_any_suffix(
+                image.parent.with_name(f"{image.parent.name}annot") / image.stem
+            )
+            split = "val" if drive_of(image) == left_out else "train"
+            for kind, file in ((split, image), (f"{split}annot", labels)):
+                if file is not None:
+                    link(folder / left_out / kind / file.name, file)
+    return made
+
+
+def link(place: Path, file: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_symlink():
+        place.unlink()  # It may lead to where the images were.
+    place.symlink_to(file.resolve())
+
+
+def runs(variants: Sequence[Variant], root: Path, output: Path, budget: Budget) -> list[Run]:
+    """Seed by seed and drive by drive, so that what there is at any time can be compared."""
+    folds = leave_one_out(root, output.resolve() / "folds")
+    return [
+        Run(variant, data, seed, f"{variant.name}-{drive}-{seed}")
+        for seed in budget.seeds
+        for drive, data in folds.items()
+        for variant in variants
+    ]
