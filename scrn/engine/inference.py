@@ -70,8 +70,12 @@ def fastest_layout(device: str | torch.device) -> torch.memory_format:
 
 def multiplies_bfloat16(device: str | torch.device) -> bool:
     """Whether the device has instructions for products of bfloat16."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    device = torch.device(device)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 

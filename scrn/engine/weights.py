@@ -85,9 +85,9 @@ class SavedModel:
         """The same with the network's :meth:`scrn.SCRN.fuse`, which predicts in less time.
 
         Raises:
-            ValueError: a ``dtype`` for a network that is fused already.
+            ValueError: another ``dtype`` for a network that is fused already.
         """
-        if isinstance(self.model, FusedSCRN) and dtype is None:
+        if isinstance(self.model, FusedSCRN) and dtype in (None, self.model._half_type):
             return self
         return replace(self, model=self.model.fuse(dtype))
 

@@ -26,7 +26,7 @@ from ..engine.prediction import segment_labels
 from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE
-from .writing import SMALLEST_AGREEMENT, check_classes, facts, replacing
+from .writing import SMALLEST_AGREEMENT, check_classes, check_weights, facts, replacing
 
 Size = tuple[int, int]
 
@@ -105,6 +105,7 @@ def _size(given: list[int] | None, short_side: int | None) -> Size:
 def _check(saved: SavedModel, path: Path, size: Size, device: str) -> None:
     """Before minutes of work rather than after."""
     check_classes(saved)
+    check_weights(saved)
     if min(size) < MIN_SIZE:
         raise ValueError(
             f"size: expected a height and a width of at least {MIN_SIZE}, got {size[0]}x{size[1]}"

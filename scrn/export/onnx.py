@@ -22,7 +22,7 @@ from ..engine.weights import SavedModel
 from ..models import with_ops
 from ..models.network import MIN_SIZE, SCRN, FusedSCRN
 from .same_padding import replace_same_padding
-from .writing import SMALLEST_AGREEMENT, check_classes, facts, replacing
+from .writing import SMALLEST_AGREEMENT, check_classes, check_weights, facts, replacing
 
 OPSET = 18
 LARGEST_DIFFERENCE = 1e-4
@@ -110,8 +110,8 @@ def export_onnx(
         opset: of the operators, from 18; from 20 on TensorRT misreads GridSample.
 
     Raises:
-        ValueError: an option or a path that does not fit, more than 256 classes with ``labels``;
-            or ONNX Runtime's results differ, and no file is left.
+        ValueError: an option or a path that does not fit, more than 256 classes with ``labels``,
+            weights that are not float32; or ONNX Runtime's results differ, and no file is left.
         ModuleNotFoundError: onnx, onnxruntime or onnxscript is not installed.
     """
     _check_options(saved, labels, opset)
@@ -147,6 +147,7 @@ def _check_options(saved: SavedModel, labels: bool, opset: int) -> None:
     import onnxruntime  # noqa: F401 (an export takes long, and what it needs should be there)
     import onnxscript  # noqa: F401
 
+    check_weights(saved)
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
         raise ValueError(f"opset: expected a number from {OPSET} to {newest}, got {opset}")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..engine.weights import SavedModel
 
 SMALLEST_AGREEMENT = 0.999
@@ -19,6 +21,13 @@ def check_classes(saved: SavedModel, argument: str = "model") -> None:
     """Raises a ValueError for more classes than the bytes of a class map tell apart."""
     if (count := len(saved.classes)) > 256:
         raise ValueError(f"{argument}: expected at most 256 classes, got {count}")
+
+
+def check_weights(saved: SavedModel) -> None:
+    """Raises a ValueError for weights that are not float32, which nothing here is compared with."""
+    found = {parameter.dtype for parameter in saved.model.parameters()} - {torch.float32}
+    if found:
+        raise ValueError(f"model: expected float32 weights, got {', '.join(map(str, found))}")
 
 
 @contextmanager

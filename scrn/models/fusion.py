@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from scrn_ops import SemanticRefinement
+from scrn_ops._core.checks import without_autocast
 from scrn_ops.modules import OffsetConv2d
 
 from .backbones import TimmBackbone
@@ -42,24 +43,47 @@ def fuse_layers(module: nn.Module) -> None:
 
 @torch.no_grad()
 def round_layers(module: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of a network in place, but for those that predict offsets, which would lose
-    their fraction, and the statistics of norms that were not folded."""
-    if isinstance(module, OffsetConv2d | nn.BatchNorm2d):
-        return
-    for name, parameter in module.named_parameters(recurse=False):
-        module.register_parameter(name, nn.Parameter(parameter.to(dtype), False))
-    for name, buffer in module.named_buffers(recurse=False):
-        if buffer.is_floating_point():
-            module.register_buffer(name, buffer.to(dtype))
-    for child in module.children():
-        round_layers(child, dtype)
+    """Casts weights and tables in place as ``module.to(dtype)`` does, but for those whose digits
+    count: the weights that predict offsets, batch norms, and the shortcuts' factors, which are 1
+    and a little.
+
+    Raises:
+        ValueError: a weight is beyond the type's range.
+    """
+    cast: dict[int, nn.Parameter] = {}  # by id: a shared parameter stays shared
+    for path, part in module.named_modules():
+        if isinstance(part, OffsetConv2d) or hasattr(part, "running_var"):
+            continue
+        for name, parameter in part._parameters.items():
+            if parameter is None or not parameter.is_floating_point():
+                continue
+            if id(parameter) not in cast:
+                rounded = nn.Parameter(parameter.to(dtype), False)
+                if rounded.isinf().sum() > parameter.isinf().sum():
+                    raise ValueError(
+                        f"dtype: expected weights within {dtype}'s range, got {path}.{name} beyond "
+                        "it; torch.bfloat16 has float32's range"
+                    )
+                cast[id(parameter)] = rounded
+            part._parameters[name] = cast[id(parameter)]
+        if isinstance(part, FusedBlock):
+            continue
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                part._buffers[name] = buffer.to(dtype)
 
 
-class InFloat32(nn.Module):
-    """The map in float32, for the layers behind."""
+class InOwnType(nn.Module):
+    """A layer that takes maps of any type in that of its weights, also under autocast."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.float()
+        with without_autocast(x.device.type):
+            result: Tensor = self.layer(x.to(next(self.layer.parameters()).dtype))
+        return result
 
 
 def _fold_pairs(module: nn.Module) -> None:

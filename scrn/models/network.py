@@ -15,7 +15,7 @@ from scrn_ops._core.checks import Unscriptable, refuse_symbolic_tracing
 from .backbones import create_backbone
 from .context import create_context
 from .decoder import Decoder
-from .fusion import InFloat32, fuse_layers, round_layers
+from .fusion import InOwnType, fuse_layers, round_layers
 from .heads import EmbeddingHead, SegmentationHead
 from .layers import upsample
 from .packed_conv import pack_convolutions
@@ -144,7 +144,8 @@ class SCRN(
         return cast(Tensor, labels)
 
     def fuse(self, dtype: torch.dtype | None = None) -> FusedSCRN:
-        """A copy for inference, with the same outputs to rounding, in less time.
+        """A copy for inference, with the same outputs to rounding, in less time; with ``dtype``, a
+        half type, to that type's rounding.
 
         See :func:`scrn.models.fuse`. The copy has no batch norms, takes no gradients, and is
         neither trained nor saved: save this model.
@@ -155,14 +156,16 @@ class SCRN(
 class FusedSCRN(SCRN):
     """What :func:`fuse` returns, for inference alone."""
 
-    _half_type: torch.dtype | None = None
+    _half_type: torch.dtype | None = None  # what fuse() was given
 
     @torch.no_grad()
     def decode(self, image: Tensor) -> list[Tensor]:
         return super().decode(image)
 
     def _decode(self, image: Tensor) -> list[Tensor]:
-        return super()._decode(image if self._half_type is None else image.to(self._half_type))
+        if self._half_type is not None:
+            image = image.to(next(self.backbone.parameters()).dtype)
+        return super()._decode(image)
 
     @torch.no_grad()
     def forward(
@@ -178,7 +181,9 @@ class FusedSCRN(SCRN):
         return super().train(False)
 
     def fuse(self, dtype: torch.dtype | None = None) -> FusedSCRN:
-        raise ValueError("fuse: the model is fused already")
+        raise ValueError(
+            "fuse: the model is fused already; a type of its maps is given where it is fused first"
+        )
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
         raise ValueError(
@@ -208,13 +213,16 @@ def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
     Args:
         model: of any type of weights.
         dtype: ``torch.bfloat16`` or ``torch.float16`` for maps and weights of that type; None
-            keeps the model's. Offsets, the statistics of norms that stay, and the logits are
-            float32 then. Weights are rounded once, after what was folded into them. It pays where
-            the processor multiplies that type: GPUs, and CPUs with AVX512-BF16 or AMX.
+            keeps the model's. Weights are rounded once, after what was folded into them. Those
+            that predict offsets, batch norms that stay, and the last layer with its logits are
+            float32 then, and the network takes images of any floating-point type. It pays where
+            the processor multiplies that type: bfloat16 on GPUs from compute capability 8.0 and on
+            CPUs with AVX512-BF16 or AMX, float16 on GPUs. Activations may be beyond the range of
+            float16.
 
     Raises:
         TypeError: ``dtype`` is no dtype.
-        ValueError: another dtype.
+        ValueError: another dtype, or a weight is beyond its range.
     """
     if dtype is not None:
         if not isinstance(dtype, torch.dtype):
@@ -228,9 +236,17 @@ def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
     pack_convolutions(fused)
     if dtype is not None:
         fused._half_type = dtype
-        for part in (fused.backbone, fused.context, fused.decoder, *list(fused.head)[:-1]):
+        fused.float()
+        for part in (fused.backbone, fused.context, fused.decoder):
             round_layers(part, dtype)
-        fused.head.insert(len(fused.head) - 1, InFloat32())
+        head: nn.Module = fused.head
+        if isinstance(head, SegmentationHead):
+            *hidden, last = head
+            for layer in hidden:
+                round_layers(layer, dtype)
+            head[-1] = InOwnType(last)
+        else:
+            fused.register_module("head", InOwnType(head))
     return fused.requires_grad_(False)
 
 

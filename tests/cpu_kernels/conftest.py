@@ -15,15 +15,14 @@ import pytest
 
 from tests.cuda_on_cpu.harness.build import CannotBuild
 from tests.cuda_on_cpu.harness.device import Device
-from tests.cuda_on_cpu.harness.session import KIND, MODULE, ONE_IN, Reports, draw
+from tests.cuda_on_cpu.harness.session import KIND, MODULE, Reports, draw
 
 from .harness import build
 from .harness.library import Library
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if ONE_IN > 1:
-        draw(config, items)
+    draw(config, items, build.FOLDER)
 
 
 @cache

@@ -8,12 +8,11 @@ import pytest
 
 from .harness import build
 from .harness.device import Device
-from .harness.session import KIND, ONE_IN, Reports, draw, load_device
+from .harness.session import KIND, Reports, draw, load_device
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if ONE_IN > 1:
-        draw(config, items)
+    draw(config, items, build.FOLDER)
 
 
 def family_of(request: pytest.FixtureRequest) -> str:

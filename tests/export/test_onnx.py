@@ -14,6 +14,7 @@ import torch
 
 from scrn.cli import main
 from scrn.engine.weights import PACKAGED_FOLDER, SavedModel, load_model
+from scrn.export import aoti
 from scrn.export import onnx as export
 from scrn.export.onnx import Difference, export_onnx
 from tests.models.helpers import build, settle
@@ -269,3 +270,12 @@ def test_labels_are_of_256_classes_at_most(tmp_path: Path) -> None:
     model = replace(saved(TINY, context="f4"), classes=("class",) * 257)
     with pytest.raises(ValueError, match="labels: expected at most 256 classes"):
         export_onnx(model, tmp_path / "n.onnx", labels=True)
+
+
+def test_networks_in_a_half_type_are_refused(tmp_path: Path) -> None:
+    model = saved(TINY, context="f4").fuse(torch.bfloat16)
+    expected = r"model: expected float32 weights, got torch\.bfloat16"
+    with pytest.raises(ValueError, match=expected):
+        export_onnx(model, tmp_path / "n.onnx")
+    with pytest.raises(ValueError, match=expected):
+        aoti._check(model, tmp_path / "n.pt2", (64, 64), "cpu")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from scrn.models import BACKBONES, CONTEXTS, UPSAMPLERS
 
 TINY = "timm:test_resnet"
-TIMM = ("timm:resnet18", "timm:tf_efficientnet_lite0", TINY)
+LITE = "timm:tf_efficientnet_lite0"  # which pads by the size of its maps
+TIMM = ("timm:resnet18", LITE, TINY)
 
 
 class Network(NamedTuple):
@@ -19,7 +20,7 @@ class Network(NamedTuple):
     @property
     def is_tiny(self) -> bool:
         """Whether no other backbone in the selection has the same code and fewer blocks."""
-        return self.backbone.endswith("_t") or self.backbone == TINY
+        return self.backbone.endswith("_t") or self.backbone in (TINY, LITE)
 
     @property
     def arguments(self) -> dict[str, str]:
@@ -41,7 +42,7 @@ COVERING = [
     Network("van_b", "bilinear", "dam"),
     Network("van_l", "fam", "ppm"),
     Network("timm:resnet18", "bilinear", "ccam"),
-    Network("timm:tf_efficientnet_lite0", "srm", "crm"),
+    Network(LITE, "srm", "crm"),
     Network(TINY, "srm", "f4"),
     Network(TINY, "bilinear", "none"),
     Network(TINY, "fam", "ppm"),

@@ -17,7 +17,7 @@ from scrn import SCRN
 from scrn.models import with_ops
 
 from .helpers import build, image, move_offsets, relative, type_of_logits
-from .networks import COVERING, EVERY, Network
+from .networks import COVERING, EVERY, LITE, TINY, Network
 
 NUM_CLASSES = 5
 SAME = 5e-5  # to rounding, which a deep network amplifies
@@ -191,6 +191,7 @@ def _gradient(model: SCRN) -> Tensor:
 def test_the_selection_covers_every_part() -> None:
     assert len(set(EVERY)) == len(EVERY) == 11 * 4 * 7
     assert set(COVERING) <= set(EVERY)
+    assert {n.backbone for n in COVERING if n.is_tiny} == {"mscan_t", "van_t", LITE, TINY}
     for position in range(3):
         assert {network[position] for network in COVERING} == {n[position] for n in EVERY}
         traced = [n for n in COVERING if n.is_tiny]

@@ -7,6 +7,8 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,9 @@ def test_precision(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(predict, "multiplies_bfloat16", lambda device: multiplies)
+    monkeypatch.setattr(
+        predict, "multiplies_bfloat16", lambda device: multiplies if device == "cpu" else None
+    )
     Image.fromarray(np.full((64, 96, 3), 99, dtype=np.uint8)).save(tmp_path / "photo.png")
     photo, output = str(tmp_path / "photo.png"), str(tmp_path / "out")
     assert main(["predict", photo, "--device", "cpu", "--output", output, *options]) == 0
@@ -101,8 +105,26 @@ def test_which_processors_multiply_bfloat16(
         assert {"avx512_bf16", "amx_bf16"} <= set(torch.cpu.get_capabilities())
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
     assert multiplies_bfloat16("cpu") is expected
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert not multiplies_bfloat16("cuda")
+    assert not multiplies_bfloat16("mps")
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_which_gpu_multiplies_bfloat16(supported: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is asked for."""
+    asked: list[torch.device] = []
+
+    @contextmanager
+    def entered(device: torch.device) -> Iterator[None]:
+        asked.append(device)
+        yield
+
+    def answer(including_emulation: bool) -> bool:
+        assert asked == [torch.device("cuda:1")]
+        return supported and not including_emulation
+
+    monkeypatch.setattr(torch.cuda, "device", entered)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", answer)
+    assert multiplies_bfloat16("cuda:1") is supported
 
 
 def test_a_tree_of_photos_one_of_them_broken(

@@ -21,7 +21,7 @@ def test_clean(tmp_path: Path, pytestconfig: pytest.Config) -> None:
         # Built here, where the compiler need not run under a sanitizer.
         for family in build.families():
             build.build(family, "asan")
-        every = pytestconfig.getoption("--all-sanitized")
+        every = pytestconfig.getoption("--all-sanitized", False)
         run = start("asan", build.FOLDER, tmp_path, every=every)
     except CannotBuild as error:
         pytest.skip(str(error))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import build
 
-TIMEOUT = 900
+TIMEOUT = 900  # seconds, of a sample
 # Under a sanitizer a test takes up to sixteen times as long; the plain build runs every case.
 ONE_IN = 4
 
@@ -19,9 +19,10 @@ ONE_IN = 4
 class Run:
     process: subprocess.Popen[bytes]
     output: Path
+    timeout: float
 
     def assert_passes(self) -> None:
-        status = self.process.wait(timeout=TIMEOUT)
+        status = self.process.wait(timeout=self.timeout)
         text = self.output.read_text(errors="replace")
         assert status == 0, text[-20000:]
         assert " passed" in text
@@ -44,4 +45,4 @@ def start(kind: str, tests: Path, folder: Path, *, every: bool) -> Run:
         process = subprocess.Popen(
             command, cwd=build.ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT
         )
-    return Run(process, output)
+    return Run(process, output, ONE_IN * TIMEOUT if every else TIMEOUT)

@@ -9,7 +9,7 @@ one in so many cases of every test, always the same ones.
 from __future__ import annotations
 
 import os
-import random
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,20 +23,27 @@ KIND = os.environ.get("SCRN_CUDA_ON_CPU_KIND", "plain")
 LOG = os.environ.get("SCRN_CUDA_ON_CPU_LOG", "")
 MODULE = os.environ.get("SCRN_CUDA_ON_CPU_MODULE", "")
 ONE_IN = int(os.environ.get("SCRN_CUDA_ON_CPU_ONE_IN", "1"))
+FEW = 4
 
 
-def draw(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of every test one case in ONE_IN, and two at least. Drawn, since of cases at equal distances
-    all may have the same type."""
-    cases: dict[str, list[pytest.Item]] = {}
+def draw(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:
+    """Leaves one in ONE_IN of the folder's cases of a test, for each instruction set: those that
+    their names choose, so that a new case changes no other's lot. A test of few cases stays whole,
+    as do those of the harness, without which no result says anything."""
+    if ONE_IN == 1:
+        return
+    cases: dict[tuple[str, object], list[pytest.Item]] = {}
     for item in items:
-        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = set()
-    for name, all_cases in cases.items():
-        count = min(len(all_cases), max(2, -(-len(all_cases) // ONE_IN)))
-        kept.update(random.Random(name).sample(all_cases, count))
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+        if folder in item.path.parents and folder / "harness" not in item.path.parents:
+            device = item.callspec.params.get("device") if hasattr(item, "callspec") else None
+            cases.setdefault((item.nodeid.partition("[")[0], device), []).append(item)
+    dropped = set()
+    for alike in cases.values():
+        if len(alike) > FEW:
+            alike.sort(key=lambda item: zlib.crc32(item.nodeid.encode()))
+            dropped.update(alike[max(FEW, -(-len(alike) // ONE_IN)) :])
+    config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+    items[:] = [item for item in items if item not in dropped]
 
 
 def load_device(name: str, kind: str, units: Sequence[str] = ()) -> Device:

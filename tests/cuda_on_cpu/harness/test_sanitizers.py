@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(KIND != "plain", reason="it starts the sanitizer
 def runs(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[dict[str, Run]]:
-    every = pytestconfig.getoption("--all-sanitized")
+    every = pytestconfig.getoption("--all-sanitized", False)
     folder = tmp_path_factory.mktemp("sanitizers")
     try:
         # Built here, where the compiler need not run under a sanitizer.
