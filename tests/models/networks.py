@@ -49,5 +49,5 @@ COVERING = [
     Network(TINY, "srm", "dappm"),
     Network(TINY, "srm", "ccam"),
     Network(TINY, "align_fa", "dam"),
-    Network(TINY, "fam", "crm"),
+    Network(TINY, "fam", "crm_scaled"),
 ]

@@ -83,9 +83,10 @@ def test_channel_attention_of_the_crm_is_eq_5() -> None:
     assert relative(module(features).flatten(1), expected) < 1e-5
 
 
+@pytest.mark.parametrize(("name", "scale"), [("crm", 1.0), ("crm_scaled", (TOTAL // 4) ** -0.5)])
 @torch.no_grad()
-def test_crm_is_fig_6() -> None:
-    module, features = make("crm"), stages()
+def test_crm_is_fig_6(name: str, scale: float) -> None:
+    module, features = make(name), stages()
     spatial = module.spatial_attention
     assert spatial.query.out_channels == TOTAL // 4
     x = (module.channel_attention(features) * pooled(features)).double()
@@ -100,7 +101,7 @@ def test_crm_is_fig_6() -> None:
     for b in range(2):
         for i in range(height * width):
             scores = (q[b, :, i] - q[b].mean(1)) @ (k[b] - k[b].mean(1, keepdim=True))
-            y[b, :, i] = g[b] @ (scores.softmax(0) + m[b, 0].softmax(0))
+            y[b, :, i] = g[b] @ ((scale * scores).softmax(0) + m[b, 0].softmax(0))
     y = y.unflatten(2, (height, width)).float()
     assert y.shape[1] == 256
     layers = module.ffn.layers

@@ -16,6 +16,7 @@ VARIANTS = (
     Variant("srm", "SRM", network("srm", "f4")),
     Variant("crm", "CRM", network("bilinear", "crm")),
     Variant("both", "SRM and CRM", OURS),
+    Variant("scaled", "SRM and CRM, scaled scores", network("srm", "crm_scaled")),
     Variant("ppm", "Bilinear and PPM", network("bilinear", "ppm")),
     Variant("srm-ppm", "SRM and PPM", network("srm", "ppm")),
     Variant("no-contrast", "SRM and CRM, no contrastive loss", OURS | {"model.contrast_weight": 0}),

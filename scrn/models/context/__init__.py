@@ -7,6 +7,7 @@ stride 32: [B, C_l, H_l, W_l] for l = 1..4 to [B, out_channels, H_4, W_4].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
@@ -29,7 +30,7 @@ __all__ = [
     "create_context",
 ]
 
-CONTEXTS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
+CONTEXTS: dict[str, Callable[..., nn.Module]] = {
     "f4": LastStage,
     "none": MultiStage,
     "ppm": PyramidPooling,
@@ -37,6 +38,7 @@ CONTEXTS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
     "ccam": CrissCrossContext,
     "dam": DualAttention,
     "crm": ContextualRefinement,
+    "crm_scaled": partial(ContextualRefinement, use_scale=True),
 }
 
 
@@ -49,7 +51,8 @@ def create_context(
         name: a key of ``CONTEXTS``.
         channels: widths of the four stages.
         out_channels: width of the result.
-        backend: of the op of :mod:`scrn_ops` that ``"crm"`` calls; the others call none.
+        backend: of the op of :mod:`scrn_ops` that ``"crm"`` and ``"crm_scaled"`` call; the others
+            call none.
 
     Raises:
         ValueError: an unknown name or backend.
@@ -57,6 +60,6 @@ def create_context(
     if name not in CONTEXTS:
         known = ", ".join(repr(key) for key in CONTEXTS)
         raise ValueError(f"context: expected one of {known}, got {name!r}")
-    if name == "crm":
-        return ContextualRefinement(channels, out_channels, backend=backend)
+    if name.startswith("crm"):
+        return CONTEXTS[name](channels, out_channels, backend=backend)
     return CONTEXTS[name](channels, out_channels)

@@ -70,6 +70,8 @@ class ContextualRefinement(nn.Module):
     Args:
         channels: widths of the four stages; C is their sum.
         out_channels: width of the result.
+        use_scale: divide the attention's scores by the square root of the queries' width. The
+            paper does not: then they are tens, and each pixel attends to one or two others.
         backend: of :func:`scrn_ops.whitened_attention`.
 
     Shapes:
@@ -81,13 +83,14 @@ class ContextualRefinement(nn.Module):
         channels: Sequence[int],
         out_channels: int,
         *,
+        use_scale: bool = False,
         backend: str | None = None,
     ) -> None:
         super().__init__()
         total = sum(channels)
         self.channel_attention = ChannelAttention(channels)
         self.spatial_attention = DisentangledNonLocal(
-            total, min(total // 4, 256), _WIDTH, use_scale=False, backend=backend
+            total, min(total // 4, 256), _WIDTH, use_scale=use_scale, backend=backend
         )
         self.ffn = FeedForward(_WIDTH)
         self.project = nn.Conv2d(_WIDTH, out_channels, 1)
