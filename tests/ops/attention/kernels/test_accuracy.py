@@ -40,8 +40,12 @@ SMALL = Shape(2, 37, 70, 20, 36)
 TINY = Shape(2, 18, 35, 17, 20)
 # The interpreter is slow.
 HALF_TYPES = [(Shape(2, 150, 170, 64, 96), "normal"), (Shape(1, 65, 70, 256, 272), "far_mean")]
+SCALES = [-0.7, 0.0, 5.0, 1e-90]
+NOT_FINITE = [torch.nan, torch.inf]
 if torch.cuda.is_available():
     HALF_TYPES += [(shape, values) for (shape, _), (_, values) in permutations(HALF_TYPES)]
+    SCALES += [1.0, 3e-6]
+    NOT_FINITE += [-torch.inf]
 VALUES = ("far_mean", "huge", "one_key", "equal", "tiny")
 
 
@@ -91,7 +95,7 @@ def test_values(device, path, values):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("scale", [-0.7, 0.0, 1.0, 3e-6, 5.0, 1e-90])
+@pytest.mark.parametrize("scale", SCALES)
 def test_scales(device, path, scale):
     """Of any sign, and so small that it is nothing in float32."""
     op = partial(scrn_ops.whitened_attention, scale=scale, path=path)
@@ -175,7 +179,7 @@ def test_embeddings_in_float32(device, path):
 
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("name", range(4))
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
+@pytest.mark.parametrize("value", NOT_FINITE, ids=str)
 def test_not_finite(device, path, name, value):
     tensors = inputs(TINY, F32, device)
     with torch.no_grad():
