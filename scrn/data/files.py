@@ -53,7 +53,8 @@ def read_labels(path: Path) -> Tensor:
     16-bit grey."""
     values = _decode(path, "a single-channel label map", lambda image: image)
     if values.ndim != 2:
-        raise DataError(path, "a single-channel label map", f"{values.shape[-1]} channels")
+        expected = "a single-channel label map (masks in colours need their classes.yaml)"
+        raise DataError(path, expected, f"{values.shape[-1]} channels")
     return torch.from_numpy(values.astype(np.int32))
 
 

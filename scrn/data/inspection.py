@@ -109,7 +109,9 @@ def contact_sheet(path: Path, splits: list[Split], root: Path, classes: FolderCl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("root", type=Path, metavar="DIR", help="with train/, val/ and classes.txt")
+    parser.add_argument(
+        "root", type=Path, metavar="DIR", help="with train/, val/ and classes.txt or classes.yaml"
+    )
     parser.add_argument(
         "--sheet",
         type=Path,
@@ -124,7 +126,10 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         DataError: there were problems, which have been listed.
+        ValueError: a sheet that is no picture's name.
     """
+    if args.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"sheet: expected a name that ends with .png or .jpg, got {args.sheet}")
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scrn_ops import upsampled_argmax
 
-from ..models.network import SCRN
+from ..models.network import MIN_SIZE, SCRN
 
 _BAND = 1 << 24
 """Values of a full-size map that are held at a time: 64 MiB in float32."""
@@ -66,6 +66,12 @@ def fastest_layout(device: str | torch.device) -> torch.memory_format:
     the other, and the fused ones have fewer halos in NCHW."""
     cpu = torch.device(device).type == "cpu"
     return torch.channels_last if cpu else torch.contiguous_format
+
+
+def check_short_side(value: int | None) -> None:
+    """Raises a ValueError for a short side that the network refuses; 0 keeps an image's size."""
+    if value is not None and value != 0 and value < MIN_SIZE:
+        raise ValueError(f"short_side: expected 0, or at least {MIN_SIZE}, got {value}")
 
 
 def multiplies_bfloat16(device: str | torch.device) -> bool:

@@ -22,7 +22,7 @@ from ..data.files import read_image
 from ..models.network import MIN_SIZE
 from . import report
 from .film import FILM_SUFFIXES, require_pyav, segment_film
-from .inference import Inference, multiplies_bfloat16
+from .inference import Inference, check_short_side, multiplies_bfloat16
 from .inputs import collect
 from .large import check_size, segment_file
 from .outputs import beside
@@ -143,6 +143,9 @@ def run(args: argparse.Namespace) -> int:
         DataError: an input could not be read; of several, the others are segmented first.
     """
     output = Path(args.output)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"output: expected a folder, got the file {output}")
+    check_short_side(args.short_side)
     files = collect(args.input, output)
     inference = Inference(
         window=_pair("window", args.window),

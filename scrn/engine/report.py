@@ -109,7 +109,7 @@ def counts_of(labels: np.ndarray) -> np.ndarray:
 
 def shares(counts: np.ndarray) -> list[tuple[int, float]]:
     """The classes that occur and their shares of the pixels, the largest first."""
-    return [(int(i), counts[i] / counts.sum()) for i in counts.argsort()[::-1] if counts[i]]
+    return [(int(i), float(counts[i] / counts.sum())) for i in counts.argsort()[::-1] if counts[i]]
 
 
 def largest(found: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:

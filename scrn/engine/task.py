@@ -166,6 +166,10 @@ class Segmentation(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._new = []
+        # Before the weights, of which another class count would be another shape.
+        data = getattr(self._trainer, "datamodule", None)
+        if data is not None and (state := checkpoint.get(type(data).__qualname__)):
+            data.load_state_dict(state)
 
     def on_validation_start(self) -> None:
         if self._new:

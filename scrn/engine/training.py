@@ -30,6 +30,9 @@ _NOT_FOR_USERS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r"The '\w+' does not have many workers",
+    # What is evaluated are the averaged weights, which a checkpoint has as the model's.
+    r"You're using the WeightAveraging callback, but loading a checkpoint outside",
+    r"The dirpath has changed from '.*' to '.*', therefore",
 )
 
 
@@ -109,6 +112,13 @@ class Command(LightningCLI):
 
     def validate(self, **arguments: Any) -> None:
         """Shows the scores once: the task prints them, by class, too."""
+        untrained = arguments.get("ckpt_path") is None and self.model.hparams["weights"] is None
+        if untrained and self.trainer.is_global_zero:
+            print(
+                "weights: neither --ckpt_path nor --model.weights was given; the scores are those "
+                "of a network that nothing has trained",
+                file=sys.stderr,
+            )
         try:
             self.trainer.validate(**arguments, verbose=False)
         except SystemExit as stopped:

@@ -156,6 +156,8 @@ def _from_checkpoint(content: dict[str, Any]) -> SavedModel:
     }
     about = {
         "data": data["name"],
+        # A path means nothing elsewhere.
+        "start": Path(settings["weights"]).name if settings.get("weights") else None,
         "steps": content["global_step"],
         "averaged": "averaging_state" in content,
         "recipe": recipe,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from ..engine.weights import SavedModel, save_model
+from ..card import CARD
+from ..engine.inference import check_short_side
+from ..engine.weights import PACKAGED, SavedModel, save_model
 
 TERMS = (
     "For research use: they were learned from ImageNet and from the images named here, whose own "
@@ -15,12 +18,21 @@ _README = """---
 library_name: scrn
 tags: [image-segmentation]
 ---
-Weights of `{backbone}` with `{context}` and `{upsampler}` for the {classes} classes of {data}
-(step {steps} of the training{averaged}). `scrn predict --model` and
+Weights of `{backbone}` with `{context}` and `{upsampler}`, trained on {data} for the classes
+{classes} (step {steps} of the training{averaged}{start}). `scrn predict --model` and
 `scrn.engine.weights.load_model` read this folder; `inference.json` holds the recipe.
 
 {terms}
 """
+
+
+def _start(about: dict[str, Any]) -> str:
+    start = about.get("start")
+    if start == PACKAGED:
+        return (
+            ", which began with the weights that come with scrn, learned from ImageNet and CamVid"
+        )
+    return f", which began with the weights of {start}" if start else ""
 
 
 def add_arguments(options: Any) -> None:
@@ -35,9 +47,20 @@ def add_arguments(options: Any) -> None:
     )
 
 
+def _check(folder: Path) -> None:
+    """What is in a folder that no export wrote would be overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output: expected a folder, got the file {folder}")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
+        raise ValueError(
+            "output: expected no such folder, an empty one, or a model of scrn export, found "
+            f"another folder at {folder}"
+        )
+
+
 def run(args: argparse.Namespace, saved: SavedModel) -> None:
-    if args.short_side is not None and args.short_side < 0:
-        raise ValueError(f"short_side: expected 0 or more, got {args.short_side}")
+    check_short_side(args.short_side)
+    _check(args.output)
     if "recipe" not in saved.about:
         raise ValueError(
             f"model: expected a checkpoint of scrn fit, got {args.model}, a folder without the "
@@ -50,8 +73,10 @@ def run(args: argparse.Namespace, saved: SavedModel) -> None:
     about = saved.about
     averaged = ", averaged" * about["averaged"]
     recipe = {name: about["recipe"][name] for name in ("backbone", "context", "upsampler")}
-    facts = {"data": about["data"], "steps": about["steps"], "averaged": averaged}
-    text = _README.format(classes=len(saved.classes), terms=saved.about["terms"], **recipe, **facts)
+    text = _README.format(
+        classes=", ".join(saved.classes), data=about["data"], steps=about["steps"],
+        averaged=averaged, start=_start(about), terms=about["terms"], **recipe,
+    )  # fmt: skip
     (args.output / "README.md").write_text(text)
     size = sum(f.stat().st_size for f in args.output.iterdir())
     print(f"{args.output}: {size / 1e6:.1f} MB, weights of step {about['steps']}{averaged}")

@@ -79,6 +79,7 @@ def test_what_is_printed_to_a_file_is_of_use(here, capfd):
 
     assert main(["validate", *command]) == 0
     text = "".join(capfd.readouterr())
+    assert "the scores are those of a network that nothing has trained" in text
     assert text.count("mIoU") == text.count("boundary F") == 1
     assert "val/miou" not in text
 
@@ -154,9 +155,9 @@ def test_a_cost_that_cannot_be_counted(entry, options, message, capsys):
         pytest.param(["--device", "cuda"], "device: expected one that is here", marks=NO_CUDA),
         (["--device", "cuda:99"], "device: expected one that is here"),
         (["--device", "meta"], "device: expected one that is here"),
-        (["--short-side", "-5"], "short_side: expected at least 1, got -5"),
+        (["--short-side", "-5"], "short_side: expected 0, or at least 32, got -5"),
         (["--scales", "0"], "scales: expected numbers above 0"),
-        (["--output", "photo.png"], "[Errno"),
+        (["--output", "photo.png"], "output: expected a folder, got the file photo.png"),
     ],
     ids=str,
 )
@@ -219,8 +220,24 @@ def test_folders_that_are_no_model(folder, tmp_path, monkeypatch, capsys):
 def test_export_of_no_size(checkpoint, tmp_path, capsys):
     command = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out")]
     assert main([*command, "--short-side", "-5"]) == 1
-    assert last_line(capsys) == "scrn export: short_side: expected 0 or more, got -5"
+    assert last_line(capsys) == "scrn export: short_side: expected 0, or at least 32, got -5"
     assert not (tmp_path / "out").exists()
+
+
+def test_export_overwrites_nothing_but_an_export(checkpoint, tmp_path, capsys):
+    notes, folder = tmp_path / "README.md", tmp_path / "new"
+    notes.write_text("mine")
+    command = ["export", "--checkpoint", str(checkpoint), "--output"]
+    assert main([*command, str(tmp_path)]) == 1
+    assert "output: expected no such folder, an empty one, or a model of scrn export" in (
+        last_line(capsys)
+    )
+    assert main([*command, str(notes)]) == 1
+    assert last_line(capsys) == f"scrn export: output: expected a folder, got the file {notes}"
+    assert notes.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    for _ in range(2):
+        assert main([*command, str(folder)]) == 0
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,8 @@ def test_what_is_found_before_a_training(data, monkeypatch, capsys):
     Image.new("RGB", SIZE[::-1]).save(extra)
     for mask in (data / "val/masks").iterdir():
         Image.new("RGB", SIZE[::-1], COLORS["disc"]).save(mask)
+    assert main(["data", str(data), "--sheet", "sheet.foo"]) == 1
+    assert "sheet: expected a name that ends with .png or .jpg" in capsys.readouterr().err
     assert main(["data", str(data), "--sheet", "sheet.png"]) == 0
     text = capsys.readouterr().out
     assert re.search(r"train\W+3\W+3\W+48x64", text)
@@ -288,7 +290,11 @@ def test_from_a_folder_to_a_model(tmp_path, monkeypatch, capsys):
     assert "class_weights: ground " in printed
     (checkpoint,) = tmp_path.glob("outputs/**/last.ckpt")
     again = ("--config", "own.yaml", "--ckpt_path", str(checkpoint), *small)
+    capsys.readouterr()
     assert main(["validate", *again]) == 0
+    printed = "".join(capsys.readouterr())
+    for words in ("WeightAveraging", "dirpath has changed", "nothing has trained"):
+        assert words not in printed
     assert main(["validate", "--config", "own.yaml", *small]) == 1
     assert "as nothing trained its last layer" in capsys.readouterr().err
     classes = tmp_path / "data/classes.yaml"
@@ -298,8 +304,17 @@ def test_from_a_folder_to_a_model(tmp_path, monkeypatch, capsys):
     assert (
         "expected the checkpoint's ground, disc, box, got ground, plate" in capsys.readouterr().err
     )
+    lines = kept.splitlines(keepends=True)
+    classes.write_text("".join(line for line in lines if "disc" not in line))
+    assert main(["validate", *again]) == 1
+    printed = capsys.readouterr().err
+    assert "classes: expected the checkpoint's ground, disc, box, got ground, box" in printed
+    assert "nothing has trained" not in printed
     classes.write_text(kept)
     assert main(["export", "--checkpoint", str(checkpoint), "--output", "model"]) == 0
+    text = " ".join((tmp_path / "model/README.md").read_text().split())
+    assert "for the classes ground, disc, box (step 1 of the training" in text
+    assert "which began with the weights that come with scrn, learned from ImageNet and" in text
     card = json.loads((tmp_path / "model/inference.json").read_text())
     assert card["classes"] == list(COLORS)
     (tmp_path / "data/classes.yaml").unlink()

@@ -114,6 +114,7 @@ def test_classes_are_those_that_occur_the_largest_first() -> None:
     result = result_of(labels)
     assert result.classes == {"d": 0.7, "a": 0.3}
     assert list(result.classes) == ["d", "a"]
+    assert {type(share) for share in result.classes.values()} == {float}
     assert repr(result) == "Prediction(10x10: d 70%, a 30%)"
 
 
