@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a saved model's folder or a checkpoint; by default the weights that come with the "
         "package, trained on CamVid's street scenes",
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda, cuda:1, ... (%(default)s)",
+    )
     parser.add_argument(
         "--scales", type=float, nargs="+", default=[1.0], help="average over these scales"
     )

@@ -46,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a checkpoint of scrn fit, or a saved folder (default: the weights of the package)",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="PATH")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="the file or folder to write",
+    )
     parser.add_argument("--terms", help="on which the weights may be used, to be said beside them")
     options = {name: _Options(parser, name) for name in FORMATS}
     for name, own in options.items():
