@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..card import CARD
 from ..engine.inference import check_short_side
 from ..engine.weights import PACKAGED, SavedModel, save_model
+from .writing import check_free
 
 TERMS = (
     "For research use: they were learned from ImageNet and from the images named here, whose own "
@@ -47,20 +47,9 @@ def add_arguments(options: Any) -> None:
     )
 
 
-def _check(folder: Path) -> None:
-    """What is in a folder that no export wrote would be overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"output: expected a folder, got the file {folder}")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
-        raise ValueError(
-            "output: expected no such folder, an empty one, or a model of scrn export, found "
-            f"another folder at {folder}"
-        )
-
-
 def run(args: argparse.Namespace, saved: SavedModel) -> None:
     check_short_side(args.short_side)
-    _check(args.output)
+    check_free(args.output, CARD, "a model")
     if "recipe" not in saved.about:
         raise ValueError(
             f"model: expected a checkpoint of scrn fit, got {args.model}, a folder without the "

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ..data.errors import DataError
 from ..engine.weights import SavedModel
 
 SMALLEST_AGREEMENT = 0.999
@@ -28,6 +29,23 @@ def check_weights(saved: SavedModel) -> None:
     found = {parameter.dtype for parameter in saved.model.parameters()} - {torch.float32}
     if found:
         raise ValueError(f"model: expected float32 weights, got {', '.join(map(str, found))}")
+
+
+def check_free(folder: Path, mark: str, what: str) -> str:
+    """What is expected at the place of a folder to write: nothing that would be overwritten.
+
+    Args:
+        mark: a file that ``what``, an earlier export's folder, has.
+
+    Raises:
+        DataError: a file, or another folder.
+    """
+    expected = f"no such file, an empty folder, or {what} of scrn export"
+    if folder.exists() and not folder.is_dir():
+        raise DataError(folder, expected, "a file")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).exists():
+        raise DataError(folder, expected, "another folder")
+    return expected
 
 
 @contextmanager

@@ -229,11 +229,10 @@ def test_export_overwrites_nothing_but_an_export(checkpoint, tmp_path, capsys):
     notes.write_text("mine")
     command = ["export", "--checkpoint", str(checkpoint), "--output"]
     assert main([*command, str(tmp_path)]) == 1
-    assert "output: expected no such folder, an empty one, or a model of scrn export" in (
-        last_line(capsys)
-    )
+    expected = "expected no such file, an empty folder, or a model of scrn export, found"
+    assert last_line(capsys) == f"scrn export: {tmp_path}: {expected} another folder"
     assert main([*command, str(notes)]) == 1
-    assert last_line(capsys) == f"scrn export: output: expected a folder, got the file {notes}"
+    assert last_line(capsys) == f"scrn export: {notes}: {expected} a file"
     assert notes.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
     for _ in range(2):

@@ -16,7 +16,7 @@ from ...data.errors import DataError
 from ...engine.weights import SavedModel
 from ...models.network import MIN_SIZE
 from ..onnx import export_onnx
-from ..writing import check_classes, facts
+from ..writing import check_classes, check_free, facts
 from .runtime import PACKAGE, runtime_files
 
 PAGE = Path(__file__).with_name("page")
@@ -133,14 +133,10 @@ def _in_place_of(folder: Path) -> Iterator[Path]:
 
 
 def _check_free(folder: Path) -> None:
-    if not folder.exists() and not folder.is_symlink():
-        return
-    expected = "no such file, an empty folder, or a page of scrn export"
-    if folder.is_symlink() or not folder.is_dir():
-        raise DataError(folder, expected, "a link" if folder.is_symlink() else "a file")
+    expected = check_free(folder, NETWORK, "a page")
+    if folder.is_symlink():
+        raise DataError(folder, expected, "a link")
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    if found and NETWORK not in found:
-        raise DataError(folder, expected, "another folder")
     own = {NETWORK, MODEL, LICENCES, RUNTIME} | {file.name for file in PAGE.iterdir()}
     foreign = sorted(name for name in found if name.partition("/")[0] not in own)
     if foreign:

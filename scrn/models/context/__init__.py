@@ -40,6 +40,7 @@ CONTEXTS: dict[str, Callable[..., nn.Module]] = {
     "crm": ContextualRefinement,
     "crm_scaled": partial(ContextualRefinement, use_scale=True),
 }
+_WITH_OPS = ("crm", "crm_scaled")
 
 
 def create_context(
@@ -60,6 +61,5 @@ def create_context(
     if name not in CONTEXTS:
         known = ", ".join(repr(key) for key in CONTEXTS)
         raise ValueError(f"context: expected one of {known}, got {name!r}")
-    if name.startswith("crm"):
-        return CONTEXTS[name](channels, out_channels, backend=backend)
-    return CONTEXTS[name](channels, out_channels)
+    options = {"backend": backend} if name in _WITH_OPS else {}
+    return CONTEXTS[name](channels, out_channels, **options)
