@@ -57,7 +57,7 @@ def build_model(
             ``"timm:<name>"``.
         upsampler: ``"bilinear"``, ``"fam"``, ``"align_fa"`` or ``"srm"``.
         context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"`` or
-            ``"crm_scaled"``.
+            ``"crm_scaled"``, ``"crm_shortcut"``.
         num_classes: channels of the logits.
         pretrained: an official checkpoint of the backbone; see
             :func:`scrn.models.load_pretrained`, whose report is logged.

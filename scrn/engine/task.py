@@ -61,7 +61,9 @@ class Segmentation(L.LightningModule):
         self,
         backbone: str = "mscan_s",
         upsampler: Literal["bilinear", "fam", "align_fa", "srm"] = "srm",
-        context: Literal["f4", "none", "ppm", "dappm", "ccam", "dam", "crm", "crm_scaled"] = "crm",
+        context: Literal[
+            "f4", "none", "ppm", "dappm", "ccam", "dam", "crm", "crm_scaled", "crm_shortcut"
+        ] = "crm",
         num_classes: int | None = None,
         pretrained: str | None = None,
         ops: Literal["fused", "eager", "reference"] = "fused",

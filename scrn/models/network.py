@@ -50,7 +50,7 @@ class SCRN(
         backbone: see :func:`scrn.models.create_backbone`.
         upsampler: ``"bilinear"``, ``"fam"``, ``"align_fa"`` or ``"srm"``.
         context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``,
-            ``"crm_scaled"``.
+            ``"crm_scaled"``, ``"crm_shortcut"``.
         num_classes: channels of the logits.
         ops: backend of the ops of :mod:`scrn_ops`: ``"fused"``, ``"eager"``, ``"reference"``. The
             backbones' depthwise units have fused kernels for the CPU; elsewhere ``"fused"`` means

@@ -17,6 +17,9 @@ VARIANTS = (
     Variant("crm", "CRM", network("bilinear", "crm")),
     Variant("both", "SRM and CRM", OURS),
     Variant("scaled", "SRM and CRM, scaled scores", network("srm", "crm_scaled")),
+    Variant(
+        "shortcut", "SRM and CRM, scaled, with a shortcut", network("srm", "crm_shortcut")
+    ),
     Variant("ppm", "Bilinear and PPM", network("bilinear", "ppm")),
     Variant("srm-ppm", "SRM and PPM", network("srm", "ppm")),
     Variant("no-contrast", "SRM and CRM, no contrastive loss", OURS | {"model.contrast_weight": 0}),

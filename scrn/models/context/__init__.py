@@ -39,8 +39,9 @@ CONTEXTS: dict[str, Callable[..., nn.Module]] = {
     "dam": DualAttention,
     "crm": ContextualRefinement,
     "crm_scaled": partial(ContextualRefinement, use_scale=True),
+    "crm_shortcut": partial(ContextualRefinement, use_scale=True, use_shortcut=True),
 }
-_WITH_OPS = ("crm", "crm_scaled")
+_WITH_OPS = ("crm", "crm_scaled", "crm_shortcut")
 
 
 def create_context(
@@ -52,8 +53,7 @@ def create_context(
         name: a key of ``CONTEXTS``.
         channels: widths of the four stages.
         out_channels: width of the result.
-        backend: of the op of :mod:`scrn_ops` that ``"crm"`` and ``"crm_scaled"`` call; the others
-            call none.
+        backend: of the op of :mod:`scrn_ops` that ``"crm"`` and its kin call; the others call none.
 
     Raises:
         ValueError: an unknown name or backend.

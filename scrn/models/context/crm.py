@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from scrn_ops import DisentangledNonLocal
 
@@ -72,6 +73,9 @@ class ContextualRefinement(nn.Module):
         out_channels: width of the result.
         use_scale: divide the attention's scores by the square root of the queries' width. The
             paper does not: then they are tens, and each pixel attends to one or two others.
+        use_shortcut: add a 1x1 convolution of the attention's input, with batch norm and ReLU, to
+            its result. The paper has none: then what is particular to a pixel passes only if the
+            pixel attends to itself.
         backend: of :func:`scrn_ops.whitened_attention`.
 
     Shapes:
@@ -84,6 +88,7 @@ class ContextualRefinement(nn.Module):
         out_channels: int,
         *,
         use_scale: bool = False,
+        use_shortcut: bool = False,
         backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -92,6 +97,7 @@ class ContextualRefinement(nn.Module):
         self.spatial_attention = DisentangledNonLocal(
             total, min(total // 4, 256), _WIDTH, use_scale=use_scale, backend=backend
         )
+        self.shortcut = Conv2dNormActivation(total, _WIDTH, 1) if use_shortcut else None
         self.ffn = FeedForward(_WIDTH)
         self.project = nn.Conv2d(_WIDTH, out_channels, 1)
 
@@ -99,4 +105,6 @@ class ContextualRefinement(nn.Module):
         refined = self.channel_attention(features) * pool_stages(features)
         # The layout of a map of one pixel is lost.
         attended = in_layout_of(self.spatial_attention(refined), refined)
+        if self.shortcut is not None:
+            attended = attended + self.shortcut(refined)
         return self.project(self.ffn(attended))
