@@ -50,4 +50,5 @@ COVERING = [
     Network(TINY, "srm", "ccam"),
     Network(TINY, "align_fa", "dam"),
     Network(TINY, "fam", "crm_scaled"),
+    Network(TINY, "srm", "crm_shortcut"),
 ]

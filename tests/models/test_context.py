@@ -83,7 +83,14 @@ def test_channel_attention_of_the_crm_is_eq_5() -> None:
     assert relative(module(features).flatten(1), expected) < 1e-5
 
 
-@pytest.mark.parametrize(("name", "scale"), [("crm", 1.0), ("crm_scaled", (TOTAL // 4) ** -0.5)])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("crm", 1.0),
+        ("crm_scaled", (TOTAL // 4) ** -0.5),
+        ("crm_shortcut", (TOTAL // 4) ** -0.5),
+    ],
+)
 @torch.no_grad()
 def test_crm_is_fig_6(name: str, scale: float) -> None:
     module, features = make(name), stages()
@@ -104,6 +111,10 @@ def test_crm_is_fig_6(name: str, scale: float) -> None:
             y[b, :, i] = g[b] @ ((scale * scores).softmax(0) + m[b, 0].softmax(0))
     y = y.unflatten(2, (height, width)).float()
     assert y.shape[1] == 256
+    assert (module.shortcut is None) == (name != "crm_shortcut")
+    if module.shortcut is not None:
+        conv, batch_norm, _ = module.shortcut
+        y = y + norm(pointwise(x.float(), conv), batch_norm).clamp(min=0)
     layers = module.ffn.layers
     hidden = F.conv2d(pointwise(y, layers[0]), layers[1].weight, layers[1].bias, 1, 1, 1, 512)
     y = y + pointwise(0.5 * hidden * (1 + torch.erf(hidden / 2**0.5)), layers[3])

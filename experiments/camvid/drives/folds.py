@@ -9,22 +9,23 @@ from scrn.data.files import list_images, with_any_suffix
 
 from ..runs import Budget, Run, Variant, network
 
-OURS = network("srm", "crm")
 PLAIN = Variant("plain", "Plain pyramid (bilinear, F4)", network("bilinear", "f4"))
+BEST = network("srm", "crm_shortcut")
 VARIANTS = (
     PLAIN,
     Variant("srm", "SRM", network("srm", "f4")),
     Variant("crm", "CRM", network("bilinear", "crm")),
-    Variant("both", "SRM and CRM", OURS),
+    Variant("both", "SRM and CRM", network("srm", "crm")),
     Variant("scaled", "SRM and CRM, scaled scores", network("srm", "crm_scaled")),
-    Variant(
-        "shortcut", "SRM and CRM, scaled, with a shortcut", network("srm", "crm_shortcut")
-    ),
+    Variant("shortcut", "SRM and CRM, scaled, with a shortcut", BEST),
     Variant("ppm", "Bilinear and PPM", network("bilinear", "ppm")),
     Variant("srm-ppm", "SRM and PPM", network("srm", "ppm")),
-    Variant("no-contrast", "SRM and CRM, no contrastive loss", OURS | {"model.contrast_weight": 0}),
-    Variant("no-jitter", "SRM and CRM, no colour jitter", OURS | {"data.color_jitter": 0}),
-    Variant("decay", "SRM and CRM, weight decay 0.05", OURS | {"model.weight_decay": 0.05}),
+    Variant(
+        "no-contrast", "With a shortcut, no contrastive loss", BEST | {"model.contrast_weight": 0}
+    ),
+    Variant("no-jitter", "With a shortcut, no colour jitter", BEST | {"data.color_jitter": 0}),
+    Variant("jitter", "With a shortcut, colour jitter 0.6", BEST | {"data.color_jitter": 0.6}),
+    Variant("decay", "With a shortcut, weight decay 0.05", BEST | {"model.weight_decay": 0.05}),
 )
 SPLITS = ("train", "val")
 
