@@ -56,8 +56,8 @@ def build_model(
         backbone: ``"mscan_t"``, ``_s``, ``_b``, ``_l``, ``"van_t"``, ``_s``, ``_b``, ``_l``, or
             ``"timm:<name>"``.
         upsampler: ``"bilinear"``, ``"fam"``, ``"align_fa"`` or ``"srm"``.
-        context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"`` or
-            ``"crm_scaled"``, ``"crm_shortcut"``.
+        context: ``"f4"``, ``"none"``, ``"ppm"``, ``"dappm"``, ``"ccam"``, ``"dam"``, ``"crm"``,
+            ``"crm_scaled"`` or ``"crm_shortcut"``.
         num_classes: channels of the logits.
         pretrained: an official checkpoint of the backbone; see
             :func:`scrn.models.load_pretrained`, whose report is logged.

@@ -21,7 +21,7 @@ _COMMON = {
     "data.workers": "N: processes that read images",
     "model.backbone": "mscan_t, _s, _b, _l, van_t, _s, _b, _l, timm:<name>",
     "model.upsampler": "bilinear, fam, align_fa, srm",
-    "model.context": "f4, none, ppm, dappm, ccam, dam, crm",
+    "model.context": "f4, none, ppm, dappm, ccam, dam, crm, crm_scaled, crm_shortcut",
     "model.ops": "fused, eager, reference",
     "trainer.accelerator": "auto, cpu, gpu",
     "trainer.devices": "N: how many of them",

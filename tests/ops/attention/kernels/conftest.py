@@ -3,8 +3,11 @@ anything imports triton), which ``test_interpreted.py`` starts, or on a CUDA dev
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +26,33 @@ SMALL = {
     "score_gradients": table.Tiles(16, 32, 16, 4, 1),
     "products": table.Tiles(32, 16, 16, 4, 1),
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patched_language() -> Iterator[None]:
+    """The interpreter exchanges the functions of ``triton.language`` at every launch, and back,
+    and again at every call of a device function: a third of these tests' time. Here it does so
+    once."""
+    with pytest.MonkeyPatch.context() as patch:
+        if INTERPRETED:
+            import triton.language as tl
+            from triton.runtime import interpreter
+
+            exchange = interpreter._patch_lang
+
+            @functools.cache
+            def once(*languages: str) -> None:
+                exchange(SimpleNamespace(__globals__={name: named[name] for name in languages}))
+
+            named = {"tl": tl, "core": tl.core}
+
+            def patched(fn: Callable[..., Any]) -> SimpleNamespace:
+                seen = {id(value) for value in fn.__globals__.values()}
+                once(*(name for name, module in named.items() if id(module) in seen))
+                return SimpleNamespace(restore=lambda: None)
+
+            patch.setattr(interpreter, "_patch_lang", patched)
+        yield
 
 
 @pytest.fixture(autouse=True)
