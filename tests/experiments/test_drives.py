@@ -9,7 +9,7 @@ from PIL import Image
 from experiments.camvid import command
 from experiments.camvid.drives import EXPERIMENT, folds, report
 from experiments.camvid.images import Images
-from experiments.camvid.runs import Budget
+from experiments.camvid.runs import Budget, Runs
 from scrn.data import CamVid
 
 FILES = {
@@ -91,3 +91,17 @@ def test_means_are_of_seeds_that_have_every_drive(root, tmp_path):
     assert "|SRM|75.0" in text
     assert "|+13.3" in text
     assert "PPM" not in text
+
+
+def test_colour_jitter_is_that_of_the_published_runs_unless_a_variant_has_its_own(root, tmp_path):
+    budget = Budget(seeds=(0,))
+    wanted = folds.runs(folds.VARIANTS, root, tmp_path / "out", budget)
+    made = Runs(tmp_path / "out", budget, wanted)
+    found = {
+        run.variant.name: [
+            each for each in made._fit(tmp_path, run) if each.startswith("--data.color_jitter=")
+        ]
+        for run in wanted
+    }
+    for name, others in (("plain", "0.3"), ("both", "0.3"), ("jitter", "0.6"), ("no-jitter", "0")):
+        assert found[name] == [f"--data.color_jitter={others}"]
