@@ -50,7 +50,9 @@ def with_spread(entry: dict[str, Any]) -> str:
 
 def budget_line(budget: dict[str, Any]) -> str:
     steps = f", stopped after {budget['steps']} steps" if budget["steps"] else ""
+    seeds = ", ".join(map(str, budget["seeds"]))
+    over = f"seeds {seeds}; mean and standard deviation over the seeds"
     return (
         f"{budget['epochs']} epochs a run{steps}, crops {budget['crop'][0]}x{budget['crop'][1]}, "
-        f"seeds {', '.join(map(str, budget['seeds']))}; mean and standard deviation over the seeds."
+        f"{over if len(budget['seeds']) > 1 else f'seed {seeds}'}."
     )

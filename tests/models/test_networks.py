@@ -189,7 +189,7 @@ def _gradient(model: SCRN) -> Tensor:
 
 
 def test_the_selection_covers_every_part() -> None:
-    assert len(set(EVERY)) == len(EVERY) == 11 * 4 * 8
+    assert len(set(EVERY)) == len(EVERY) == 11 * 4 * 9
     assert set(COVERING) <= set(EVERY)
     assert {n.backbone for n in COVERING if n.is_tiny} == {"mscan_t", "van_t", LITE, TINY}
     for position in range(3):
