@@ -1,15 +1,19 @@
 """Leaving out a drive each: the folds, their means by hand, the order of the runs."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.common import pages
+from benchmarks.common.checkout import ROOT
 from experiments.camvid import command
 from experiments.camvid.drives import EXPERIMENT, folds, report
 from experiments.camvid.images import Images
-from experiments.camvid.runs import Budget, Runs
+from experiments.camvid.runs import Budget, Run, Runs
 from scrn.data import CamVid
 
 FILES = {
@@ -105,3 +109,23 @@ def test_colour_jitter_is_that_of_the_published_runs_unless_a_variant_has_its_ow
     }
     for name, others in (("plain", "0.3"), ("both", "0.3"), ("jitter", "0.6"), ("no-jitter", "0")):
         assert found[name] == [f"--data.color_jitter={others}"]
+
+
+def test_the_page_shows_the_committed_scores():
+    """Of the variants that have run on every drive."""
+    kept = ROOT / "experiments/camvid/drives/scores"
+    given = json.loads((kept / "budget.json").read_text())
+    drives = ("0001TP", "0006R0", "0016E5")
+    wanted = [
+        Run(variant, Path(drive), seed, f"{variant.name}-{drive}-{seed}")
+        for variant in folds.VARIANTS
+        for seed in given["seeds"]
+        for drive in drives
+        if all((kept / f"{variant.name}-{each}-{seed}").is_dir() for each in drives)
+    ]
+    assert len(wanted) >= 9
+    scores = {run.name: Images.load(kept / run.name / "images.npz") for run in wanted}
+    assert {len(scores[f"plain-{drive}-0"].confusion) for drive in drives} == {62, 101, 305}
+    text = report.markdown(report.summarise(Budget(**given), wanted, scores))
+    page = (ROOT / "docs/camvid.md").read_text()
+    assert pages.filled(page, "drives", text) == page
