@@ -254,7 +254,9 @@ def test_the_weighted_loss_is_torch_s(ops):
 
 def test_weights_of_another_class_count_start_all_but_the_last_layer():
     found = load_model(PACKAGED).model.state_dict()
-    task = Segmentation("timm:tf_efficientnet_lite0", num_classes=3, weights=PACKAGED)
+    task = Segmentation(
+        "timm:tf_efficientnet_lite0", context="crm_shortcut", num_classes=3, weights=PACKAGED
+    )
     for name, value in task.model.state_dict().items():
         same = value.shape == found[name].shape and torch.equal(value, found[name])
         assert same == (not name.startswith("head.3."))

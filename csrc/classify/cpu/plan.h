@@ -13,7 +13,7 @@ constexpr int kPadding = 32;
 constexpr int kSlots = 4, kTileRows = 8;
 // From so many classes on strips, rows and pixels are as few as there can be: the scratch memory of
 // a task, which should stay in the L2 cache, is at most 1 MiB up to some 1100 classes.
-constexpr int64_t kManyClasses = 700;
+constexpr int64_t kManyClasses = 640;
 
 // Outputs of one dimension by the cell that they fall into: the space between two neighbouring
 // inputs, for the cells -1 .. in_size - 1. Before the first input and behind the last one its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,10 +61,13 @@ def leave_one_out(root: Path, folder: Path) -> dict[str, Path]:
 
 
 def link(place: Path, file: Path) -> None:
+    """Leaves what is right alone, as another command may be reading it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_symlink():
-        place.unlink()  # It may lead to where the images were.
-    place.symlink_to(file.resolve())
+    if place.is_symlink() and place.readlink() == file.resolve():
+        return
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    partial.symlink_to(file.resolve())
+    partial.replace(place)
 
 
 def runs(variants: Sequence[Variant], root: Path, output: Path, budget: Budget) -> list[Run]:
