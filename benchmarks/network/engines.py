@@ -44,7 +44,8 @@ class Engine:
             return _TITLES[self.kind] + (" bf16" if self.bfloat16 else "")
         parts = ["torch.compile" if self.kind == "compile" else f"{self.ops} ops"]
         parts += ["fuse()"] * self.fuse + ["channels_last"] * self.channels_last
-        return " + ".join(parts + ["kept memory"] * self.keep_memory)
+        parts += ["kept memory"] * self.keep_memory + ["bf16"] * self.bfloat16
+        return " + ".join(parts)
 
     @property
     def allowed(self) -> float:
@@ -75,7 +76,7 @@ OURS_KEPT = replace(OURS, keep_memory=True)  # which is compared with other engi
 
 def engines(bfloat16: bool) -> list[Engine]:
     """All, those in bfloat16 where the processor has its products."""
-    found = [OURS_KEPT, OURS]
+    found = [OURS_KEPT, OURS] + [replace(OURS_KEPT, bfloat16=True)] * bfloat16
     for keep in (True, False):
         found += [replace(each, keep_memory=keep) for each in (EAGER_FUSED, PLAIN)]
     found += [
@@ -157,7 +158,8 @@ def _torch(engine: Engine, image: np.ndarray, task: Task) -> Built:
     original = build_model(task.backbone, num_classes=NUM_CLASSES)
     original.load_state_dict(torch.load(task.folder / WEIGHTS, weights_only=True))
     layout = torch.channels_last if engine.channels_last else torch.contiguous_format
-    model: Any = variant(original.to(task.device), engine.ops, engine.fuse, layout)
+    dtype = torch.bfloat16 if engine.bfloat16 else None
+    model: Any = variant(original.to(task.device), engine.ops, engine.fuse, layout, dtype)
     given = torch.from_numpy(image).to(task.device).contiguous(memory_format=layout)
     if engine.kind == "compile":
         torch._inductor.config.freezing = True

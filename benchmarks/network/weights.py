@@ -14,10 +14,17 @@ from scrn_ops import SemanticRefinement
 OFFSET_PIXELS = 1.5  # root mean square of the offsets' lengths, as after training
 
 
-def variant(original: SCRN, ops: str, fuse: bool, layout: torch.memory_format) -> SCRN:
-    """A variant of a model, in evaluation mode; the original stays as it is."""
+def variant(
+    original: SCRN,
+    ops: str,
+    fuse: bool,
+    layout: torch.memory_format,
+    dtype: torch.dtype | None = None,
+) -> SCRN:
+    """A variant of a model, in evaluation mode; the original stays as it is. ``dtype`` is that of
+    ``fuse()``."""
     made = with_ops(original, ops).eval()
-    return (made.fuse() if fuse else made).to(memory_format=layout)
+    return (made.fuse(dtype) if fuse else made).to(memory_format=layout)
 
 
 @torch.no_grad()
