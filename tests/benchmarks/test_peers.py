@@ -1,6 +1,7 @@
 """The network beside other engines: their processes, their order, their verdict."""
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -105,6 +106,13 @@ def test_every_engine_takes_its_turn_in_a_process_of_its_own(folder):
         assert min(each.seconds) > 0
         assert min(each.cpu_seconds) > 0
         assert 5e7 < each.peak_bytes < 5e9
+
+
+def test_ours_in_bfloat16_is_rounded_and_still_takes_its_turn(folder):
+    half = replace(OURS, bfloat16=True)
+    (found,) = run.measure([half], Task(folder, "mscan_t", 1), rounds=1, seconds=0)
+    assert 1e-3 < found.error < half.allowed
+    assert len(found.seconds) == 1
 
 
 def test_an_engine_with_other_logits_gets_no_turn(folder, tmp_path):

@@ -30,6 +30,11 @@ __all__ = [
     "create_context",
 ]
 
+_REFINEMENTS: dict[str, Callable[..., nn.Module]] = {
+    "crm": ContextualRefinement,
+    "crm_scaled": partial(ContextualRefinement, use_scale=True),
+    "crm_shortcut": partial(ContextualRefinement, use_scale=True, use_shortcut=True),
+}
 CONTEXTS: dict[str, Callable[..., nn.Module]] = {
     "f4": LastStage,
     "none": MultiStage,
@@ -37,11 +42,8 @@ CONTEXTS: dict[str, Callable[..., nn.Module]] = {
     "dappm": DAPPM,
     "ccam": CrissCrossContext,
     "dam": DualAttention,
-    "crm": ContextualRefinement,
-    "crm_scaled": partial(ContextualRefinement, use_scale=True),
-    "crm_shortcut": partial(ContextualRefinement, use_scale=True, use_shortcut=True),
+    **_REFINEMENTS,
 }
-_WITH_OPS = ("crm", "crm_scaled", "crm_shortcut")
 
 
 def create_context(
@@ -61,5 +63,5 @@ def create_context(
     if name not in CONTEXTS:
         known = ", ".join(repr(key) for key in CONTEXTS)
         raise ValueError(f"context: expected one of {known}, got {name!r}")
-    options = {"backend": backend} if name in _WITH_OPS else {}
+    options = {"backend": backend} if name in _REFINEMENTS else {}
     return CONTEXTS[name](channels, out_channels, **options)

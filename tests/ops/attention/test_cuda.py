@@ -3,7 +3,6 @@ opcheck and autocast there."""
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import pytest
@@ -115,8 +114,8 @@ def test_float64_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB: set SCRN_OPS_LARGE=1")
-def test_more_than_2_31_elements(op):
+@pytest.mark.large
+def test_more_than_2_31_elements(op, poisoned_memory):
     """The last channels of the large problem are those of the small one with them alone."""
     keys, channels, last = LARGE
     assert keys * channels > 2**31

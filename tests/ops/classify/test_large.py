@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -11,18 +9,8 @@ import scrn_ops
 
 from ..common.maps import BF16, F32
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        "SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB: set SCRN_OPS_LARGE=1"
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.large]
 IGNORED = 255
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """Filling the memory would double the time; what is compared here is finite everywhere."""
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])

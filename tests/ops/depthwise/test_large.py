@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
 from ..common.maps import BF16, F32
 from .cases import UNITS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        "SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB, 30 on a GPU: set SCRN_OPS_LARGE=1"
-    ),
-]
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """Filling the memory would double the time; what is compared here is finite everywhere."""
+pytestmark = [pytest.mark.slow, pytest.mark.large]
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])

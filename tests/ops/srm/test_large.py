@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
 import scrn_ops
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        "SCRN_OPS_LARGE" not in os.environ, reason="needs 20 GiB: set SCRN_OPS_LARGE=1"
-    ),
-]
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """Filling the memory would double the time; what is compared here is finite everywhere."""
+pytestmark = [pytest.mark.slow, pytest.mark.large]
 
 
 def sample(low, offset, mask):
