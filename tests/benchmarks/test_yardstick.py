@@ -3,10 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks import __main__ as command
 from benchmarks import readme, summary
-from benchmarks.common import checkout, pages, yardstick
+from benchmarks.common import checkout, pages, timing, yardstick
 from benchmarks.common.yardstick import COPY, FLOOR
 from benchmarks.ops import base
 from benchmarks.ops.cases import srm
@@ -135,3 +136,15 @@ def test_a_run_is_disturbed_where_that_of_its_base_was(monkeypatch, tmp_path, ca
     assert "Targets" not in out
     read = json.loads((tmp_path / summary.RESULTS).read_text())
     assert (read["bars"], read["environment"]["disturbed"]) == ([], "copy took long")
+
+
+@pytest.mark.parametrize("faster", ["torch.mm", "oneDNN"])
+def test_the_rate_of_products_is_that_of_the_faster_library(monkeypatch, faster):
+    def time_all(calls, device, threads, seconds):
+        results = [call() for call in calls.values()]
+        assert all(torch.equal(each, results[0]) for each in results)
+        times = {name: 1.0 if name == faster else 2.0 for name in calls}
+        return {name: timing.Timing(t, t, t, 1) for name, t in times.items()}
+
+    monkeypatch.setattr(timing, "time_all", time_all)
+    assert timing.matrix_product_rate(torch.float32, "cpu", 1) == 2 * 1024**3
