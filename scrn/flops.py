@@ -61,7 +61,14 @@ _PACKED = {
     getattr(torch.ops.mkldnn, name, None)
     for name in ("_convolution_pointwise", "_convolution_pointwise_")
 }
-_BEHIND = {"none": 0, "relu": 1, "gelu": _PER_OUTPUT[aten.gelu]}
+_BEHIND = {
+    "none": 0,
+    "relu": 1,
+    "hardtanh": _PER_OUTPUT[aten.hardtanh],
+    "swish": _PER_OUTPUT[aten.silu],
+    "hardswish": _PER_OUTPUT[aten.hardswish],
+    "gelu": _PER_OUTPUT[aten.gelu],
+}
 
 # Operations per element of the input.
 _PER_INPUT = {

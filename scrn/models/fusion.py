@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,7 +18,7 @@ from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
 from .fused_layers import FusedBlock, FusedRefinement
-from .packed_conv import InplaceGELU
+from .packed_conv import InplaceGELU, PackedConv2d, is_packable
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class _Tracer(fx.Tracer):
 
 
 def _fold_traced(body: nn.Module) -> None:
+    """Folds the norms of a timm model, and lets convolutions apply the activation behind them."""
     if not any(isinstance(m, nn.BatchNorm2d) for m in body.modules()):
         return
     try:
@@ -114,25 +116,43 @@ def _fold_traced(body: nn.Module) -> None:
         logger.warning("%s keeps its batch norms: torch.fx cannot trace it: %s", type(body), error)
         return
     modules = dict(body.named_modules())
-    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    called = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
             continue
-        source = node.args[0]
+        source, norm = node.args[0], modules[node.target]
         if (
             source.op != "call_module"
             or not isinstance(modules[source.target], nn.Conv2d)
             or len(source.users) > 1
-            or called.count(source.target) > 1
-            or called.count(node.target) > 1
+            or called[source.target] > 1
+            or called[node.target] > 1
         ):
             continue
-        norm = modules[node.target]
-        body.set_submodule(source.target, fold_after(modules[source.target], norm))
-        body.set_submodule(node.target, _behind(norm))
+        conv, behind = fold_after(modules[source.target], norm), _behind(norm)
+        if is_packable(conv):
+            conv = PackedConv2d.of(conv)
+            follower = None if behind else _follower(node, modules, called)
+            if len(behind) == 1 and conv.absorb(behind[0]):
+                behind = []
+            elif follower is not None and conv.absorb(modules[follower]):
+                body.set_submodule(follower, nn.Identity())
+        body.set_submodule(source.target, conv)
+        body.set_submodule(node.target, nn.Sequential(*behind) if behind else nn.Identity())
 
 
-def _behind(norm: nn.BatchNorm2d) -> nn.Module:
+def _behind(norm: nn.Module) -> list[nn.Module]:
     """What a norm does besides normalising: timm's may hold dropout and activation."""
-    extras = [m for m in (getattr(norm, "drop", None), getattr(norm, "act", None)) if m]
-    return nn.Sequential(*extras) if extras else nn.Identity()
+    extras = (getattr(norm, name, None) for name in ("drop", "act"))
+    return [each for each in extras if each is not None and not isinstance(each, nn.Identity)]
+
+
+def _follower(node: fx.Node, modules: dict[str, nn.Module], called: Counter[str]) -> str | None:
+    """The one module that takes a node's result, those that pass it on apart."""
+    while len(node.users) == 1:
+        (node,) = node.users
+        if node.op != "call_module" or called[node.target] > 1:
+            return None
+        if not isinstance(modules[node.target], nn.Identity):
+            return str(node.target)
+    return None

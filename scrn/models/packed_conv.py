@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-_mkldnn = torch.ops.mkldnn
-_APPLIED = {"relu": torch.ops.aten.relu_, "gelu": torch.ops.aten.gelu_}
-# oneDNN's name of it, and of its algorithm.
-_ATTRIBUTES = {None: ("none", ""), "relu": ("relu", ""), "gelu": ("gelu", "none")}
+_mkldnn, _aten = torch.ops.mkldnn, torch.ops.aten
+
+
+class _Activation(NamedTuple):
+    """An activation in place, and oneDNN's name for it, its bounds and its algorithm."""
+
+    apply: Callable[[Tensor], Tensor]
+    attribute: tuple[str, list[float], str]
+
+
+_ACTIVATIONS = {
+    "relu": _Activation(_aten.relu_, ("relu", [], "")),
+    "relu6": _Activation(lambda x: _aten.hardtanh_(x, 0, 6), ("hardtanh", [0.0, 6.0], "")),
+    "silu": _Activation(_aten.silu_, ("swish", [], "")),
+    "hardswish": _Activation(_aten.hardswish_, ("hardswish", [], "")),
+    "gelu": _Activation(_aten.gelu_, ("gelu", [], "none")),
+}
+_NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
 
 class PackedConv2d(nn.Conv2d):
@@ -24,7 +39,8 @@ class PackedConv2d(nn.Conv2d):
     made in inference mode, which do not tell of writes. State and copies of the module are without
     the packed weight.
 
-    ``activation`` is None, ``"relu"`` or ``"gelu"``.
+    ``activation`` is None, ``"relu"``, ``"relu6"``, ``"silu"``, ``"hardswish"`` or ``"gelu"``.
+    oneDNN's ReLU and ReLU6 make 0 of NaN.
     """
 
     activation: str | None
@@ -59,7 +75,7 @@ class PackedConv2d(nn.Conv2d):
         if weight is None:
             result = self._conv_forward(input, self.weight, self.bias)
             if self.activation is not None:
-                return _APPLIED[self.activation](result)
+                return _ACTIVATIONS[self.activation].apply(result)
             if times is not None:
                 return result.mul_(times)
             if onto is None:
@@ -76,10 +92,20 @@ class PackedConv2d(nn.Conv2d):
             return _mkldnn._convolution_pointwise.binary(
                 input, times, weight, self.bias, *geometry, "mul", None, None, [], None
             )
-        name, algorithm = _ATTRIBUTES[self.activation]
-        return _mkldnn._convolution_pointwise(
-            input, weight, self.bias, *geometry, name, [], algorithm
-        )
+        behind = ("none", [], "")
+        if self.activation is not None:
+            behind = _ACTIVATIONS[self.activation].attribute
+        return _mkldnn._convolution_pointwise(input, weight, self.bias, *geometry, *behind)
+
+    def absorb(self, layer: nn.Module) -> bool:
+        """Takes over what a layer does that follows this one alone; False where it cannot."""
+        activation = _activation_of(layer)
+        if activation is None or self.activation is not None:
+            return False
+        if _is_hooked(self) or _is_hooked(layer):
+            return False
+        self.activation = activation
+        return True
 
     def _packed_for(self, input: Tensor, other: Tensor | None) -> Tensor | None:
         """The packed weight for this call; None where PyTorch's convolution takes it."""
@@ -130,10 +156,9 @@ def _is_same(held: Tensor, weight: Tensor) -> bool:
 
 
 def is_packable(conv: nn.Module) -> bool:
-    """Of exactly PyTorch's class, without groups, padded by zeros and by numbers."""
+    """Of exactly PyTorch's class, padded by zeros and by numbers."""
     return (
         type(conv) is nn.Conv2d
-        and conv.groups == 1
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
     )
@@ -172,15 +197,7 @@ def _absorb_activations(layers: nn.Sequential) -> None:
     for i, layer in enumerate(layers):
         if isinstance(layer, nn.Identity):
             continue
-        activation = _activation_of(layer)
-        if (
-            isinstance(last, PackedConv2d)
-            and last.activation is None
-            and activation is not None
-            and not _is_hooked(last)
-            and not _is_hooked(layer)
-        ):
-            last.activation = activation
+        if isinstance(last, PackedConv2d) and last.absorb(layer):
             layers[i] = nn.Identity()
         last = layer
 
@@ -191,15 +208,13 @@ def _is_hooked(layer: nn.Module) -> bool:
 
 
 def _activation_of(layer: nn.Module) -> str | None:
-    if type(layer) is nn.ReLU:
-        return "relu"
     if isinstance(layer, InplaceGELU) or (type(layer) is nn.GELU and layer.approximate == "none"):
         return "gelu"
-    return None
+    return _NAMES.get(type(layer))
 
 
 class InplaceGELU(nn.Module):
     """GELU that overwrites its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _APPLIED["gelu"](x)
+        return _ACTIVATIONS["gelu"].apply(x)

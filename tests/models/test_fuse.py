@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
 from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
+from scrn.models.packed_conv import PackedConv2d
 from scrn_ops.modules import OffsetConv2d
 
 from .helpers import build, image, randomise, relative
@@ -62,6 +63,27 @@ def test_no_norm_is_left_and_the_model_stays_as_it_was(backbone: str) -> None:
     assert torch.equal(model(x), expected)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "activation", "absorbed"),
+    [
+        # All but the five convolutions that pad by the size of their map.
+        ("timm:tf_efficientnet_lite0", "relu6", 27),
+        ("timm:test_resnet", "relu", 8),  # all but the four behind a shortcut's sum
+        ("timm:mobilenetv3_small_050", "hardswish", 18),
+    ],
+)
+@torch.no_grad()
+def test_convolutions_of_timm_apply_what_follows(
+    backbone: str, activation: str, absorbed: int
+) -> None:
+    model = build(backbone).eval()
+    x = image(64, 96).to(memory_format=torch.channels_last)
+    fused = model.fuse()
+    found = [m for m in fused.backbone.modules() if isinstance(m, PackedConv2d) and m.activation]
+    assert sum(conv.activation == activation for conv in found) == absorbed
+    assert relative(fused(x), model(x)) < 1e-5
 
 
 @torch.no_grad()
