@@ -151,8 +151,9 @@ def _follower(node: fx.Node, modules: dict[str, nn.Module], called: Counter[str]
     """The one module that takes a node's result, those that pass it on apart."""
     while len(node.users) == 1:
         (node,) = node.users
-        if node.op != "call_module" or called[node.target] > 1:
+        target = str(node.target)
+        if node.op != "call_module" or called[target] > 1:
             return None
-        if not isinstance(modules[node.target], nn.Identity):
-            return str(node.target)
+        if not isinstance(modules[target], nn.Identity):
+            return target
     return None

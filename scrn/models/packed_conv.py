@@ -92,7 +92,7 @@ class PackedConv2d(nn.Conv2d):
             return _mkldnn._convolution_pointwise.binary(
                 input, times, weight, self.bias, *geometry, "mul", None, None, [], None
             )
-        behind = ("none", [], "")
+        behind: tuple[str, list[float], str] = ("none", [], "")
         if self.activation is not None:
             behind = _ACTIVATIONS[self.activation].attribute
         return _mkldnn._convolution_pointwise(input, weight, self.bias, *geometry, *behind)
