@@ -18,19 +18,22 @@ import torch
 
 from . import report
 from .__main__ import parser, run
-from .engines import engines
+from .engines import OURS_KEPT, engines
 from .run import CAMVID_SIZE, LARGE, MIDDLE, OPSET
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     made = parser("benchmarks.network.peers", __doc__, [LARGE, MIDDLE, CAMVID_SIZE])
-    made.add_argument("--only", nargs="+", metavar="TEXT", help="engines whose names have it")
+    made.add_argument(
+        "--only", nargs="+", metavar="TEXT", help="beside ours, engines whose names have it"
+    )
     made.add_argument("--rounds", type=int, default=5, metavar="N", help="at least")
     made.add_argument("--folder", type=Path, help="keep the exported networks there")
     options = made.parse_args(argv)
     chosen = []
     for engine in engines(torch.cpu._is_avx512_bf16_supported()):
-        if options.only and not any(part in engine.name for part in options.only):
+        named = not options.only or any(part in engine.name for part in options.only)
+        if not (named or engine == OURS_KEPT):  # ours is what the others are compared with
             continue
         if engine.missing:
             print(f"{engine.name}: {engine.missing} is not installed (pip install '.[peers]')")

@@ -26,7 +26,7 @@ def variants(rows: Sequence[Row], size: Size, rates: Rates) -> Iterator[str]:
     wrong = [row.complaint for row in rows if not row.is_right]
     if wrong:
         yield from wrong
-        yield "nothing was timed"
+        yield "no times are shown, since a variant was wrong or has died"
         return
     found = {row.engine: row for row in rows}
     ours, plain = found[OURS], found[PLAIN]

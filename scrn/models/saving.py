@@ -85,8 +85,13 @@ class SavedFolder(PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         model: Any = self
-        save_model(model, str(save_directory / WEIGHTS))
-        (save_directory / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
+        partly = save_directory / f".{WEIGHTS}.tmp"  # an interrupt leaves the weights of before
+        try:
+            save_model(model, str(partly))
+            partly.chmod(0o644)  # safetensors leaves it to the owner alone
+            partly.replace(save_directory / WEIGHTS)
+        finally:
+            partly.unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:

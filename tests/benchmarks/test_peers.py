@@ -73,7 +73,7 @@ def test_names_differ_and_missing_packages_are_named(monkeypatch, capsys):
     assert "OpenVINO: openvino is not installed (pip install '.[peers]')" in capsys.readouterr().out
 
 
-def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch):
+def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch, capsys):
     exports = []
     monkeypatch.setattr(command, "prepare", lambda *args: exports.append(args[-1]))
     monkeypatch.setattr("benchmarks.network.engines.find_spec", lambda name: name)
@@ -81,6 +81,8 @@ def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch):
     for only in ("fused ops", "ONNX"):
         assert peers.main(["--size", "64x64", "--only", only]) == 0
     assert exports == [False, True]
+    # Ours was among them without being named.
+    assert "the best other" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,24 @@ def test_one_kind_of_folder(model: SCRN, tmp_path: Path, monkeypatch) -> None:
     assert packaged.num_classes == 11
 
 
+def test_weights_of_before_outlive_an_interrupted_save(
+    model: SCRN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: SCRN, path: str) -> None:
+        Path(path).write_bytes(b"half of them")
+        raise KeyboardInterrupt
+
+    model.save_pretrained(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    monkeypatch.setattr("scrn.models.saving.save_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.save_pretrained(tmp_path)
+    assert sorted(tmp_path.iterdir()) == files
+    again = SCRN.from_pretrained(tmp_path)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
 def test_what_was_said_once_is_kept(model: SCRN, tmp_path: Path) -> None:
     """Hugging Face's upload saves once more, and knows nothing of it."""
     said = {"classes": tuple("abcde"), "mean": (0.1, 0.2, 0.3), "short_side": 48}
