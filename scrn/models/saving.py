@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MODEL_CARD = "README.md"  # which Hugging Face leaves alone where there is one
 
 
 class SavedFolder(PyTorchModelHubMixin):
@@ -79,19 +81,21 @@ class SavedFolder(PyTorchModelHubMixin):
         self._card = card
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_card(folder, **card)
         options["model_card_kwargs"] = {"classes": names} | (options.get("model_card_kwargs") or {})
-        return super().save_pretrained(folder, **options)
+        options["repo_id"] = options.get("repo_id") or folder.resolve().name
+        # An interrupt or a full disk leaves what was there before.
+        with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as whole:
+            write_card(Path(whole), **card)
+            result = super().save_pretrained(whole, **options)
+            for file in Path(whole).iterdir():
+                if file.name != MODEL_CARD or not (folder / MODEL_CARD).exists():
+                    file.replace(folder / file.name)
+        return result
 
     def _save_pretrained(self, save_directory: Path) -> None:
         model: Any = self
-        partly = save_directory / f".{WEIGHTS}.tmp"  # an interrupt leaves the weights of before
-        try:
-            save_model(model, str(partly))
-            partly.chmod(0o644)  # safetensors leaves it to the owner alone
-            partly.replace(save_directory / WEIGHTS)
-        finally:
-            partly.unlink(missing_ok=True)
+        save_model(model, str(save_directory / WEIGHTS))
+        (save_directory / WEIGHTS).chmod(0o644)  # safetensors leaves it to the owner alone
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:

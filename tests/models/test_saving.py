@@ -50,11 +50,14 @@ def test_weights_of_before_outlive_an_interrupted_save(
         Path(path).write_bytes(b"half of them")
         raise KeyboardInterrupt
 
+    (tmp_path / "README.md").write_text("by hand")
     model.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "by hand"
     files = sorted(tmp_path.iterdir())
     monkeypatch.setattr("scrn.models.saving.save_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        model.save_pretrained(tmp_path)
+        model.save_pretrained(tmp_path, short_side=48)
+    assert load_model(tmp_path).short_side is None
     assert sorted(tmp_path.iterdir()) == files
     again = SCRN.from_pretrained(tmp_path)
     for name, value in model.state_dict().items():
