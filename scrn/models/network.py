@@ -206,8 +206,9 @@ def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
       call and applies what follows them in the same pass; see
       :class:`scrn.models.packed_conv.PackedConv2d` for when it does not.
 
-    Of a timm backbone the norms that directly follow a convolution are folded. If torch.fx cannot
-    trace it, it stays as it is, and a warning says so.
+    Of a timm backbone the norms that directly follow a convolution are folded, and the convolution
+    applies the activation behind them. If torch.fx cannot trace it, it stays as it is, and a
+    warning says so.
 
     The copy keeps device and layout; channels_last is the faster one on the CPU, and NCHW on a GPU.
 

@@ -1,6 +1,8 @@
 """``python -m tests.planted_bugs``: plants every mistake and shows which ones the tests notice.
 
-What is known is not run again while sources and tests stay as they are. The exit status is 1 where
+What is known is not run again while sources and tests stay as they are: it is kept in
+``tests/planted_bugs/outcomes``, so that another machine goes on from there. ``--report --limit 0``
+runs nothing, and writes the page of what is known. The exit status is 1 where
 a mistake survives without a reason on record, or where fewer than 95 % are noticed.
 """
 
@@ -13,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from .engine import report
-from .engine.driver import Driver, Outcome
+from .engine.driver import OUTCOMES, Driver, Outcome
 from .suites import SUITES
 
 ASKED = 0.95
@@ -55,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     good = True
     drivers = []
     for name in options.suites:
-        driver = Driver(SUITES[name], options.jobs, keep_killed=options.keep_killed)
+        driver = Driver(
+            SUITES[name], options.jobs, outcomes=OUTCOMES, keep_killed=options.keep_killed
+        )
         drivers.append(driver)
         if options.list:
             for mutation in driver.wanted():

@@ -20,6 +20,7 @@ from .mutation import ROOT, Mutation, digest, plant
 from .suite import CannotDecide, Equivalent, Stage, Stillborn, Suite
 
 FOLDER = ROOT / "build" / "planted_bugs"
+OUTCOMES = ROOT / "tests" / "planted_bugs" / "outcomes"
 
 KILLED, SURVIVED, STILLBORN, EQUIVALENT = "killed", "survived", "stillborn", "equivalent"
 COUNTED = (KILLED, SURVIVED)
@@ -41,14 +42,24 @@ class Outcome:
 
 
 class Driver:
-    """Runs one suite. Outcomes are kept in a file: what is known is not run again."""
+    """Runs one suite. Outcomes are kept in a file: what is known is not run again.
+
+    Args:
+        folder: of the trees with a mistake, and of what is known of this machine.
+        outcomes: of the file, by default that one.
+    """
 
     def __init__(
-        self, suite: Suite, jobs: int = 1, folder: Path = FOLDER, keep_killed: bool = False
+        self,
+        suite: Suite,
+        jobs: int = 1,
+        folder: Path = FOLDER,
+        outcomes: Path | None = None,
+        keep_killed: bool = False,
     ) -> None:
         self.suite, self.jobs, self.folder = suite, jobs, folder
         self.keep_killed = keep_killed
-        self.path = folder / f"{suite.name}.json"
+        self.path = (outcomes or folder) / f"{suite.name}.json"
         known = json.loads(self.path.read_text()) if self.path.is_file() else []
         self.known = {each["name"]: Outcome(**each) for each in known}
         self.lock = threading.Lock()
@@ -154,11 +165,18 @@ class Driver:
             mark.touch()
 
     def _write(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([asdict(each) for each in self.known.values()], indent=1) + "\n"
+        """A line for each, so that two versions can be compared."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        names = {each.name for each in (*self.suite.chosen, *self.drawn)}
+        kept = sorted((each for each in self.known.values() if each.name in names), key=_name_of)
+        text = "[\n" + ",\n".join(json.dumps(asdict(each)) for each in kept) + "\n]\n"
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
         partial.write_text(text)
         partial.rename(self.path)
+
+
+def _name_of(outcome: Outcome) -> str:
+    return outcome.name
 
 
 def run_stage(stage: Stage, tree: Path) -> str:

@@ -62,6 +62,10 @@ up; the others are drawn at random from every place where a rule applies: a comp
 loses its boundary or is turned round, `&&` for `||`, a dropped `+ 1` or `- 1`, a dropped barrier, a
 plain sum for an atomic one. A mutation whose pattern is no longer in the source is an error. Those
 that do not compile, and those whose compiled code is the same, do not count.
+
+What came out of each is kept in [outcomes](../tests/planted_bugs/outcomes), and holds for the
+sources and tests that it came out of. Where these have changed since, a mistake waits to be tried
+again, and is not counted here.
 """
 
 
@@ -75,12 +79,15 @@ def section(driver: Driver) -> str:
     stages: dict[str, int] = {}
     for _, outcome in killed:
         stages[outcome.stage] = stages.get(outcome.stage, 0) + 1
-    lines = [
-        f"## {suite.title}",
-        "",
+    waiting = sum(driver.outcome(each) is None for each in driver.wanted())
+    wait = f"Waiting to be tried with these sources and tests: {waiting}."
+    lines = [f"## {suite.title}", ""]
+    if not found:
+        return "\n".join([*lines, wait, ""])
+    lines += [
         f"{summary(driver).text.split(': ', 1)[1]}: {len(found) - len(drawn)} chosen, "
         f"{len(drawn)} drawn (seed {suite.seed}). Not counted: {same} that compile to the same "
-        f"code, {stillborn} that do not compile.",
+        f"code, {stillborn} that do not compile." + f" {wait}" * bool(waiting),
         "Noticed in the stages: " + ", ".join(f"{k} {v}" for k, v in sorted(stages.items())) + ".",
         "",
     ]

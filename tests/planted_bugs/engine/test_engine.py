@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,31 @@ def test_what_is_known_is_not_run_again(toy: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_limit(toy: Path) -> None:
     driver = Driver(suite_of(toy, FIRST, UNSEEN), folder=toy / "results")
+    assert "Waiting to be tried with these sources and tests: 2." in report.section(driver)
     assert not driver.run(limit=1)
     assert list(driver.known) == [FIRST.name]
+    assert "1 of 1 noticed" in (text := report.section(driver))
+    assert "sources and tests: 1." in text
     assert driver.run(limit=1)
+    assert "Waiting" not in report.section(driver)
+
+
+def test_another_machine_goes_on(toy: Path) -> None:
+    suite, kept = suite_of(toy, FIRST, UNSEEN), toy / "kept"
+    assert not Driver(suite, folder=toy / "here", outcomes=kept).run(limit=1)
+    there = Driver(suite, folder=toy / "there", outcomes=kept)
+    assert [each.name for each in there.wanted() if there.outcome(each) is None] == [UNSEEN.name]
+    assert there.run()
+    first, *lines, last = (kept / "toy.json").read_text().splitlines()
+    assert (first, last) == ("[", "]")
+    assert [json.loads(line.removesuffix(","))["name"] for line in lines] == sorted(
+        [FIRST.name, UNSEEN.name]
+    )
+    # What is no mistake of the suite any more is let go of.
+    other = Driver(suite_of(toy, FIRST), folder=toy / "there", outcomes=kept)
+    other.forget(FIRST.name)
+    assert other.run()
+    assert UNSEEN.name not in (kept / "toy.json").read_text()
 
 
 @pytest.mark.parametrize("old", ["value\n    return worst", "value"])
