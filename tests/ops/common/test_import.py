@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 import scrn_ops
 
 
@@ -58,31 +56,3 @@ def test_public_names():
         for name in ("aggregate_offsets", "offset_sample", "semantic_refine"):
             assert getattr(module, name).__doc__
     assert {"AggregateOffsets", "OffsetSample", "SemanticRefine"} <= set(scrn_ops.autograd.__all__)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at glibc's malloc")
-def test_malloc_is_left_as_it_is():
-    """By imports, and by a model that runs: until the program itself asks for kept memory."""
-    code = (
-        "import ctypes, torch\n"
-        "libc = ctypes.CDLL(None)\n"
-        "libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]\n"
-        "libc.free.argtypes = [ctypes.c_void_p]\n"
-        "def is_mapped():\n"  # glibc's flag in front of a block; its own limit is at most 32 MiB
-        "    block = libc.malloc(64 << 20)\n"
-        "    flags = ctypes.c_size_t.from_address(block - ctypes.sizeof(ctypes.c_size_t)).value\n"
-        "    libc.free(block)\n"
-        "    return bool(flags & 2)\n"
-        "print(is_mapped())\n"
-        "import scrn_ops, scrn\n"
-        "model = scrn.build_model('mscan_t', num_classes=3).eval()\n"
-        "image = torch.zeros(1, 3, 64, 64)\n"
-        "with torch.no_grad():\n"
-        "    model(image), model.fuse()(image), model.segment(image)\n"
-        "print(is_mapped())\n"
-        "scrn.keep_freed_memory()\n"
-        "print(is_mapped())\n"
-    )
-    result = run(code)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["True", "True", "False"]
