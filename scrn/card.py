@@ -40,3 +40,18 @@ def write_card(
         "about": about,
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n")
+
+
+def read_card(folder: Path, num_classes: int) -> dict[str, Any]:
+    """What :func:`write_card` wrote.
+
+    Raises:
+        ValueError: it is another network's, as after a save that was cut off between two files.
+    """
+    card: dict[str, Any] = json.loads((folder / CARD).read_text())
+    if len(card["classes"]) != num_classes:
+        raise ValueError(
+            f"{folder / CARD}: expected names of {num_classes} classes, which the network beside "
+            f"it has, got {len(card['classes'])}"
+        )
+    return card

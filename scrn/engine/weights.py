@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from .. import SCRN
-from ..card import CARD
+from ..card import CARD, read_card
 from ..data.classes import Color, palette
 from ..data.datasets import DATASETS
 from ..data.errors import DataError, reading
@@ -193,12 +193,12 @@ def _load_folder(folder: Path) -> SavedModel:
             "no such file",
         )
     with reading(folder, "a folder of scrn export"):
-        return _from_folder(folder, card_file)
+        return _from_folder(folder)
 
 
-def _from_folder(folder: Path, card_file: Path) -> SavedModel:
-    card = json.loads(card_file.read_text())
+def _from_folder(folder: Path) -> SavedModel:
     model = SCRN(**json.loads((folder / "config.json").read_text()))
+    card = read_card(folder, model.num_classes)
     model.load_state_dict(load_file(folder / WEIGHTS))
     return SavedModel(
         model.float(),

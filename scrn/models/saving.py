@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors.torch import save_model
 
-from ..card import CARD, IMAGENET_MEAN, IMAGENET_STD, README, write_card
+from ..card import CARD, IMAGENET_MEAN, IMAGENET_STD, README, read_card, write_card
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -78,19 +78,24 @@ class SavedFolder(PyTorchModelHubMixin):
         for name in ("mean", "std"):
             if len(card[name]) != 3:
                 raise ValueError(f"{name}: expected 3 numbers, got {len(card[name])}")
-        self._card = card
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        options["model_card_kwargs"] = {"classes": names} | (options.get("model_card_kwargs") or {})
-        options["repo_id"] = options.get("repo_id") or folder.resolve().name
-        # An interrupt or a full disk leaves what was there before.
+        push, repository = options.pop("push_to_hub", False), options.pop("repo_id", None)
+        here = {name: options.pop(name) for name in ("config",) if name in options}
+        here["model_card_kwargs"] = {"classes": names} | (
+            options.pop("model_card_kwargs", None) or {}
+        )
+        # What fails or is interrupted while it is written leaves what was there before.
         with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as whole:
             write_card(Path(whole), **card)
-            result = super().save_pretrained(whole, **options)
-            for file in Path(whole).iterdir():
-                if file.name != MODEL_CARD or not (folder / MODEL_CARD).exists():
-                    file.replace(folder / file.name)
-        return result
+            super().save_pretrained(whole, **here)
+            for name in (WEIGHTS, CONFIG, CARD, MODEL_CARD):
+                if name != MODEL_CARD or not (folder / name).exists():
+                    (Path(whole) / name).replace(folder / name)
+        self._card = card
+        if not push:
+            return None
+        return self.push_to_hub(repository or folder.resolve().name, **here, **options)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         model: Any = self
@@ -108,16 +113,15 @@ class SavedFolder(PyTorchModelHubMixin):
 
         Raises:
             FileNotFoundError: no such folder, or one without a network.
-            ValueError: an argument that the weights are not of.
+            ValueError: an argument that the weights are not of, or names of other classes.
         """
         name = str(pretrained_model_name_or_path)
         options = {"strict": True} | options
         if Path(name).is_dir():
             _check_folder(Path(name), options)
             made = super().from_pretrained(name, **options)
-            card = Path(name) / CARD
-            if card.is_file():
-                made._card = json.loads(card.read_text())
+            if (Path(name) / CARD).is_file():
+                made._card = read_card(Path(name), made.num_classes)
             return made
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise FileNotFoundError(f"{name}: no such folder")

@@ -58,10 +58,35 @@ def test_weights_of_before_outlive_an_interrupted_save(
     with pytest.raises(KeyboardInterrupt):
         model.save_pretrained(tmp_path, short_side=48)
     assert load_model(tmp_path).short_side is None
+    assert model._card["short_side"] is None
     assert sorted(tmp_path.iterdir()) == files
     again = SCRN.from_pretrained(tmp_path)
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_an_upload_that_fails_leaves_what_was_saved(
+    model: SCRN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: SCRN, repo_id: str, **options: object) -> None:
+        raise OSError(f"no such repository: {repo_id}, {options}")
+
+    monkeypatch.setattr(SCRN, "push_to_hub", refused)
+    given = {"push_to_hub": True, "private": True, "model_card_kwargs": {"classes": ["one"]}}
+    with pytest.raises(OSError, match=r"saved, \{'model_card_kwargs': .*'one'.*'private': True\}"):
+        model.save_pretrained(tmp_path / "saved", **given)
+    assert load_model(tmp_path / "saved").short_side is None
+    with pytest.raises(OSError, match="me/network"):
+        model.save_pretrained(tmp_path / "saved", push_to_hub=True, repo_id="me/network")
+
+
+def test_names_of_another_network_are_noticed(model: SCRN, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    card = json.loads((tmp_path / "inference.json").read_text())
+    (tmp_path / "inference.json").write_text(json.dumps(card | {"classes": ["a", "b"]}))
+    for read in (load_model, SCRN.from_pretrained):
+        with pytest.raises(ValueError, match=r"expected names of 5 classes.*got 2"):
+            read(tmp_path)
 
 
 def test_what_was_said_once_is_kept(model: SCRN, tmp_path: Path) -> None:
