@@ -18,7 +18,7 @@ from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
 from .fused_layers import FusedBlock, FusedRefinement
-from .packed_conv import InplaceGELU, PackedConv2d, is_packable
+from .packed_conv import InplaceGELU, PackedConv2d, is_hooked, is_packable
 
 logger = logging.getLogger(__name__)
 
@@ -115,25 +115,26 @@ def _fold_traced(body: nn.Module) -> None:
     except Exception as error:  # any error of the traced code is one of tracing
         logger.warning("%s keeps its batch norms: torch.fx cannot trace it: %s", type(body), error)
         return
-    modules = dict(body.named_modules())
     called = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    named = list(body.named_modules(remove_duplicate=False))
+    names = Counter(id(module) for _, module in named)
+    # Those that have one name and are called once: they can be exchanged.
+    modules = {name: m for name, m in named if names[id(m)] == 1 and called[name] == 1}
+    # A hook sees a map that would be another one, wherever it is.
+    absorbs = not any(map(is_hooked, body.modules()))
     for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+        norm = modules.get(str(node.target))
+        if node.op != "call_module" or not isinstance(norm, nn.BatchNorm2d) or is_hooked(norm):
             continue
-        source, norm = node.args[0], modules[node.target]
-        if (
-            source.op != "call_module"
-            or not isinstance(modules[source.target], nn.Conv2d)
-            or len(source.users) > 1
-            or called[source.target] > 1
-            or called[node.target] > 1
-        ):
+        source = node.args[0]
+        conv = modules.get(str(source.target))
+        if source.op != "call_module" or not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             continue
-        conv, behind = fold_after(modules[source.target], norm), _behind(norm)
+        conv, behind = fold_after(conv, norm), _behind(norm)
         if is_packable(conv):
             conv = PackedConv2d.of(conv)
-            follower = None if behind else _follower(node, modules, called)
-            if len(behind) == 1 and conv.absorb(behind[0]):
+            follower = _follower(node, modules) if absorbs and not behind else None
+            if absorbs and len(behind) == 1 and conv.absorb(behind[0]):
                 behind = []
             elif follower is not None and conv.absorb(modules[follower]):
                 body.set_submodule(follower, nn.Identity())
@@ -144,16 +145,16 @@ def _fold_traced(body: nn.Module) -> None:
 def _behind(norm: nn.Module) -> list[nn.Module]:
     """What a norm does besides normalising: timm's may hold dropout and activation."""
     extras = (getattr(norm, name, None) for name in ("drop", "act"))
-    return [each for each in extras if each is not None and not isinstance(each, nn.Identity)]
+    return [each for each in extras if each is not None and type(each) is not nn.Identity]
 
 
-def _follower(node: fx.Node, modules: dict[str, nn.Module], called: Counter[str]) -> str | None:
-    """The one module that takes a node's result, those that pass it on apart."""
+def _follower(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
+    """The one module, of these, that takes a node's result, those that pass it on apart."""
     while len(node.users) == 1:
         (node,) = node.users
         target = str(node.target)
-        if node.op != "call_module" or called[target] > 1:
+        if node.op != "call_module" or target not in modules:
             return None
-        if not isinstance(modules[target], nn.Identity):
+        if type(modules[target]) is not nn.Identity:
             return target
     return None

@@ -207,8 +207,9 @@ def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
       :class:`scrn.models.packed_conv.PackedConv2d` for when it does not.
 
     Of a timm backbone the norms that directly follow a convolution are folded, and the convolution
-    applies the activation behind them. If torch.fx cannot trace it, it stays as it is, and a
-    warning says so.
+    applies the activation behind them, where that is a module of torch's ReLU, ReLU6, SiLU,
+    Hardswish or exact GELU. oneDNN's ReLU and ReLU6 make 0 of NaN. If torch.fx cannot trace the
+    backbone, it stays as it is, and a warning says so.
 
     The copy keeps device and layout; channels_last is the faster one on the CPU, and NCHW on a GPU.
 

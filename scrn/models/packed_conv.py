@@ -102,7 +102,7 @@ class PackedConv2d(nn.Conv2d):
         activation = _activation_of(layer)
         if activation is None or self.activation is not None:
             return False
-        if _is_hooked(self) or _is_hooked(layer):
+        if is_hooked(self) or is_hooked(layer):
             return False
         self.activation = activation
         return True
@@ -195,14 +195,14 @@ def pack_convolutions(module: nn.Module) -> None:
 def _absorb_activations(layers: nn.Sequential) -> None:
     last: nn.Module | None = None
     for i, layer in enumerate(layers):
-        if isinstance(layer, nn.Identity):
+        if type(layer) is nn.Identity:
             continue
         if isinstance(last, PackedConv2d) and last.absorb(layer):
             layers[i] = nn.Identity()
         last = layer
 
 
-def _is_hooked(layer: nn.Module) -> bool:
+def is_hooked(layer: nn.Module) -> bool:
     """A hook would see another map, or none."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
 from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
-from scrn.models.packed_conv import PackedConv2d
+from scrn.models.packed_conv import PackedConv2d, pack_convolutions
 from scrn_ops.modules import OffsetConv2d
 
 from .helpers import build, image, randomise, relative
@@ -84,6 +85,88 @@ def test_convolutions_of_timm_apply_what_follows(
     found = [m for m in fused.backbone.modules() if isinstance(m, PackedConv2d) and m.activation]
     assert sum(conv.activation == activation for conv in found) == absorbed
     assert relative(fused(x), model(x)) < 1e-5
+
+
+class Doubles(nn.Identity):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+class Body(nn.Module):
+    """A convolution in groups with a norm, and what follows, in the ways of timm's models."""
+
+    def __init__(self, between: nn.Module | None = None, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1, groups=4)
+        self.norm = randomise(norm or nn.BatchNorm2d(8), 1)
+        self.between = between or nn.Identity()
+        self.act = nn.SiLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.between(self.norm(self.conv(x))))
+
+
+class Twice(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+class Seen(Body):
+    def forward(self, x: Tensor) -> Tensor:
+        normalised = self.norm(self.conv(x))
+        return self.act(normalised) + normalised
+
+
+class TwoNames(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = self.act
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.norm(self.conv(x)))
+
+
+def hooked(name: str) -> Body:
+    body = Body()
+    part = body.get_submodule(name)
+    part.register_forward_hook(lambda _, inputs, output: setattr(body, "seen", output.clone()))
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "activation"),
+    [
+        (Body(), "silu"),
+        (Body(norm=BatchNormAct2d(8, act_layer=nn.Hardswish)), "hardswish"),  # and SiLU behind
+        (Body(norm=BatchNormAct2d(8, act_layer=nn.LeakyReLU)), None),
+        (Body(norm=BatchNormAct2d(8, drop_layer=nn.Dropout, act_layer=nn.ReLU6)), None),
+        (Body(between=Doubles()), None),
+        (Body(between=nn.MaxPool2d(2)), None),
+        (Twice(), None),
+        (Seen(), None),
+        (TwoNames(), None),
+        (hooked("act"), None),
+        (hooked("between"), None),
+        (hooked("norm"), None),
+    ],
+    ids=["plain", "own", "other", "drop", "identity", "pool", "twice", "seen", "names", "hook-act",
+         "hook-between", "hook-norm"],
+)  # fmt: skip
+@torch.no_grad()
+def test_an_activation_is_applied_where_nothing_else_is_changed(
+    body: Body, activation: str | None
+) -> None:
+    x = torch.randn(2, 8, 9, 11, generator=torch.Generator().manual_seed(0))
+    x = x.to(memory_format=torch.channels_last)
+    expected = body.eval()(x)
+    seen = body.__dict__.pop("seen", None)
+    fusion._fold_traced(body)
+    pack_convolutions(body)
+    assert relative(body(x), expected) < 1e-6
+    assert seen is None or relative(body.seen, seen) < 1e-6
+    assert isinstance(body.conv, PackedConv2d)
+    assert body.conv.activation == activation
+    assert body.conv._packed is not None
 
 
 @torch.no_grad()
