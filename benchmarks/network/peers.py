@@ -30,8 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("--rounds", type=int, default=5, metavar="N", help="at least")
     made.add_argument("--folder", type=Path, help="keep the exported networks there")
     options = made.parse_args(argv)
-    chosen = []
-    for engine in engines(torch.cpu._is_avx512_bf16_supported()):
+    chosen, offered = [], engines(torch.cpu._is_avx512_bf16_supported())
+    for part in options.only or ():
+        if not any(part in engine.name for engine in offered):
+            names = ", ".join(engine.name for engine in offered)
+            made.error(f"--only: expected a part of {names}; got {part!r}")
+    for engine in offered:
         named = not options.only or any(part in engine.name for part in options.only)
         if not (named or engine == OURS_KEPT):  # ours is what the others are compared with
             continue

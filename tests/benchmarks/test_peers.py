@@ -1,6 +1,7 @@
 """The network beside other engines: their processes, their order, their verdict."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -83,6 +84,10 @@ def test_without_an_engine_that_reads_onnx_nothing_is_exported(monkeypatch, caps
     assert exports == [False, True]
     # Ours was among them without being named.
     assert "the best other" in capsys.readouterr().out.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        peers.main(["--only", "OpenVNIO"])
+    assert re.search(r"--only: expected a part of .*, OpenVINO.*got 'OpenVNIO'",
+                     capsys.readouterr().err.replace("\n", " "))  # fmt: skip
 
 
 @pytest.fixture(scope="module")

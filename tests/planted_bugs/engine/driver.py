@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -31,7 +32,8 @@ TESTS_FAILED = 1
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one mutation; `key` says for which sources and tests it holds."""
+    """Of one mutation; `key` says for which sources and tests it holds. What was not noticed holds
+    for the stages that were `tried`, which differ between processors."""
 
     name: str
     status: str
@@ -39,6 +41,7 @@ class Outcome:
     by: str = ""  # the first test that failed
     seconds: float = 0.0
     key: str = ""
+    tried: str = ""
 
 
 class Driver:
@@ -60,17 +63,22 @@ class Driver:
         self.suite, self.jobs, self.folder = suite, jobs, folder
         self.keep_killed = keep_killed
         self.path = (outcomes or folder) / f"{suite.name}.json"
-        known = json.loads(self.path.read_text()) if self.path.is_file() else []
-        self.known = {each["name"]: Outcome(**each) for each in known}
+        self.known = read(self.path)
+        self.decided: dict[str, Outcome] = {}  # by this run
         self.lock = threading.Lock()
         self.baselines: dict[Stage, threading.Lock] = {}
-        self.sources = digest(*self._files(suite.sources))
-        self.tests = digest(*self._files(suite.tests))
+        self.sources, self.tests = self._digests()
         self.drawn = mechanical.sample(suite.files(), suite.seed)
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         found = {path for pattern in patterns for path in ROOT.glob(pattern)}
         return sorted(path for path in found if path.is_file() and path.suffix != ".pyc")
+
+    def _digests(self) -> tuple[str, str]:
+        return digest(*self._files(self.suite.sources)), digest(*self._files(self.suite.tests))
+
+    def tried(self, mutation: Mutation) -> str:
+        return ", ".join(stage.name for stage in self.suite.stages(mutation))
 
     def key(self, mutation: Mutation) -> str:
         source = digest(self.sources, mutation.file, mutation.mutated())
@@ -79,7 +87,9 @@ class Driver:
     def outcome(self, mutation: Mutation) -> Outcome | None:
         """What is known of a mutation of the present sources by the present tests."""
         known, key = self.known.get(mutation.name), self.key(mutation)
-        if known is None or known.key == key:
+        if known is None or (known.status != KILLED and known.tried != self.tried(mutation)):
+            return None
+        if known.key == key:
             return known
         same_source = known.key.split("-")[0] == key.split("-")[0]
         return known if same_source and self.keep_killed and known.status != SURVIVED else None
@@ -130,9 +140,12 @@ class Driver:
         finally:
             shutil.rmtree(tree, ignore_errors=True)
         seconds = round(time.perf_counter() - start, 1)
-        outcome = Outcome(mutation.name, status, stage, by, seconds, key)
+        tried = self.tried(mutation)
+        outcome = Outcome(mutation.name, status, stage, by, seconds, key, tried)
+        if self._digests() != (self.sources, self.tests):
+            raise CannotDecide(f"{mutation.name}: sources or tests have changed while it was tried")
         with self.lock:
-            self.known[mutation.name] = outcome
+            self.known[mutation.name] = self.decided[mutation.name] = outcome
             self._write()
         return outcome
 
@@ -165,14 +178,29 @@ class Driver:
             mark.touch()
 
     def _write(self) -> None:
-        """A line for each, so that two versions can be compared."""
+        """Adds what this run has decided to the file, where another one may have written, too. A
+        line for each, so that two versions can be compared."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         names = {each.name for each in (*self.suite.chosen, *self.drawn)}
-        kept = sorted((each for each in self.known.values() if each.name in names), key=_name_of)
-        text = "[\n" + ",\n".join(json.dumps(asdict(each)) for each in kept) + "\n]\n"
-        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        partial.write_text(text)
-        partial.rename(self.path)
+        with (self.folder / f"{self.suite.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = (read(self.path) | self.decided).values()
+            kept = sorted((each for each in found if each.name in names), key=_name_of)
+            lines = ",\n".join(json.dumps(asdict(each)) for each in kept)
+            partial = self.folder / f"{self.suite.name}.{os.getpid()}.tmp"
+            partial.write_text(f"[\n{lines}\n]\n")
+            partial.rename(self.path)
+
+
+def read(path: Path) -> dict[str, Outcome]:
+    """By name."""
+    if not path.is_file():
+        return {}
+    try:
+        return {each["name"]: Outcome(**each) for each in json.loads(path.read_text())}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: expected outcomes of planted bugs, found {error}") from error
 
 
 def _name_of(outcome: Outcome) -> str:

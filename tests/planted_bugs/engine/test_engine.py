@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,30 @@ def test_what_is_known_is_not_run_again(toy: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(ran[2:]) == sorted([FIRST.name, UNSEEN.name])
 
 
+def test_what_other_stages_have_not_noticed_is_tried_again(toy: Path) -> None:
+    suite = suite_of(toy, FIRST, UNSEEN)
+    run(toy, suite)
+    more = Stage("more", (str(toy / "checks"),))
+    driver = Driver(replace(suite, stages=lambda _: (more,)), folder=toy / "results")
+    assert driver.outcome(FIRST) is not None
+    assert driver.outcome(UNSEEN) is None
+
+
+def test_what_changes_while_it_is_tried_is_not_kept(toy: Path) -> None:
+    driver = Driver(suite_of(toy, FIRST), folder=toy / "results")
+    tests = toy / "checks" / "test_numbers.py"
+    tests.write_text(TEST + "\n")
+    with pytest.raises(CannotDecide, match="sources or tests have changed while it was tried"):
+        driver.decide(FIRST)
+    assert not driver.path.exists()
+
+
+def test_a_file_that_is_none_is_named(toy: Path) -> None:
+    (toy / "toy.json").write_text("<<<<<<< ours")
+    with pytest.raises(ValueError, match=r"toy\.json: expected outcomes of planted bugs, found"):
+        Driver(suite_of(toy, FIRST), folder=toy)
+
+
 def test_a_limit(toy: Path) -> None:
     driver = Driver(suite_of(toy, FIRST, UNSEEN), folder=toy / "results")
     assert "Waiting to be tried with these sources and tests: 2." in report.section(driver)
@@ -149,6 +174,11 @@ def test_another_machine_goes_on(toy: Path) -> None:
     assert [json.loads(line.removesuffix(","))["name"] for line in lines] == sorted(
         [FIRST.name, UNSEEN.name]
     )
+    # Two at a time keep what both have found.
+    first, second = (Driver(suite, folder=toy / "both") for _ in range(2))
+    assert first.run(text=FIRST.name)
+    assert second.run(text=UNSEEN.name)
+    assert sorted(driver_module.read(second.path)) == sorted([FIRST.name, UNSEEN.name])
     # What is no mistake of the suite any more is let go of.
     other = Driver(suite_of(toy, FIRST), folder=toy / "there", outcomes=kept)
     other.forget(FIRST.name)
