@@ -52,6 +52,12 @@ CASES = [
     *(Case(reduction=r, smoothing_percent=10, weighted=True, high=(8, 12)) for r in REDUCTIONS),
     *(Case(reduction="none", low=low, high=high) for low, high in SIZES[:6]),
     Case(align_corners=True),
+    # Several strips of columns and bands of rows, whose halves of a cell count once.
+    *(
+        Case(batch=1, classes=classes, low=low, high=high, reduction="sum")
+        for classes, low, factor in ((700, (3, 40), 2), (3, (70, 4), 2), (3, (70, 4), 4))
+        for high in ((low[0] * factor, low[1] * factor), (low[0] * factor + 1, low[1] * factor))
+    ),
 ]
 
 
@@ -84,6 +90,24 @@ def test_between_guard_pages(device: Device, case: Case) -> None:
         device.placement = placement
         check_loss(device, case)
         check_argmax(device, case, confident=placement == "end")
+
+
+class Spikes(Case):
+    """In each map one node, another one in every map, is of the other class."""
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        values = super().inputs()
+        values["logits"] = np.zeros_like(values["logits"])
+        values["logits"][:, 0] = 1
+        for number in range(self.batch):
+            values["logits"][number, 1].flat[number] = 9
+        return values
+
+
+@pytest.mark.parametrize("high", [(9, 60), (10, 60)], ids=str)
+def test_a_class_that_wins_in_one_corner(device: Device, high: tuple[int, int]) -> None:
+    """It must not be dropped, whichever corner of a cell and lane of a register it is."""
+    check_argmax(device, Spikes(batch=60, classes=4, low=(3, 20), high=high), confident=False)
 
 
 @pytest.mark.skipif(KIND == "asan", reason="the sanitizer watches the allocator's memory")
