@@ -20,6 +20,8 @@ SIZES = (
     ((3, 7), (6, 14)),
     ((3, 5), (12, 20)),
     ((2, 21), (8, 84)),
+    ((3, 5), (9, 15)),
+    ((3, 5), (24, 40)),
     ((5, 9), (9, 5)),
     ((9, 5), (5, 9)),
     ((1, 1), (1, 1)),
@@ -50,7 +52,7 @@ CASES = [
         )
     ),
     *(Case(reduction=r, smoothing_percent=10, weighted=True, high=(8, 12)) for r in REDUCTIONS),
-    *(Case(reduction="none", low=low, high=high) for low, high in SIZES[:6]),
+    *(Case(reduction="none", low=low, high=high) for low, high in SIZES[:8]),
     Case(align_corners=True),
     # Several strips of columns and bands of rows, whose halves of a cell count once.
     *(
