@@ -21,8 +21,6 @@ from .conv_folding import channel_affine, fold_after, fold_before, scale_output,
 from .layers import upsample
 from .packed_conv import PackedConv2d
 
-_gelu_ = torch.ops.aten.gelu_
-
 # Elements of a band's hidden map: 16 MB, within the caches and below malloc's limit for reuse.
 _BAND = 1 << 22
 
@@ -71,7 +69,8 @@ class FusedMlp(nn.Module):
     def __init__(self, norm: nn.BatchNorm2d, mlp: Mlp, scale: Tensor) -> None:
         super().__init__()
         self.fc1 = PackedConv2d.of(fold_before(norm, mlp.fc1))
-        self.depthwise = mlp.dwconv.dwconv
+        self.depthwise = PackedConv2d.of(mlp.dwconv.dwconv)
+        self.depthwise.activation = "gelu"
         self.fc2 = PackedConv2d.of(scale_output(mlp.fc2, scale))
         self.backend = mlp.backend
 
@@ -101,7 +100,7 @@ class FusedMlp(nn.Module):
         backend = unit_backend(hidden, self.backend)
         conv = self.depthwise
         if backend == "eager":
-            return _gelu_(conv(hidden))
+            return conv(hidden)
         # An operator that overwrites its argument has no translation to ONNX.
         overwrites = hidden.device.type == "cpu" and not torch.compiler.is_exporting()
         out = hidden if overwrites else None

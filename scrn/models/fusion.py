@@ -18,7 +18,7 @@ from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
 from .fused_layers import FusedBlock, FusedRefinement
-from .packed_conv import InplaceGELU, PackedConv2d, is_hooked, is_packable
+from .packed_conv import PackedConv2d, is_hooked, is_packable
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,6 @@ def fuse_layers(module: nn.Module) -> None:
             setattr(module, name, FusedBlock(child))
         elif isinstance(child, SemanticRefinement):
             setattr(module, name, FusedRefinement(child))
-        elif isinstance(child, nn.GELU) and child.approximate == "none":
-            # In every GELU of this package the input is a convolution's output.
-            setattr(module, name, InplaceGELU())
         elif isinstance(child, TimmBackbone):
             _fold_traced(child.body)
         else:
@@ -131,10 +128,10 @@ def _fold_traced(body: nn.Module) -> None:
         if source.op != "call_module" or not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             continue
         conv, behind = fold_after(conv, norm), _behind(norm)
-        if is_packable(conv):
+        if absorbs and is_packable(conv):
             conv = PackedConv2d.of(conv)
-            follower = _follower(node, modules) if absorbs and not behind else None
-            if absorbs and len(behind) == 1 and conv.absorb(behind[0]):
+            follower = None if behind else _follower(node, modules)
+            if len(behind) == 1 and conv.absorb(behind[0]):
                 behind = []
             elif follower is not None and conv.absorb(modules[follower]):
                 body.set_submodule(follower, nn.Identity())

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 _mkldnn, _aten = torch.ops.mkldnn, torch.ops.aten
-
-
-class _Activation(NamedTuple):
-    """An activation in place, and oneDNN's name for it, its bounds and its algorithm."""
-
-    apply: Callable[[Tensor], Tensor]
-    attribute: tuple[str, list[float], str]
-
-
-_ACTIVATIONS = {
-    "relu": _Activation(_aten.relu_, ("relu", [], "")),
-    "relu6": _Activation(lambda x: _aten.hardtanh_(x, 0, 6), ("hardtanh", [0.0, 6.0], "")),
-    "silu": _Activation(_aten.silu_, ("swish", [], "")),
-    "hardswish": _Activation(_aten.hardswish_, ("hardswish", [], "")),
-    "gelu": _Activation(_aten.gelu_, ("gelu", [], "none")),
+_APPLIED: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": _aten.relu_,
+    "relu6": lambda x: _aten.hardtanh_(x, 0, 6),
+    "silu": _aten.silu_,
+    "hardswish": _aten.hardswish_,
+    "gelu": _aten.gelu_,
+}
+# oneDNN's name of it, its bounds, and its algorithm.
+_ATTRIBUTES: dict[str | None, tuple[str, list[float], str]] = {
+    None: ("none", [], ""),
+    "relu": ("relu", [], ""),
+    "relu6": ("hardtanh", [0.0, 6.0], ""),
+    "silu": ("swish", [], ""),
+    "hardswish": ("hardswish", [], ""),
+    "gelu": ("gelu", [], "none"),
 }
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
@@ -75,7 +75,7 @@ class PackedConv2d(nn.Conv2d):
         if weight is None:
             result = self._conv_forward(input, self.weight, self.bias)
             if self.activation is not None:
-                return _ACTIVATIONS[self.activation].apply(result)
+                return _APPLIED[self.activation](result)
             if times is not None:
                 return result.mul_(times)
             if onto is None:
@@ -92,9 +92,7 @@ class PackedConv2d(nn.Conv2d):
             return _mkldnn._convolution_pointwise.binary(
                 input, times, weight, self.bias, *geometry, "mul", None, None, [], None
             )
-        behind: tuple[str, list[float], str] = ("none", [], "")
-        if self.activation is not None:
-            behind = _ACTIVATIONS[self.activation].attribute
+        behind = _ATTRIBUTES[self.activation]
         return _mkldnn._convolution_pointwise(input, weight, self.bias, *geometry, *behind)
 
     def absorb(self, layer: nn.Module) -> bool:
@@ -208,13 +206,6 @@ def is_hooked(layer: nn.Module) -> bool:
 
 
 def _activation_of(layer: nn.Module) -> str | None:
-    if isinstance(layer, InplaceGELU) or (type(layer) is nn.GELU and layer.approximate == "none"):
+    if type(layer) is nn.GELU and layer.approximate == "none":
         return "gelu"
     return _NAMES.get(type(layer))
-
-
-class InplaceGELU(nn.Module):
-    """GELU that overwrites its input."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _ACTIVATIONS["gelu"].apply(x)

@@ -81,10 +81,8 @@ class SavedFolder(PyTorchModelHubMixin):
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         push, repository = options.pop("push_to_hub", False), options.pop("repo_id", None)
-        here = {name: options.pop(name) for name in ("config",) if name in options}
-        here["model_card_kwargs"] = {"classes": names} | (
-            options.pop("model_card_kwargs", None) or {}
-        )
+        said = {"classes": names} | (options.pop("model_card_kwargs", None) or {})
+        here: Any = {"model_card_kwargs": said, "config": options.pop("config", None)}
         # What fails or is interrupted while it is written leaves what was there before.
         with tempfile.TemporaryDirectory(prefix=".saving.", dir=folder) as whole:
             write_card(Path(whole), **card)

@@ -161,6 +161,8 @@ class Object:
 
 def run_compiler(command: list[str]) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode < 0:
+        raise RuntimeError(f"{command[0]}: ended by signal {-run.returncode}, and refused nothing")
     if run.returncode != 0:
         raise BuildFailure(f"{' '.join(command)}\n{run.stdout}{run.stderr}")
 

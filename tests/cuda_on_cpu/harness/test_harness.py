@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from . import build
 from .device import Device, Tensor
 from .session import KIND
 
@@ -255,3 +256,11 @@ def test_launches_are_recorded(selftest: Device, numbers: Tensor) -> None:
     assert second["dynamic_shared_bytes"] == 12
     assert second["atomics"] == 3
     assert second["collectives"] == 3 * 3 * 5
+
+
+def test_a_compiler_that_is_ended_has_refused_nothing() -> None:
+    with pytest.raises(RuntimeError, match="sh: ended by signal 2") as caught:
+        build.run_compiler(["sh", "-c", "kill -INT $$"])
+    assert not isinstance(caught.value, build.BuildFailure)
+    with pytest.raises(build.BuildFailure):
+        build.run_compiler(["sh", "-c", "exit 1"])

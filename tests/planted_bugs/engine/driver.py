@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,8 @@ COUNTED = (KILLED, SURVIVED)
 
 PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 TESTS_FAILED = 1
+# What a mistake does not bring about: somebody ends the run, or memory is short.
+FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -185,9 +188,9 @@ class Driver:
         names = {each.name for each in (*self.suite.chosen, *self.drawn)}
         with (self.folder / f"{self.suite.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            found = (read(self.path) | self.decided).values()
-            kept = sorted((each for each in found if each.name in names), key=_name_of)
-            lines = ",\n".join(json.dumps(asdict(each)) for each in kept)
+            found = read(self.path) | self.decided
+            kept = [asdict(found[name]) for name in sorted(found) if name in names]
+            lines = ",\n".join(map(json.dumps, kept))
             partial = self.folder / f"{self.suite.name}.{os.getpid()}.tmp"
             partial.write_text(f"[\n{lines}\n]\n")
             partial.rename(self.path)
@@ -201,10 +204,6 @@ def read(path: Path) -> dict[str, Outcome]:
         return {each["name"]: Outcome(**each) for each in json.loads(path.read_text())}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: expected outcomes of planted bugs, found {error}") from error
-
-
-def _name_of(outcome: Outcome) -> str:
-    return outcome.name
 
 
 def run_stage(stage: Stage, tree: Path) -> str:
@@ -230,7 +229,7 @@ def run_stage(stage: Stage, tree: Path) -> str:
         return f"stopped after {stage.seconds:g} s"
     if run.returncode == 0:
         return ""
-    if run.returncode < 0:
+    if run.returncode < 0 and -run.returncode not in FROM_OUTSIDE:
         return f"killed by signal {-run.returncode}"
     if run.returncode != TESTS_FAILED:
         raise CannotDecide(f"{stage.name}: exit status {run.returncode}\n{run.stdout}{run.stderr}")

@@ -205,6 +205,19 @@ def test_tests_that_cannot_run(toy: Path) -> None:
         run(toy, suite_of(toy, FIRST))
 
 
+@pytest.mark.parametrize(("signal", "decided"), [("SIGTERM", False), ("SIGSEGV", True)])
+def test_who_ends_the_tests_from_outside_notices_nothing(
+    toy: Path, signal: str, decided: bool
+) -> None:
+    ending = f"import os, signal; os.kill(os.getpid(), signal.{signal})"
+    suite = suite_of(toy, Mutation("ends", "toy/numbers.py", "best = values[0]", ending))
+    if decided:
+        assert run(toy, suite)[1]["ends"].by.startswith("killed by signal")
+    else:
+        with pytest.raises(CannotDecide, match="exit status -15"):
+            run(toy, suite)
+
+
 def test_an_endless_loop_is_noticed(toy: Path) -> None:
     looping = Mutation("loop", "toy/numbers.py", "best = values[0]", "import time; time.sleep(60)")
     _, found, _ = run(toy, suite_of(toy, looping, seconds=10))
