@@ -59,7 +59,7 @@ _BESIDE_PRODUCTS = {
 # A torch without oneDNN has none.
 _PACKED = {
     getattr(torch.ops.mkldnn, name, None)
-    for name in ("_convolution_pointwise", "_convolution_pointwise_")
+    for name in ("_convolution_pointwise", "_convolution_pointwise_", "_linear_pointwise")
 }
 _BEHIND = {
     "none": 0,
@@ -120,6 +120,7 @@ _NOTHING = {
     aten._unsafe_view,
     aten._reshape_copy,
     torch.ops.mkldnn._reorder_convolution_weight,
+    torch.ops.mkldnn._reorder_linear_weight,
 }
 
 

@@ -192,6 +192,8 @@ def _kind(func: Any, args: Any) -> str:
     if packet in (mkldnn._convolution_pointwise, mkldnn._convolution_pointwise_):
         weight = next(each for each in args if isinstance(each, Tensor) and each.is_mkldnn)
         return f"convolution {weight.shape[2]}x{weight.shape[3]}"
+    if packet is mkldnn._linear_pointwise:
+        return "convolution 1x1"
     if packet in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
         return "matrix product"
     return str(packet).removeprefix("aten.").removesuffix("_")

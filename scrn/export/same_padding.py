@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..models.packed_conv import PackedSameConv2d
+
 
 @torch.library.custom_op("scrn::conv2d_same", mutates_args=())
 def conv2d_same(
@@ -49,9 +51,11 @@ class _SameConv2d(nn.Module):
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
         self.geometry = (list(conv.stride), list(conv.dilation), conv.groups)
+        self.activated = conv.activated if isinstance(conv, PackedSameConv2d) else nn.Identity()
 
     def forward(self, input: Tensor) -> Tensor:
-        return conv2d_same(input, self.weight, self.bias, *self.geometry)
+        result: Tensor = self.activated(conv2d_same(input, self.weight, self.bias, *self.geometry))
+        return result
 
 
 def replace_same_padding(model: nn.Module) -> None:
@@ -65,7 +69,7 @@ def replace_same_padding(model: nn.Module) -> None:
     except ModuleNotFoundError:
         return  # and then the model has none
     for name, module in list(model.named_modules()):
-        if isinstance(module, Conv2dSame):
+        if isinstance(module, Conv2dSame | PackedSameConv2d):
             if set(module.dilation) != {1}:
                 raise NotImplementedError(
                     f"model: expected convolutions padded as in TensorFlow not to be dilated, got "

@@ -124,15 +124,16 @@ class FusedBlock(nn.Module):
         self.proj_1 = PackedConv2d.of(fold_before(block.norm1, attention.proj_1))
         self.proj_1.activation = "gelu"
         self.gate = FusedGate(attention.spatial_gating_unit)
-        # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x.
+        # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x, and
+        # added to x apart, since 1 and a little is 1 in a half type.
         slope, shift = channel_affine(block.norm1)
         self.proj_2 = PackedConv2d.of(scale_output(attention.proj_2, scale, scale * shift))
-        self.register_buffer("shortcut", (1 + scale * slope).to(scale.dtype)[:, None, None])
+        self.register_buffer("shortcut", (scale * slope).to(scale.dtype)[:, None, None])
         self.mlp = FusedMlp(block.norm2, block.mlp, block.layer_scale_2.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.gate(self.proj_1(x))
-        return self.mlp(self.proj_2(gated).addcmul_(x, self.shortcut))
+        return self.mlp(self.proj_2(gated, onto=x * self.shortcut).add_(x))
 
 
 class FusedRefinement(nn.Module):

@@ -18,7 +18,7 @@ from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
 from .fused_layers import FusedBlock, FusedRefinement
-from .packed_conv import PackedConv2d, is_hooked, is_packable
+from .packed_conv import is_hooked, packed
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def fuse_layers(module: nn.Module) -> None:
 @torch.no_grad()
 def round_layers(module: nn.Module, dtype: torch.dtype) -> None:
     """Casts weights and tables in place as ``module.to(dtype)`` does, but for those whose digits
-    count: the weights that predict offsets, batch norms, and the shortcuts' factors, which are 1
-    and a little.
+    count: the weights that predict offsets, and batch norms.
 
     Raises:
         ValueError: a weight is beyond the type's range.
@@ -64,8 +63,6 @@ def round_layers(module: nn.Module, dtype: torch.dtype) -> None:
                     )
                 cast[id(parameter)] = rounded
             part._parameters[name] = cast[id(parameter)]
-        if isinstance(part, FusedBlock):
-            continue
         for name, buffer in part._buffers.items():
             if buffer is not None and buffer.is_floating_point():
                 part._buffers[name] = buffer.to(dtype)
@@ -128,12 +125,13 @@ def _fold_traced(body: nn.Module) -> None:
         if source.op != "call_module" or not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             continue
         conv, behind = fold_after(conv, norm), _behind(norm)
-        if absorbs and is_packable(conv):
-            conv = PackedConv2d.of(conv)
+        quick = packed(conv) if absorbs else None
+        if quick is not None:
+            conv = quick
             follower = None if behind else _follower(node, modules)
-            if len(behind) == 1 and conv.absorb(behind[0]):
+            if len(behind) == 1 and quick.absorb(behind[0]):
                 behind = []
-            elif follower is not None and conv.absorb(modules[follower]):
+            elif follower is not None and quick.absorb(modules[follower]):
                 body.set_submodule(follower, nn.Identity())
         body.set_submodule(source.target, conv)
         body.set_submodule(node.target, nn.Sequential(*behind) if behind else nn.Identity())

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scrn import flops
-from scrn.models.packed_conv import PackedConv2d, pack_convolutions
+from scrn.models.packed_conv import PackedConv2d, PackedSameConv2d, pack_convolutions
+from scrn.models.packed_conv import packed as packed_form
 
 from .helpers import build, image, relative
 
@@ -167,13 +169,90 @@ def test_a_cast_or_a_move_lets_go_of_the_packed_weight() -> None:
     assert relative(conv(x), definition(conv, x)) < 1e-6
 
 
-def test_it_is_packed_once() -> None:
+def forms(conv: PackedConv2d) -> dict[torch.Size | None, Tensor]:
+    return {} if conv._packed is None else conv._packed[2]
+
+
+def test_a_product_is_packed_once() -> None:
     conv = packed()
-    conv(maps(5, 9, 11))
-    first = conv._packed
-    conv(maps(5, 4, 6))
-    assert first is not None
-    assert conv._packed is first
+    for size in SIZES[0], (4, 6):
+        assert relative(conv(x := maps(5, *size)), definition(conv, x)) < 1e-6
+    assert list(forms(conv)) == [None]
+
+
+def test_others_are_packed_for_the_last_four_sizes() -> None:
+    conv = packed(kernel_size=3, padding=1)
+    sizes = [torch.Size((2, 5, 4 + i, 6)) for i in range(6)]
+    for size in (*sizes, sizes[3]):
+        x = maps(5, *size[2:])
+        before = forms(conv).get(size)
+        assert relative(conv(x), definition(conv, x)) < 1e-6
+        assert before is None or forms(conv)[size] is before
+    assert list(forms(conv)) == sizes[2:]
+    # One that only adds or multiplies is packed for a size as well.
+    product, x = packed(), maps(5, 4, 6)
+    product(x, times=maps(7, 4, 6))
+    product(x)
+    assert list(forms(product)) == [x.shape, None]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_types(dtype: torch.dtype, geometry: dict[str, Any]) -> None:
+    conv = packed(**geometry).to(dtype)
+    x = 4 * maps(conv.in_channels, 9, 11).to(dtype)
+    expected = definition(conv, x)
+    other = maps(*expected.shape[1:]).to(dtype)
+    bound = torch.finfo(dtype).eps
+    assert relative(conv(x), expected) < bound
+    assert relative(conv(x, times=other), expected * other.double()) < 1.5 * bound
+    total = other.clone(memory_format=torch.preserve_format)
+    assert relative(conv(x, onto=total), expected + other.double()) < 1.5 * bound
+    for name in ACTIVATIONS:
+        conv.activation = name
+        result = conv(x)
+        assert result.dtype == dtype
+        assert relative(result, getattr(F, name)(expected)) < 1.5 * bound
+    has_it = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    assert is_used(conv) == has_it[dtype]()
+
+
+@pytest.mark.parametrize("size", [(9, 11), (8, 12), (8, 11), (1, 1), (2, 1)], ids=str)
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 5, "stride": 2, "groups": 6},
+        {"kernel_size": (4, 3), "stride": (1, 3), "groups": 2},
+        {"kernel_size": 1, "stride": 2},
+        {"kernel_size": 2, "bias": False},
+    ],
+    ids=str,
+)
+def test_padding_as_in_tensorflow(geometry: dict[str, Any], size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    original = Conv2dSame(6, 12, **geometry).requires_grad_(False)
+    conv, x = PackedSameConv2d.of(original), maps(6, *size)
+    expected = original.double()(x.double())
+    conv.float()
+    assert relative(conv(x), expected) < 1e-6
+    assert is_used(conv) == (size != (1, 1))
+    for given in (x.contiguous(), x.clone().requires_grad_()):
+        assert relative(conv(given), expected) < 1e-6
+    conv.activation = "relu6"
+    assert relative(conv(x), F.relu6(expected)) < 1e-6
+    exported = torch.export.export(conv, (x,)).module()
+    assert relative(exported(x), F.relu6(expected)) < 1e-6
+
+
+def test_only_undilated_padding_as_in_tensorflow() -> None:
+    dilated = Conv2dSame(4, 4, 3, dilation=2)
+    assert packed_form(dilated) is None
+    with pytest.raises(ValueError, match="conv: expected timm's Conv2dSame without dilation"):
+        PackedSameConv2d.of(dilated)
 
 
 def test_copies_and_state_are_without_the_packed_weight() -> None:
@@ -273,7 +352,9 @@ def test_a_fused_network_takes_packed_weights_and_counts_the_same() -> None:
     uncalled = [conv for m in fused.modules() if hasattr(m, "uncalled") for conv in m.uncalled(x)]
     # The masks' convolutions read half of the channels of a map.
     assert all(name.endswith(".mask") or conv in uncalled for name, conv in unused.items())
-    assert calls.names["mkldnn._convolution_pointwise"] == len(convolutions) - len(unused)
+    products, others = (calls.names[f"mkldnn._{n}_pointwise"] for n in ("linear", "convolution"))
+    assert products > 0
+    assert products + others == len(convolutions) - len(unused)
     assert "mkldnn._convolution_pointwise" not in counted.names
     assert "aten.gelu" in counted.names
     assert calls.names["aten.gelu"] < counted.names["aten.gelu"]

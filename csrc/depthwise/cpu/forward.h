@@ -237,6 +237,20 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   }
 }
 
+// Columns column .. column + kOut - 1 to a channels_last map, those of the tile's `width`; `target`
+// is its column 0.
+template <int kOut, typename S, typename A>
+SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
+                             const Value<A> (&values)[kOut], bool streams) {
+  target += column * channels;
+  if (column + kOut <= width) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) put(target + i * channels, values[i], streams);
+  } else {
+    for (int i = 0; column + i < width; ++i) put(target + i * channels, values[i], streams);
+  }
+}
+
 // A row is written only after the rows that its neighbours need have been read: the output may be
 // the input, if a tile is as wide as the image.
 template <typename S, typename A>
@@ -246,8 +260,9 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), radius = s.square / 2;
+  const bool puts_registers = s.channels_last && tile.channels == subs * kLanes<A>;
   Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
-  Ring<A> total{nullptr, 1, columns, 0, subs};
+  Ring<A> total{nullptr, puts_registers ? 0 : 1, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
@@ -255,19 +270,22 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
     scratch.take(total);
   });
   read_tile_weights(s, plan.params.weights, tile, weights);
+  const S* input = static_cast<const S*>(plan.params.input);
+  S* output = static_cast<S*>(plan.params.output);
   int64_t next_input = -radius;
   for (int64_t y = 0; y < s.height; ++y) {
     for (; next_input <= y + radius; ++next_input) {
-      read_row(s, static_cast<const S*>(plan.params.input), tile, next_input, source);
+      read_row(s, input, tile, next_input, source);
     }
     const A* lines[kMaxSquare];
     for (int i = 0; i < s.square; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
-    Prefetch<S> prefetch(s, static_cast<const S*>(plan.params.input), tile, next_input, 1,
-                         source.first, source.first + source.columns);
-    for (int sub = 0; sub < subs; ++sub) {
-      const A* w = weights + sub * part;
-      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
+    Prefetch<S> prefetch(s, input, tile, next_input, 1, source.first,
+                         source.first + source.columns);
+    S* row = pixel(s, output, tile.b, tile.c0, y, tile.x0);
+    for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      for (int sub = 0; sub < subs; ++sub) {
+        const A* w = weights + sub * part;
         const int64_t at = sub * source.part() + column * kLanes<A>;
         prefetch.some(kPrefetched + 2);
         Value<A> acc[kOut];
@@ -275,11 +293,16 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
         for (int i = 0; i < s.square; ++i) {
           add_taps<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square, kLanes<A>);
         }
-        A* target = total.at(y, sub, column);
-        for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, gelu(acc[i]));
-      });
-    }
-    write_row(s, total, y, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+        for (int i = 0; i < kOut; ++i) acc[i] = gelu(acc[i]);
+        if (puts_registers) {
+          put_columns<kOut, S, A>(row + sub * kLanes<A>, s.channels, tile.width, column, acc,
+                                  plan.streams);
+        } else {
+          store_block<kOut, A>(total.at(y, sub, column), acc);
+        }
+      }
+    });
+    if (!puts_registers) write_row(s, total, y, output, tile, y, plan.streams);
   }
 }
 
