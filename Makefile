@@ -28,7 +28,7 @@ CPP_FILES := find . -regextype posix-extended \
 CHECK_TESTS := \
   tests/ops/common/test_meta.py \
   $(addprefix tests/ops/srm/test_,accuracy.py errors.py gradcheck.py registration.py) \
-  $(addprefix tests/ops/attention/,test_cpu.py dry_driver/test_driver.py dry_driver/test_launches.py) \
+  $(addprefix tests/ops/attention/,test_by_products.py dry_driver/test_driver.py dry_driver/test_launches.py) \
   tests/cuda_on_cpu/srm/test_aggregate.py tests/models/test_network.py tests/packaging/test_imports.py
 
 .PHONY: help build test check lint format bench bench-full kernel-report planted-bugs compat wheel clean

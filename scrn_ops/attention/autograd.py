@@ -17,7 +17,8 @@ from .._core.derivatives import (
     wanted,
 )
 from .._core.vmap import fold_batch_dims, register_vmap
-from . import cpu, operators  # noqa: F401 (defines the operators)
+from . import by_products, operators  # noqa: F401 (defines the operators)
+from .checks import takes_triton
 
 __all__ = ["WhitenedAttention"]
 
@@ -40,8 +41,8 @@ def _fold_forward(
         keep: bool = False,
         path: str | None = None,
     ) -> Any:
-        by_triton = path is not None or value.is_cuda
-        keep = keep and (by_triton or cpu.keeps_probabilities(query, value))
+        fits = takes_triton(path, value) or by_products.keeps_probabilities(query, value)
+        keep = keep and fits
         return call(query, key, unary, value, scale, keep, path)
 
     return fold_batch_dims(within_memory, size, in_dims, args)
@@ -54,7 +55,7 @@ def _fold_backward(
     probabilities = args[_PROBABILITIES]
     by_triton = args[_LOG_SUM_EXP].numel() > 0
     copied = size * probabilities.numel() * probabilities.element_size()
-    if in_dims[_PROBABILITIES] is None and copied > cpu.KEPT_BYTES and not by_triton:
+    if in_dims[_PROBABILITIES] is None and copied > by_products.KEPT_BYTES and not by_triton:
         without = probabilities.new_empty(0)
         args = (*args[:_PROBABILITIES], without, *args[_PROBABILITIES + 1 :])
     return fold_batch_dims(call, size, in_dims, args)

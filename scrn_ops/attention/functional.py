@@ -8,8 +8,8 @@ from torch import Tensor
 from .._core import checks
 from .._core.derivatives import apply_operator
 from .._core.load import check_device
-from . import autograd, cpu, reference
-from .checks import check_path, check_whitened_attention
+from . import autograd, by_products, reference
+from .checks import check_path, check_whitened_attention, takes_triton
 
 _ops = torch.ops.scrn_ops
 
@@ -70,8 +70,8 @@ def whitened_attention(
     keep = _differentiated(query, key, unary, value) and (
         # The output's shared term would cost half types digits of the pairwise one.
         value.dtype.itemsize == 2
-        if path is not None or value.is_cuda
-        else cpu.keeps_probabilities(query, value)
+        if takes_triton(path, value)
+        else by_products.keeps_probabilities(query, value)
     )
     output: Tensor = apply_operator(
         autograd.WhitenedAttention,

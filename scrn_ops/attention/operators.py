@@ -11,8 +11,8 @@ from .._core.autocast import register_autocast
 from .._core.checks import check_gradient, compute_dtype
 from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
-from . import cpu
-from .checks import check_path, check_whitened_attention
+from . import by_products
+from .checks import check_path, check_whitened_attention, takes_triton
 from .layout import empty_gradient, empty_output
 
 _library = torch.library.Library("scrn_ops", "IMPL")
@@ -35,13 +35,15 @@ def _(
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
     check_path(path, value)
-    if path is not None or value.is_cuda:
+    if takes_triton(path, value):
         from .kernels.forward import forward
 
         # In the place of the probabilities the pairwise term is kept: what the backward needs of
         # the output, without the rounding of the shared term.
         return forward(query, key, unary, value, scale, path, keep_probabilities)
-    output, shared, probabilities = cpu.forward(query, key, unary, value, scale, keep_probabilities)
+    output, shared, probabilities = by_products.forward(
+        query, key, unary, value, scale, keep_probabilities
+    )
     return output, shared.new_empty(0), shared, probabilities
 
 
@@ -68,7 +70,7 @@ def _(
         statistics = log_sum_exp.contiguous(), shared.contiguous()
         inputs = (query, key, unary, value)
         return backward(grad, *inputs, output, *statistics, probabilities, scale, needs)
-    return cpu.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
+    return by_products.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
 
 
 @register_fake("whitened_attention", lib=_library)
@@ -86,7 +88,7 @@ def _(
     batch, n, _ = query.shape
     _, m, channels = value.shape
     dtype = compute_dtype(value)
-    by_triton = path is not None or value.is_cuda
+    by_triton = takes_triton(path, value)
     kept = value.new_empty(0, dtype=value.dtype if by_triton else dtype)
     if keep_probabilities:
         kept = empty_output(value, n) if by_triton else value.new_empty(batch, n, m, dtype=dtype)
@@ -133,7 +135,7 @@ def _check_backward(
     device, dtype = value.device, compute_dtype(value)
     check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
     check_gradient("shared", shared, (batch, channels), dtype, device)
-    by_triton = log_sum_exp.dim() == 2 or value.is_cuda
+    by_triton = log_sum_exp.dim() == 2 or takes_triton(None, value)
     # Of one dimension and empty where they are not kept.
     last = channels if by_triton else value.shape[1]
     kept = (0,) if probabilities.dim() == 1 else (batch, n, last)

@@ -1,4 +1,4 @@
-"""Matrix products on the CPU: ``torch.bmm``, or oneDNN where that is faster.
+"""Matrix products: ``torch.bmm``, or on the CPU oneDNN where that is faster.
 
 MKL, which is behind ``torch.bmm``, keeps to AVX2 on processors of other makers than its own. On an
 AMD Zen 4 with AVX-512 oneDNN is faster by 5 to 25 % from the number of multiplications below on;
@@ -18,7 +18,7 @@ ONEDNN_MULTIPLICATIONS = 1 << 25
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
     """a @ b + bias: of [B, n, k], [B, k, m] and [B, 1, m] the [B, n, m], in ``out`` if given."""
-    if a.shape[0] == 1 and takes_onednn(a.numel() * b.shape[2], a.dtype):
+    if a.shape[0] == 1 and takes_onednn(a.numel() * b.shape[2], a):
         result = _by_onednn(a, b[0], None if bias is None else bias.flatten())
         return result if out is None else out.copy_(result)
     if bias is None:
@@ -28,14 +28,16 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None, out: Tensor | None
     return out.copy_(torch.baddbmm(bias, a, b))
 
 
-def takes_onednn(multiplications: int, dtype: torch.dtype) -> bool:
+def takes_onednn(multiplications: int, of: Tensor) -> bool:
     """Whether a product of that many multiplications, of one image, is oneDNN's."""
-    return multiplications >= ONEDNN_MULTIPLICATIONS and has_onednn(dtype)
+    return multiplications >= ONEDNN_MULTIPLICATIONS and has_onednn(of)
 
 
-def has_onednn(dtype: torch.dtype) -> bool:
+def has_onednn(of: Tensor) -> bool:
     """Whether large products are oneDNN's here."""
-    return dtype == torch.float32 and bool(torch.backends.mkldnn.enabled) and _outruns_mkl()
+    if of.is_cuda or of.dtype != torch.float32:
+        return False
+    return bool(torch.backends.mkldnn.enabled) and _outruns_mkl()
 
 
 @functools.cache

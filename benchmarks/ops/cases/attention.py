@@ -116,9 +116,9 @@ OPS = {
             f"{OURS}, {path}": _attend(functools.partial(scrn_ops.whitened_attention, path=path))
             for path in ("flash", "split_softmax")
         },
-        # Tensor cores take rounded weights and slopes. On an H100 the key's gradient was off by
-        # 3.9e-3, SDPA's by 3.7e-3, where one rounding to bfloat16 is about 1.7e-3.
-        gradient_roundings_on_cuda=3.0,
+        # Tensor cores take rounded weights and slopes. On an H200 the query's gradient was off by
+        # up to 7.3e-3, SDPA's by 7.5e-3, where one rounding to bfloat16 is about 1.7e-3.
+        gradient_roundings_on_cuda=5.0,
     )
 }
 

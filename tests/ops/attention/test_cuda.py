@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import scrn_ops
-from scrn_ops.attention import table
+from scrn_ops import reference
+from scrn_ops.attention import by_products, table
 
-from ..common.maps import BF16, F16, F32
+from ..common.maps import BF16, F16, F32, F64
 from .cases import Shape, inputs, values_and_gradients
 
 pytestmark = [
@@ -26,7 +27,7 @@ RUNS = 20
 LARGE = (1 << 21, 1040, 16)  # keys, channels, those of them that are compared
 
 
-@pytest.fixture(params=table.PATHS)
+@pytest.fixture(params=[*table.PATHS, None])
 def op(request):
     return partial(scrn_ops.whitened_attention, scale=0.3, path=request.param)
 
@@ -107,10 +108,25 @@ def test_gradients_are_slopes(op, place):
     torch.testing.assert_close(slope, expected, rtol=1e-2, atol=1e-2)
 
 
-def test_float64_is_refused():
+def test_float64_takes_no_path():
     tensors = inputs(SHAPE, torch.float64, DEVICE)
     with pytest.raises(NotImplementedError, match="not for float64"):
-        scrn_ops.whitened_attention(*tensors)
+        scrn_ops.whitened_attention(*tensors, path="flash")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize(("dtype", "bound"), [(F32, 4e-6), (F64, 1e-13)], ids=str)
+def test_products_agree_with_the_formula(dtype, bound, kept, monkeypatch):
+    """Also of several parts, and with probabilities that are computed again."""
+    monkeypatch.setattr(by_products, "CHUNK_SCORES", 30_000)
+    monkeypatch.setattr(by_products, "KEPT_BYTES", (256 << 20) if kept else -1)
+    tensors = inputs(SHAPE, dtype, DEVICE)
+    found, grad = values_and_gradients(scrn_ops.whitened_attention, tensors)
+    wide = [t.detach().double().requires_grad_() for t in tensors]
+    output = reference.whitened_attention(*wide)
+    expected = [output, *torch.autograd.grad(output, wide, grad.double())]
+    for got, want in zip(found, expected, strict=True):
+        assert (got - want).norm() <= bound * want.norm()
 
 
 @pytest.mark.slow

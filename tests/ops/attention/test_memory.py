@@ -11,7 +11,7 @@ import torch
 from benchmarks.common.checkout import ROOT
 from benchmarks.common.memory import peak_bytes
 from scrn_ops import reference, whitened_attention
-from scrn_ops.attention import cpu
+from scrn_ops.attention import by_products
 
 
 def inputs(n, width, channels):
@@ -30,7 +30,7 @@ def test_half_of_the_scores(batch, n, width, kept, monkeypatch):
     """N x M numbers forward and half as many again with the backward; the formula has two and
     three times as many."""
     if not kept:
-        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+        monkeypatch.setattr(by_products, "KEPT_BYTES", -1)
     tensors = [
         t.detach().repeat_interleave(batch, 0).requires_grad_() for t in inputs(n, width, width)
     ]

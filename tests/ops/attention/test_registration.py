@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import scrn_ops
 from benchmarks.common.memory import saved
-from scrn_ops.attention import autograd, cpu
+from scrn_ops.attention import autograd, by_products
 
 from ..common.maps import BF16, DTYPES, F16, F32, F64
 from .cases import LAYOUTS, Shape, inputs, values_and_gradients
@@ -171,7 +171,7 @@ def test_the_operator_and_the_function_under_autocast():
 def test_gradients_taken_under_autocast(keep, monkeypatch):
     """The context must not reach the products of the backward."""
     if not keep:
-        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+        monkeypatch.setattr(by_products, "KEPT_BYTES", -1)
     tensors = inputs(SHAPE, F32, "cpu")
     with torch.autocast("cpu", dtype=BF16):
         output = scrn_ops.whitened_attention(*tensors)
@@ -185,7 +185,7 @@ def test_gradients_taken_under_autocast(keep, monkeypatch):
 def test_torch_func(keep, monkeypatch):
     """vmap over all and over some arguments; grad, vjp, and gradients of a batch."""
     if not keep:
-        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+        monkeypatch.setattr(by_products, "KEPT_BYTES", -1)
     tensors = [t.detach() for t in inputs(SHAPE, F64, "cpu")]
     batches = [torch.stack([t, t * 0.9, t * 1.1]) for t in tensors]
     op = scrn_ops.whitened_attention
@@ -213,7 +213,7 @@ def test_torch_func(keep, monkeypatch):
 @pytest.mark.parametrize("samples", [1, 2, 3])
 def test_what_is_kept_of_mapped_samples(samples, monkeypatch):
     """No more than of a batch of their number: here what two of them need."""
-    forward, backward, seen = cpu.forward, cpu.backward, []
+    forward, backward, seen = by_products.forward, by_products.backward, []
 
     def spy_forward(*args):
         results = forward(*args)
@@ -236,9 +236,9 @@ def test_what_is_kept_of_mapped_samples(samples, monkeypatch):
     gradients = torch.func.grad(loss, (0, 1, 2, 3))
     expected = [gradients(*(b[i] for b in batches)) for i in range(samples)]
     jacobian = torch.func.jacrev(rows)(tensors[0])
-    monkeypatch.setattr(cpu, "forward", spy_forward)
-    monkeypatch.setattr(cpu, "backward", spy_backward)
-    monkeypatch.setattr(cpu, "KEPT_BYTES", 2 * (2 * 7 * 9) * 8)
+    monkeypatch.setattr(by_products, "forward", spy_forward)
+    monkeypatch.setattr(by_products, "backward", spy_backward)
+    monkeypatch.setattr(by_products, "KEPT_BYTES", 2 * (2 * 7 * 9) * 8)
     one, kept = (2, 7, 9), (2 * samples, 7, 9) if samples <= 2 else (0,)
 
     for got, want in zip(torch.vmap(gradients)(*batches), zip(*expected, strict=True), strict=True):
@@ -278,7 +278,7 @@ def test_flops_are_counted(monkeypatch):
     b, n, m, dk, dv = SHAPE
     for kept in (True, False):
         if not kept:
-            monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+            monkeypatch.setattr(by_products, "KEPT_BYTES", -1)
         with FlopCounterMode(display=False) as counter:
             output = scrn_ops.whitened_attention(*tensors)
         assert counter.get_total_flops() == 2 * b * m * (n * (dk + dv) + dv)

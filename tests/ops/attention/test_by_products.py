@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import scrn_ops
 from scrn_ops import reference
-from scrn_ops.attention import cpu, products
+from scrn_ops.attention import by_products, products
 
 from ..common.maps import BF16, DTYPES, F16, F32, F64
 from .cases import (
@@ -44,14 +44,14 @@ def bound(dtype):
 def chunks(request, monkeypatch):
     """All scores at once, or a few rows of a single image at a time."""
     if request.param == "chunked":
-        monkeypatch.setattr(cpu, "CHUNK_SCORES", 100)
-        monkeypatch.setattr(cpu, "FEW_SCORES", 0)
+        monkeypatch.setattr(by_products, "CHUNK_SCORES", 100)
+        monkeypatch.setattr(by_products, "FEW_SCORES", 0)
 
 
 @pytest.fixture(params=["kept", "recomputed"])
 def probabilities(request, monkeypatch):
     if request.param == "recomputed":
-        monkeypatch.setattr(cpu, "KEPT_BYTES", -1)
+        monkeypatch.setattr(by_products, "KEPT_BYTES", -1)
 
 
 def outrun_mkl(monkeypatch, outruns=True):
@@ -120,7 +120,7 @@ def test_means_of_a_thousand_cost_no_more_than_in_the_formula(scale):
 def inference_by(request, monkeypatch):
     """Torch's flash attention, which small shapes do without, or matrix products."""
     if request.param == "flash":
-        monkeypatch.setattr(cpu, "FLASH_SCORES", 0)
+        monkeypatch.setattr(by_products, "FLASH_SCORES", 0)
     return request.param
 
 

@@ -1,4 +1,6 @@
-"""The attention on the CPU: matrix products by way of scores for some of the queries at a time.
+"""The attention by matrix products: on the CPU, and on a GPU in float32 and float64.
+
+Scores are computed for some of the queries at a time.
 
 The scores are turned into probabilities and multiplied with the values. Of more queries at a time
 they make better products, of fewer they use less memory; beyond some millions of scores the
@@ -134,7 +136,7 @@ def _parts(q: Tensor, v: Tensor, share: int) -> Iterator[Part]:
     """Slices of images and queries with at most that share of all scores, unless those are few."""
     (batch, n, width), (_, m, channels) = q.shape, v.shape
     limit = min(CHUNK_SCORES, max(FEW_SCORES, -(-batch * n * m // share)))
-    if takes_onednn(n * m * min(width, channels), q.dtype):
+    if takes_onednn(n * m * min(width, channels), q):
         limit = min(limit, n * m)  # it takes one image at a time
     return parts(batch, n, m, limit)
 
@@ -154,8 +156,8 @@ def centred(
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether torch's flash attention takes the shape, gains by it, and neither a score nor a sum
     of values can overflow: it makes zeros of a row that has a NaN, and divides by the sum last."""
-    width = FLASH_WIDTH_ONEDNN if has_onednn(v.dtype) else FLASH_WIDTH
-    if not q.shape[2] == v.shape[2] <= width or q.shape[0] == 0:
+    width = FLASH_WIDTH_ONEDNN if has_onednn(v) else FLASH_WIDTH
+    if v.is_cuda or not q.shape[2] == v.shape[2] <= width or q.shape[0] == 0:
         return False
     if q.shape[1] * k.shape[1] < FLASH_SCORES:
         return False
