@@ -276,7 +276,26 @@ def speed(merged: Merged, predictions: Mapping[str, Any] | None) -> str:
         if row is not None
     )
     text = f"{merged['device']}, {merged['date'][:10]}, over the fastest other: {leads}."
-    return text + _since(merged, predictions)
+    return text + _network_leads(merged) + _since(merged, predictions)
+
+
+def _network_leads(merged: Merged) -> str:
+    """Of the whole network, with either's faster layout."""
+    fastest: dict[tuple[str, str], float] = {}
+    size = ""
+    for row in _rows(merged, "network"):
+        if row.get("graph") is not None:
+            size = " ".join(row["name"].split()[:2])
+            kind = row["dtype"], row["ops"]
+            fastest[kind] = min(row["graph"], fastest.get(kind, row["graph"]))
+    leads = [
+        f"{dtype} {bars.speedup_text(seconds / fastest[dtype, 'fused'])}"
+        for (dtype, ops), seconds in fastest.items()
+        if ops == "eager" and (dtype, "fused") in fastest
+    ]
+    if not leads:
+        return ""
+    return f" The whole network, {size}, under a CUDA graph: {', '.join(leads)}."
 
 
 def _networks(merged: Merged) -> str:

@@ -118,6 +118,8 @@ class FusedMlp(nn.Module):
 class FusedBlock(nn.Module):
     """A block of MSCAN or VAN without norms and scales."""
 
+    shortcut: Tensor
+
     def __init__(self, block: Block) -> None:
         super().__init__()
         attention, scale = block.attn, block.layer_scale_1.detach()

@@ -28,6 +28,7 @@ _ATTRIBUTES: dict[str | None, tuple[str, list[float], str]] = {
     "gelu": ("gelu", [], "none"),
 }
 _SIZES = 4  # a band at the top, between, and at the bottom, and one more
+_NO_ACTIVATION: tuple[Any, ...] = (None, None, [], None)  # behind a sum or a product
 _Pair = tuple[int, int]  # of rows and columns
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
@@ -106,11 +107,10 @@ class PackedConv2d(nn.Conv2d):
 
         given = (input, self._packed_weight(input.shape, pack), self.bias, *geometry)
         if onto is not None:
-            add = ("add", None, None, [], None)
-            return _mkldnn._convolution_pointwise_.binary(onto, *given, *add)
+            return _mkldnn._convolution_pointwise_.binary(onto, *given, "add", *_NO_ACTIVATION)
         if times is not None:
-            multiply = ("mul", None, None, [], None)
-            return _mkldnn._convolution_pointwise.binary(input, times, *given[1:], *multiply)
+            others = (*given[1:], "mul", *_NO_ACTIVATION)
+            return _mkldnn._convolution_pointwise.binary(input, times, *others)
         return _mkldnn._convolution_pointwise(*given, *behind)
 
     def _unpacked(self, input: Tensor, times: Tensor | None, onto: Tensor | None) -> Tensor:
@@ -138,7 +138,9 @@ class PackedConv2d(nn.Conv2d):
 
     def _padding(self, input: Tensor) -> tuple[_Pair, _Pair]:
         """Zeros on either side of the map, and before the weight's rows and columns."""
-        return self.padding, (0, 0)
+        assert not isinstance(self.padding, str)
+        rows, columns = self.padding
+        return (rows, columns), (0, 0)
 
     def _is_product(self) -> bool:
         """Of every pixel by itself."""

@@ -19,7 +19,7 @@ from .chunks import Part, parts
 from .layout import empty_gradient, empty_output
 from .products import has_onednn, product, takes_onednn
 
-CHUNK_SCORES = 1 << 22
+CHUNK_SCORES, CHUNK_SCORES_CUDA = 1 << 22, 1 << 25
 # So few are not divided: it would save no memory to speak of, and cost calls.
 FEW_SCORES = 1 << 16
 # Beyond this they are computed again for the backward.
@@ -135,7 +135,8 @@ def backward(
 def _parts(q: Tensor, v: Tensor, share: int) -> Iterator[Part]:
     """Slices of images and queries with at most that share of all scores, unless those are few."""
     (batch, n, width), (_, m, channels) = q.shape, v.shape
-    limit = min(CHUNK_SCORES, max(FEW_SCORES, -(-batch * n * m // share)))
+    most = CHUNK_SCORES_CUDA if v.is_cuda else CHUNK_SCORES
+    limit = min(most, max(FEW_SCORES, -(-batch * n * m // share)))
     if takes_onednn(n * m * min(width, channels), q):
         limit = min(limit, n * m)  # it takes one image at a time
     return parts(batch, n, m, limit)

@@ -11,7 +11,7 @@ from benchmarks.gpu import collect, report
 from benchmarks.gpu.record import OK, Record, write
 
 RESULTS = checkout.ROOT / "benchmarks" / "results"
-H100 = RESULTS / "nvidia-h100-80gb-hbm3.json"
+H200 = RESULTS / "nvidia-h200.json"
 FORWARD = "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth forward nchw"
 
 
@@ -148,19 +148,22 @@ def test_readme_shows_losing_rows_of_every_device(tmp_path, compact):
     assert name in page.read_text()
 
 
-def test_what_is_kept_of_the_h100_is_what_was_written_down():
-    kept = json.loads(H100.read_text())
+def test_what_is_kept_of_the_h200_is_what_was_written_down():
+    kept = json.loads(H200.read_text())
     rows = {row["name"]: row for row in kept["stages"]["key"]["rows"]}
-    assert kept["commit"].startswith("e598fe9")
-    ours = rows[FORWARD]["rows"]["fused"]
-    assert ours["call"] == pytest.approx(163.4e-6)
-    assert ours["kernels"] == pytest.approx(154.66e-6, rel=1e-4)
-    attention = rows["whitened_attention B=16 N=1024 D=256/256 bfloat16 backward"]
-    assert attention["rows"]["fused"]["call"] == pytest.approx(2481.9e-6)
-    assert attention["rows"]["SDPA + rank-1"]["call"] == pytest.approx(756.8e-6)
+    assert rows[FORWARD]["rows"]["fused"]["kernels"] == pytest.approx(74.8e-6, rel=1e-3)
+    unit = rows["multi_scale_depthwise B=1 C=64 256x512 float32 backward nchw"]["rows"]
+    assert unit["fused"]["call"] == pytest.approx(461.4e-6, rel=1e-3)
+    assert unit["eager"]["call"] == pytest.approx(5917e-6, rel=1e-3)
     tests = {row["name"]: row for row in kept["stages"]["test"]["rows"]}
     counts = {name: (row["passed"], len(row["failed"])) for name, row in tests.items()}
-    assert counts == {"ops": (1948, 0), "attention": (132, 4), "models": (45, 10)}
+    for suite, passed in {"srm": 1948, "depthwise": 350, "classify": 563, "attention": 167}.items():
+        assert counts[suite] == (passed, 0)
+    network = {row["name"]: row["graph"] for row in kept["stages"]["network"]["rows"]}
+    assert network["mscan_s 1024x2048 float32 nchw fused ops"] == pytest.approx(7.31e-3, rel=1e-3)
+    assert network["mscan_s 1024x2048 float32 nchw eager ops"] == pytest.approx(14.34e-3, rel=1e-3)
+    lead = "The whole network, mscan_s 1024x2048, under a CUDA graph: float32 x1.9, bfloat16 x2.3."
+    assert report.speed(kept, None).endswith(lead)
 
 
 def test_pages_of_what_is_kept_are_up_to_date():

@@ -118,7 +118,7 @@ def test_float64_takes_no_path():
 @pytest.mark.parametrize(("dtype", "bound"), [(F32, 4e-6), (F64, 1e-13)], ids=str)
 def test_products_agree_with_the_formula(dtype, bound, kept, monkeypatch):
     """Also of several parts, and with probabilities that are computed again."""
-    monkeypatch.setattr(by_products, "CHUNK_SCORES", 30_000)
+    monkeypatch.setattr(by_products, "CHUNK_SCORES_CUDA", 30_000)
     monkeypatch.setattr(by_products, "KEPT_BYTES", (256 << 20) if kept else -1)
     tensors = inputs(SHAPE, dtype, DEVICE)
     found, grad = values_and_gradients(scrn_ops.whitened_attention, tensors)
