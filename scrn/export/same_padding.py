@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..models.packed_conv import PackedSameConv2d
+from ..models.packed_conv import PackedSameConv2d, activated, missing
 
 
 @torch.library.custom_op("scrn::conv2d_same", mutates_args=())
@@ -28,8 +28,8 @@ def conv2d_same(
     for dim in (1, 0):
         length, step = input.shape[2 + dim], stride[dim]
         reach = (weight.shape[2 + dim] - 1) * dilation[dim] + 1
-        missing = max((-(-length // step) - 1) * step + reach - length, 0)
-        padding += [missing // 2, missing - missing // 2]
+        zeros = missing(length, step, reach)
+        padding += [zeros // 2, zeros - zeros // 2]
     return F.conv2d(F.pad(input, padding), weight, bias, stride, 0, dilation, groups)
 
 
@@ -51,11 +51,11 @@ class _SameConv2d(nn.Module):
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
         self.geometry = (list(conv.stride), list(conv.dilation), conv.groups)
-        self.activated = conv.activated if isinstance(conv, PackedSameConv2d) else nn.Identity()
+        self.activation = conv.activation if isinstance(conv, PackedSameConv2d) else None
 
     def forward(self, input: Tensor) -> Tensor:
-        result: Tensor = self.activated(conv2d_same(input, self.weight, self.bias, *self.geometry))
-        return result
+        result = conv2d_same(input, self.weight, self.bias, *self.geometry)
+        return activated(self.activation, result)
 
 
 def replace_same_padding(model: nn.Module) -> None:

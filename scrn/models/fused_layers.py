@@ -126,8 +126,8 @@ class FusedBlock(nn.Module):
         self.proj_1 = PackedConv2d.of(fold_before(block.norm1, attention.proj_1))
         self.proj_1.activation = "gelu"
         self.gate = FusedGate(attention.spatial_gating_unit)
-        # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x, and
-        # added to x apart, since 1 and a little is 1 in a half type.
+        # x + scale * (proj_2(...) + norm1(x)): the attention's own shortcut is affine in x. In a
+        # half type it is added to x apart, since 1 and a little is 1 there.
         slope, shift = channel_affine(block.norm1)
         self.proj_2 = PackedConv2d.of(scale_output(attention.proj_2, scale, scale * shift))
         self.register_buffer("shortcut", (scale * slope).to(scale.dtype)[:, None, None])
@@ -135,7 +135,9 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.gate(self.proj_1(x))
-        return self.mlp(self.proj_2(gated, onto=x * self.shortcut).add_(x))
+        if x.dtype.itemsize > 2:
+            return self.mlp(self.proj_2(gated).addcmul_(x, 1 + self.shortcut))
+        return self.mlp(self.proj_2(gated, onto=x * self.shortcut.to(x.dtype)).add_(x))
 
 
 class FusedRefinement(nn.Module):

@@ -18,7 +18,7 @@ from .backbones.large_kernel import Block
 from .context.dappm import DAPPM
 from .conv_folding import fold_after
 from .fused_layers import FusedBlock, FusedRefinement
-from .packed_conv import is_hooked, packed
+from .packed_conv import is_hooked, packed_form
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _fold_traced(body: nn.Module) -> None:
         if source.op != "call_module" or not isinstance(conv, nn.Conv2d) or len(source.users) > 1:
             continue
         conv, behind = fold_after(conv, norm), _behind(norm)
-        quick = packed(conv) if absorbs else None
+        quick = packed_form(conv) if absorbs else None
         if quick is not None:
             conv = quick
             follower = None if behind else _follower(node, modules)

@@ -30,6 +30,8 @@ _ATTRIBUTES: dict[str | None, tuple[str, list[float], str]] = {
 _SIZES = 4  # a band at the top, between, and at the bottom, and one more
 _NO_ACTIVATION: tuple[Any, ...] = (None, None, [], None)  # behind a sum or a product
 _Pair = tuple[int, int]  # of rows and columns
+# A packed weight's: the map's size, None for all, and the zeros before the weight.
+_Form = tuple[torch.Size | None, _Pair]
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
 
@@ -38,13 +40,14 @@ class PackedConv2d(nn.Conv2d):
 
     On the CPU, in channels_last, oneDNN computes it with a copy of the weight in its own order, in
     float32 and in those half types that it has for this processor. The order depends on the map's
-    size; of a convolution that is a matrix product and no more it does not. The copies of the last
-    four sizes are kept. They are made anew when the weight was replaced or written to; what is
-    written through ``weight.data`` goes unnoticed. Everything else takes PyTorch's convolution with
-    the weight itself: other types, layouts and devices, autocast, gradients, transforms of
-    functions, what torch.jit.trace, torch.compile and torch.export see, and weights made in
-    inference mode, which do not tell of writes. State and copies of the module are without the
-    packed weights.
+    size; of a convolution that is a matrix product and no more it does not. Copies for up to four
+    sizes are kept; once there are as many, another size takes the last one, which oneDNN brings
+    into its order in every call, until it comes twice running. They are made anew when the weight
+    was replaced or written to; what is written through ``weight.data`` goes unnoticed. Everything
+    else takes PyTorch's convolution with the weight itself: other types, layouts and devices,
+    autocast, gradients, transforms of functions, what torch.jit.trace, torch.compile and
+    torch.export see, and weights made in inference mode, which do not tell of writes. State and
+    copies of the module are without the packed weights.
 
     ``activation`` is None, ``"relu"``, ``"relu6"``, ``"silu"``, ``"hardswish"`` or ``"gelu"``.
     oneDNN's ReLU and ReLU6 make 0 of NaN.
@@ -52,8 +55,9 @@ class PackedConv2d(nn.Conv2d):
 
     activation: str | None
     # The weight that was packed, whose memory is no other's as long as it is held; the number of
-    # writes to it until then; and the packed ones, by the size of the map, oldest first.
-    _packed: tuple[Tensor, int, dict[torch.Size | None, Tensor]] | None
+    # writes to it until then; and the packed ones, oldest first.
+    _packed: tuple[Tensor, int, dict[_Form, Tensor]] | None
+    _passed_over: _Form | None  # the last one that was not packed
 
     _taken = "a plain Conv2d, padded by zeros"
 
@@ -79,7 +83,7 @@ class PackedConv2d(nn.Conv2d):
         made.__dict__.update(conv.__dict__)
         made.__dict__["_parameters"] = dict(conv._parameters)
         made.activation = None
-        made._packed = None
+        made._packed = made._passed_over = None
         return made
 
     def forward(
@@ -94,7 +98,7 @@ class PackedConv2d(nn.Conv2d):
             return self._unpacked(input, times, onto)
         behind = _ATTRIBUTES[self.activation]
         if other is None and self._is_product():
-            weight = self._packed_weight(None, _pack_product)
+            weight = self._packed_weight((None, (0, 0)), _pack_product)
             pixels = input.permute(0, 2, 3, 1)
             products = _mkldnn._linear_pointwise(pixels, weight, self.bias, *behind)
             return products.permute(0, 3, 1, 2)
@@ -105,7 +109,7 @@ class PackedConv2d(nn.Conv2d):
             longer = F.pad(weight, (before[1], 0, before[0], 0))
             return _mkldnn._reorder_convolution_weight(longer, *geometry, list(input.shape))
 
-        given = (input, self._packed_weight(input.shape, pack), self.bias, *geometry)
+        given = (input, self._packed_weight((input.shape, before), pack), self.bias, *geometry)
         if onto is not None:
             return _mkldnn._convolution_pointwise_.binary(onto, *given, "add", *_NO_ACTIVATION)
         if times is not None:
@@ -118,13 +122,9 @@ class PackedConv2d(nn.Conv2d):
         if times is not None:
             return result.mul_(times)
         if onto is None:
-            return self.activated(result)
+            return activated(self.activation, result)
         # What a gradient needs must not be overwritten.
         return result.add_(onto) if self._is_differentiated(input, onto) else onto.add_(result)
-
-    def activated(self, result: Tensor) -> Tensor:
-        """What the activation makes of the convolution's result, which it may overwrite."""
-        return result if self.activation is None else _APPLIED[self.activation](result)
 
     def absorb(self, layer: nn.Module) -> bool:
         """Takes over what a layer does that follows this one alone; False where it cannot."""
@@ -155,7 +155,7 @@ class PackedConv2d(nn.Conv2d):
             or torch._C._are_functorch_transforms_active()
             or not _is_dense_map(input)
             or not (other is None or _is_dense_map(other))
-            or weight.dtype != input.dtype
+            or any(t is not None and t.dtype != input.dtype for t in (weight, self.bias, other))
             or weight.device.type != "cpu"
             or weight.is_inference()
             or not torch.backends.mkldnn.enabled
@@ -165,29 +165,33 @@ class PackedConv2d(nn.Conv2d):
             or self._is_differentiated(input, other)
         )
 
-    def _packed_weight(self, size: torch.Size | None, pack: Callable[[Tensor], Tensor]) -> Tensor:
-        """The packed weight for maps of a size, or for all."""
+    def _packed_weight(self, form: _Form, pack: Callable[[Tensor], Tensor]) -> Tensor:
+        """The packed weight for maps of a size, or one that does for them."""
         weight, held = self.weight, self._packed
         if held is None or not _is_same(held[0], weight) or held[1] != weight._version:
             held = (weight.detach(), weight._version, {})
-        packed = held[2].get(size)
-        if packed is None:
-            packed = pack(weight.detach())
+        found = held[2].get(form)
+        if found is None and len(held[2]) >= _SIZES and form != self._passed_over:
+            self._passed_over = form
+            alike = (each for (size, before), each in held[2].items() if size and before == form[1])
+            *_, found = (None, *alike)
+        if found is None:
+            found = pack(weight.detach())
             kept = list(held[2].items())[1 - _SIZES :]
             # Other threads may read the one that was there.
-            self._packed = (*held[:2], dict([*kept, (size, packed)]))
-        return packed
+            self._packed = (*held[:2], dict([*kept, (form, found)]))
+        return found
 
     def _is_differentiated(self, input: Tensor, other: Tensor | None) -> bool:
         given = (input, self.weight, self.bias, other)
         return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
-        self._packed = None  # This moves or casts the weight.
+        self._packed = self._passed_over = None  # This moves or casts the weight.
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}
+        return self.__dict__ | {"_packed": None, "_passed_over": None}
 
     def extra_repr(self) -> str:
         text = super().extra_repr()  # type: ignore[no-untyped-call]
@@ -199,7 +203,8 @@ class PackedSameConv2d(PackedConv2d):
     that needs; of an odd number one more behind the map than before it.
 
     oneDNN is told the same number on both sides, of a kernel that is one zero longer: a padded copy
-    of the map takes longer than the convolution.
+    of the map takes longer than the convolution. What is not finite makes NaN of the result where
+    that zero meets it, too.
     """
 
     _taken = "timm's Conv2dSame without dilation"
@@ -215,7 +220,7 @@ class PackedSameConv2d(PackedConv2d):
 
     def _missing(self, input: Tensor) -> _Pair:
         rows, columns = (
-            max((-(-size // step) - 1) * step + length - size, 0)
+            missing(size, step, length)
             for size, step, length in zip(
                 input.shape[-2:], self.stride, self.kernel_size, strict=True
             )
@@ -232,19 +237,31 @@ class PackedSameConv2d(PackedConv2d):
         return F.conv2d(F.pad(input, sides), weight, bias, self.stride, 0, 1, self.groups)
 
 
+def missing(size: int, step: int, reach: int) -> int:
+    """Zeros that a convolution needs for ceil(size / step) results."""
+    return max((-(-size // step) - 1) * step + reach - size, 0)
+
+
+def activated(activation: str | None, result: Tensor) -> Tensor:
+    """What an activation makes of a convolution's result, which it may overwrite."""
+    return result if activation is None else _APPLIED[activation](result)
+
+
 def _pack_product(weight: Tensor) -> Tensor:
-    packed: Tensor = _mkldnn._reorder_linear_weight(weight.flatten(1).contiguous())
-    return packed
+    made: Tensor = _mkldnn._reorder_linear_weight(weight.flatten(1).contiguous())
+    return made
 
 
 def _is_same(held: Tensor, weight: Tensor) -> bool:
     return held.data_ptr() == weight.data_ptr() and held.stride() == weight.stride()
 
 
-def packed(conv: nn.Conv2d) -> PackedConv2d | None:
+def packed_form(conv: nn.Module) -> PackedConv2d | None:
     """The packed form of a convolution; None where it has none."""
-    kinds = (PackedConv2d, PackedSameConv2d)
-    return next((kind.of(conv) for kind in kinds if kind.takes(conv)), None)
+    for kind in (PackedConv2d, PackedSameConv2d):
+        if isinstance(conv, nn.Conv2d) and kind.takes(conv):
+            return kind.of(conv)
+    return None
 
 
 @functools.cache
@@ -278,9 +295,8 @@ def pack_convolutions(module: nn.Module) -> None:
     """Replaces, in place, all convolutions of a module that can be, and within ``nn.Sequential``
     the activations behind them."""
     for name, child in list(module.named_children()):
-        if PackedConv2d.takes(child):
-            assert isinstance(child, nn.Conv2d)
-            setattr(module, name, PackedConv2d.of(child))
+        if (quick := packed_form(child)) is not None:
+            setattr(module, name, quick)
         else:
             pack_convolutions(child)
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:

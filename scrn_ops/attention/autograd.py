@@ -72,7 +72,7 @@ class WhitenedAttention(OperatorFunction):
 
     Returns the output, and what the backward needs, which is not differentiable: the rows'
     log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv], and, if kept,
-    the probabilities [B, N, M] on the CPU, of Triton's kernels the output without its shared term
+    the probabilities [B, N, M], of Triton's kernels the output without its shared term
     [B, N, Dv].
     """
 
@@ -85,7 +85,7 @@ class WhitenedAttention(OperatorFunction):
         result, log_sum_exp, *rest = output
         ctx.mark_non_differentiable(log_sum_exp, *rest)
         ctx.set_materialize_grads(False)
-        # The backward does without the output on the CPU, and where the pairwise term was kept.
+        # The backward by products does without the output, and so it does with the pairwise term.
         if log_sum_exp.dim() != 2:
             result = log_sum_exp
         elif rest[1].dim() == 3:

@@ -43,8 +43,8 @@ def whitened_attention(
             learned.
         backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` or
             ``"reference"``, which are both the formula as it stands (twice differentiable).
-        path: of the fused CUDA kernels: ``"flash"``, ``"split_softmax"``, or ``None`` for what
-            the table in ``docs/attention.md`` says.
+        path: of Triton's kernels on CUDA: ``"flash"``, ``"split_softmax"``, or ``None`` for what
+            the table in ``docs/attention.md`` says: matrix products in float32 and float64.
 
     Returns:
         [B, N, Dv] in value's dtype, channel-major (as of a flattened NCHW map) where value is,

@@ -107,7 +107,7 @@ def test_key_rows_are_those_that_were_measured():
     path = check.ROOT / "benchmarks" / "results" / "nvidia-h200.json"
     stages = json.loads(path.read_text())["stages"]
     measured = [row["name"] for row in stages["key"]["rows"] if OURS in row.get("rows", {})]
-    # The rest had no time left.
+    # The last ones were not measured.
     assert set(measured) == set(list(rows)[: len(measured)])
     headlines = [case for case, *_ in list(rows.values())[:24]]
     assert {case.op for case in headlines} == {

@@ -257,6 +257,15 @@ def test_shortcuts_keep_small_layer_scales_in_half_types() -> None:
     assert relative(result, expected) < 2**-8
 
 
+@torch.no_grad()
+def test_a_block_keeps_autocasts_type() -> None:
+    fused = fused_layers.FusedBlock(randomise(Block(8, 4, 0.0, fused_layers.MultiScaleGate)).eval())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(1, 8, 12, 11).bfloat16().contiguous(memory_format=layout)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert fused(x).dtype == torch.bfloat16
+
+
 WIDE = (OffsetConv2d, nn.BatchNorm2d)
 
 

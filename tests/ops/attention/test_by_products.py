@@ -1,4 +1,4 @@
-"""The attention on the CPU against the formula in float64."""
+"""The attention by matrix products, on the CPU against the formula in float64."""
 
 from __future__ import annotations
 

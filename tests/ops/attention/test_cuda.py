@@ -88,7 +88,7 @@ def test_the_same_bits_every_time(op, dtype):
 
 @pytest.mark.parametrize("place", range(4))
 def test_gradients_are_slopes(op, place):
-    """A gradcheck in float32, the widest type that these kernels take: along one direction."""
+    """A gradcheck in float32, the widest type that Triton's kernels take: along one direction."""
     tensors = inputs(Shape(2, 33, 70, 24, 40), F32, DEVICE)
     gradient = results(op, tensors)[1 + place]
     grad = values_and_gradients(op, tensors)[1].double()

@@ -68,7 +68,7 @@ def test_shapes(device, path, shape):
 @pytest.mark.parametrize("dtype", [F64, F32], ids=str)
 def test_small_tiles(device, path, dtype):
     if dtype == F64 and device == "cuda":
-        pytest.skip("the CUDA kernels are not for float64")
+        pytest.skip("the Triton kernels are not for float64")
     op = partial(scrn_ops.whitened_attention, scale=0.7, path=path)
     assert_matches_formula(op, inputs(SMALL, dtype, device), 0.7, bound=bound)
 
@@ -200,7 +200,7 @@ def test_not_finite(device, path, name, value):
 
 def test_gradcheck(device, path):
     if device == "cuda":
-        pytest.skip("the CUDA kernels are not for float64")
+        pytest.skip("the Triton kernels are not for float64")
     tensors = inputs(Shape(2, 6, 5, 4, 3), F64, device)
     op = partial(scrn_ops.whitened_attention, scale=1.5, path=path)
     assert gradcheck(op, tensors, fast_mode=True)
@@ -209,7 +209,7 @@ def test_gradcheck(device, path):
 @pytest.mark.usefixtures("small_tiles")
 def test_gradcheck_small_tiles(device, path):
     if device == "cuda":
-        pytest.skip("the CUDA kernels are not for float64")
+        pytest.skip("the Triton kernels are not for float64")
     op = partial(scrn_ops.whitened_attention, scale=1.5, path=path)
     assert gradcheck(op, inputs(Shape(1, 18, 34, 17, 18), F64, device), fast_mode=True)
 
