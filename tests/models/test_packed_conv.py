@@ -26,6 +26,7 @@ LAST = torch.channels_last
 GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 1},
     {"kernel_size": 1, "bias": False},
+    {"kernel_size": 1, "groups": 2, "channels": 6, "out": 4},
     {"kernel_size": 3, "padding": 1},
     {"kernel_size": 3, "padding": 1, "stride": 2},
     {"kernel_size": (3, 5), "padding": (2, 4), "dilation": 2},
