@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -138,9 +138,7 @@ class PackedConv2d(nn.Conv2d):
 
     def _padding(self, input: Tensor) -> tuple[_Pair, _Pair]:
         """Zeros on either side of the map, and before the weight's rows and columns."""
-        assert not isinstance(self.padding, str)
-        rows, columns = self.padding
-        return (rows, columns), (0, 0)
+        return cast(_Pair, self.padding), (0, 0)
 
     def _is_product(self) -> bool:
         """Of every pixel by itself."""

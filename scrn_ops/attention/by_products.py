@@ -4,7 +4,8 @@ Scores are computed for some of the queries at a time.
 
 The scores are turned into probabilities and multiplied with the values. Of more queries at a time
 they make better products, of fewer they use less memory; beyond some millions of scores the
-products gain nothing on a CPU. On an H200 parts of four millions took a fifth longer than one.
+products gain nothing on a CPU. On an H200 parts of four millions took up to a quarter longer than
+the formula, which has one.
 """
 
 from __future__ import annotations

@@ -213,16 +213,17 @@ HALF_TYPES = (torch.bfloat16, torch.float16)
 
 
 @pytest.mark.parametrize(
-    ("parts", "layout"),
+    ("parts", "layout", "bound"),
     [
-        (("mscan_t", "srm", "crm"), torch.channels_last),
-        (("van_t", "align_fa", "dappm"), torch.contiguous_format),
-        (("timm:test_resnet", "fam", "dam"), torch.channels_last),
+        (("mscan_t", "srm", "crm"), torch.channels_last, 1.35),
+        # Between 1.28 and 1.43, by the instruction set.
+        (("van_t", "align_fa", "dappm"), torch.contiguous_format, 1.7),
+        (("timm:test_resnet", "fam", "dam"), torch.channels_last, 1.35),
     ],
     ids=str,
 )
 @torch.no_grad()
-def test_half_types(parts: tuple[str, ...], layout: torch.memory_format) -> None:
+def test_half_types(parts: tuple[str, ...], layout: torch.memory_format, bound: float) -> None:
     """Maps of a half type lose what autocast loses, and little more: there sums are float32."""
     model = build(*parts).eval()
     fused = {dtype: model.fuse(dtype).to(memory_format=layout) for dtype in HALF_TYPES}
@@ -236,7 +237,7 @@ def test_half_types(parts: tuple[str, ...], layout: torch.memory_format) -> None
             logits = copied(x.contiguous(memory_format=layout))
             assert logits.dtype == torch.float32
             errors[dtype] += relative(logits, expected)
-    assert errors[torch.bfloat16] < 1.7 * autocast
+    assert errors[torch.bfloat16] < bound * autocast
     # Three bits more, and what the norms that stay and the offsets keep.
     assert errors[torch.float16] < errors[torch.bfloat16] / 4
 
