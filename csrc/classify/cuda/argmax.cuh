@@ -1,6 +1,7 @@
 #pragma once
 
-// Upsampled argmax: a thread is a cell, its pixels' best classes in registers.
+// Upsampled argmax: a thread is a cell, its pixels' best classes in registers. Most classes are
+// below what was found for all pixels of a cell, and are passed over.
 
 #include "common.cuh"
 
@@ -11,15 +12,26 @@ namespace scrn::classify::cuda {
 template <typename A>
 SCRN_DEVICE void shares_of(const Axis& axis_y, const Axis& axis_x, const Cell& cell, int32_t y,
                            int32_t y1, int32_t x, int32_t x1, A (&below)[kRows<A>],
-                           A (&right)[kColumns<A>]) {
+                           A (&right)[kColumns]) {
 #pragma unroll
   for (int r = 0; r < kRows<A>; ++r) {
     below[r] = share_of<A>(axis_y, cell.row, at_most(y + r, y1 - 1));
   }
 #pragma unroll
-  for (int c = 0; c < kColumns<A>; ++c) {
+  for (int c = 0; c < kColumns; ++c) {
     right[c] = share_of<A>(axis_x, cell.column, at_most(x + c, x1 - 1));
   }
+}
+
+// Whether a class may be the best of any pixel, whose best ones so far are at least `least`: pixels
+// lie between the corners, but for what rounding adds.
+template <typename A>
+SCRN_DEVICE bool may_win(const Values<A>& v, A least) {
+  constexpr A kMargin = sizeof(A) == 4 ? A(1e-6) : A(1e-15);
+  least -= (least < A(0) ? -least : least) * kMargin;
+  // Not less: so is NaN.
+  return !(v.top_left < least && v.top_right < least && v.bottom_left < least &&
+           v.bottom_right < least);
 }
 
 template <typename T, typename A, bool kConfidence>
@@ -39,20 +51,26 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     const int32_t y0 = first_output(axis_y, row), y1 = first_output(axis_y, row + 1);
     const int32_t x0 = first_output(axis_x, column), x1 = first_output(axis_x, column + 1);
     for (int32_t y = y0; y < y1; y += kRows<A>) {
-      for (int32_t x = x0; x < x1; x += kColumns<A>) {
-        A below[kRows<A>], right[kColumns<A>];
+      for (int32_t x = x0; x < x1; x += kColumns) {
+        A below[kRows<A>], right[kColumns];
         shares_of(axis_y, axis_x, cell, y, y1, x, x1, below, right);
-        A best[kRows<A>][kColumns<A>] = {}, sum[kRows<A>][kColumns<A>] = {};
-        int32_t label[kRows<A>][kColumns<A>] = {};
+        A best[kRows<A>][kColumns] = {}, sum[kRows<A>][kColumns] = {};
+        int32_t label[kRows<A>][kColumns] = {};
+        A least = -static_cast<A>(INFINITY);
         const T* plane = logits;
         for (int32_t k = 0; k < classes; ++k, plane += steps.plane) {
           const Values<A> v = bounded(load_values<T, A>(plane, corners));
+          if constexpr (!kConfidence) {
+            if (!may_win(v, least)) continue;
+            least = static_cast<A>(INFINITY);
+          }
 #pragma unroll
           for (int r = 0; r < kRows<A>; ++r) {
+            if (y + r >= y1) break;
             const A left = between(v.top_left, v.bottom_left, below[r]);
             const A end = between(v.top_right, v.bottom_right, below[r]);
 #pragma unroll
-            for (int c = 0; c < kColumns<A>; ++c) {
+            for (int c = 0; c < kColumns; ++c) {
               const A value = between(left, end, right[c]);
               // As torch.argmax: the first of equal values, and NaN above all.
               const bool known = best[r][c] == best[r][c];
@@ -68,13 +86,14 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
                 best[r][c] = value;
                 label[r][c] = k;
               }
+              if (best[r][c] < least) least = best[r][c];
             }
           }
         }
 #pragma unroll
         for (int r = 0; r < kRows<A>; ++r) {
 #pragma unroll
-          for (int c = 0; c < kColumns<A>; ++c) {
+          for (int c = 0; c < kColumns; ++c) {
             if (y + r >= y1 || x + c >= x1) continue;
             const int64_t pixel = (image * axis_y.out_size + y + r) * axis_x.out_size + x + c;
             if (p.label_type == LabelType::kUint8) {

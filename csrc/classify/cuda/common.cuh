@@ -19,11 +19,10 @@ inline constexpr int kWarps = kThreads / kWarp;
 // Blocks that a multiprocessor should hold: at most 128 registers for a thread, 168 in float64.
 template <typename A>
 inline constexpr int kResidentBlocks = sizeof(A) == 4 ? 4 : 3;
-// Pixels of a cell whose sums a thread holds at once; a larger cell is taken in parts.
+// Rows and columns of a cell's pixels that a thread holds at once; a larger cell is taken in parts.
 template <typename A>
-inline constexpr int kRows = sizeof(A) == 4 ? 2 : 1;
-template <typename A>
-inline constexpr int kColumns = sizeof(A) == 4 ? 4 : 2;
+inline constexpr int kRows = sizeof(A) == 4 ? 4 : 2;
+inline constexpr int kColumns = 4;
 
 template <typename A>
 inline constexpr A kLog2e = A(1.4426950408889634);
@@ -88,22 +87,23 @@ inline Steps steps_of(const ResizeShape& s) {
   return steps;
 }
 
-// The corners of a cell, by the number of the node in its image or as offsets within a class.
+// The corners of a cell, by the number of the node in its image or as offsets within a class: the
+// top left one, and the steps to the lower and to the right ones.
 struct Corners {
-  int64_t top_left, top_right, bottom_left, bottom_right;
+  int64_t first, lower;
+  int32_t right;
 };
 
 SCRN_DEVICE Corners nodes_of(const Steps& steps, int32_t in_h, int32_t in_w, int32_t row,
                              int32_t column) {
   const int64_t top = static_cast<int64_t>(clamped(row, in_h)) * steps.row;
   const int64_t bottom = static_cast<int64_t>(clamped(row + 1, in_h)) * steps.row;
-  const int32_t left = clamped(column, in_w), right = clamped(column + 1, in_w);
-  return {top + left, top + right, bottom + left, bottom + right};
+  const int32_t left = clamped(column, in_w);
+  return {top + left, bottom - top, clamped(column + 1, in_w) - left};
 }
 
-SCRN_DEVICE Corners offsets_of(const Corners& nodes, int64_t step) {
-  return {nodes.top_left * step, nodes.top_right * step, nodes.bottom_left * step,
-          nodes.bottom_right * step};
+SCRN_DEVICE Corners offsets_of(const Corners& nodes, int32_t step) {
+  return {nodes.first * step, nodes.lower * step, nodes.right * step};
 }
 
 // Values of one class at the corners.
@@ -119,8 +119,9 @@ SCRN_DEVICE A at_least_lowest(A value) {
 
 template <typename T, typename A>
 SCRN_DEVICE Values<A> load_values(const T* plane, const Corners& at) {
-  return {widen(plane[at.top_left]), widen(plane[at.top_right]), widen(plane[at.bottom_left]),
-          widen(plane[at.bottom_right])};
+  const T* const first = plane + at.first;
+  return {widen(first[0]), widen(first[at.right]), widen(first[at.lower]),
+          widen(first[at.lower + at.right])};
 }
 
 template <typename A>
@@ -149,6 +150,26 @@ SCRN_DEVICE A between(A first, A second, A share) {
 template <typename A>
 SCRN_DEVICE A exponential(A value, A largest) {
   return std::exp2((value - largest) * kLog2e<A>);
+}
+
+// Of a class whose values are at most 0, as powers of two: the fast way to all pixels of a cell.
+template <typename A>
+SCRN_DEVICE Values<A> in_powers_of_two(const Values<A>& v) {
+  return {v.top_left * kLog2e<A>, v.top_right * kLog2e<A>, v.bottom_left * kLog2e<A>,
+          v.bottom_right * kLog2e<A>};
+}
+
+// What is below the smallest normal number is 0 on a GPU.
+template <typename A>
+SCRN_DEVICE A power_of_two(A exponent) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(A) == 4) {
+    A result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(exponent));
+    return result;
+  }
+#endif
+  return std::exp2(exponent);
 }
 
 template <typename A>

@@ -36,27 +36,29 @@ void launch_prepare(const ResizeShape& s, const void* logits, const void* weight
               static_cast<T*>(w.maxima));
 }
 
-template <typename T, int N, bool kSmooths>
+template <typename T, int C>
 void launch_gradient_as(const GradientParams& params, const Span& span,
                         const Workspace<Accumulate<T>>& w, cudaStream_t stream,
                         const LaunchOptions& options) {
+  using A = Accumulate<T>;
   const ResizeShape& s = params.shape;
-  const GradientWork work = gradient_work_of(s, span, N);
-  auto* kernel = gradient_kernel<T, Accumulate<T>, N, kSmooths>;
+  const GradientWork work = gradient_work_of(s, span, kGroup<A>);
+  auto* kernel = gradient_kernel<T, A, C>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),
               span, work, w);
 }
 
+// Four columns of pixels at once where most cells have more than two.
 template <typename T>
-void launch_gradient(const GradientParams& params, double smoothing, const Span& span,
+void launch_gradient(const GradientParams& params, const Span& span,
                      const Workspace<Accumulate<T>>& w, cudaStream_t stream,
                      const LaunchOptions& options) {
-  using A = Accumulate<T>;
-  if (smoothing > 0) {
-    launch_gradient_as<T, kSmoothClasses<A>, true>(params, span, w, stream, options);
+  const ResizeShape& s = params.shape;
+  if (s.out_w > 2 * int64_t{s.in_w}) {
+    launch_gradient_as<T, 4>(params, span, w, stream, options);
   } else {
-    launch_gradient_as<T, kPlainClasses<A>, false>(params, span, w, stream, options);
+    launch_gradient_as<T, 2>(params, span, w, stream, options);
   }
 }
 
@@ -79,6 +81,7 @@ GradientParams gradient_of(const P& params) {
   gradient.shape = params.shape;
   gradient.target_type = params.target_type;
   gradient.ignore_index = params.ignore_index;
+  gradient.smooths = params.label_smoothing > 0;
   gradient.logits = params.logits;
   gradient.target = params.target;
   return gradient;
@@ -100,12 +103,12 @@ int launch_cross_entropy(const CrossEntropyParams& params, void* workspace, cuda
     gradient.gradient = params.gradient;
     for_spans(s, cut, [&](const Span& span) {
       launch_loss<T>(params, span, w, stream, options);
-      launch_gradient<T>(gradient, params.label_smoothing, span, w, stream, options);
+      launch_gradient<T>(gradient, span, w, stream, options);
     });
   }
   if (params.reduction == Reduction::kNone) return cudaGetLastError();
   auto* finish = finish_kernel<A>;
-  SCRN_LAUNCH(finish, dim3(1), kThreads, 0, stream, w, work_of(s).total,
+  SCRN_LAUNCH(finish, dim3(1), kFinishThreads, 0, stream, w, work_of(s).total,
               params.reduction == Reduction::kMean, static_cast<A*>(params.loss),
               params.statistics);
   return cudaGetLastError();
@@ -134,7 +137,7 @@ int launch_cross_entropy_backward(const CrossEntropyBackwardParams& params, void
   gradient.gradient = params.gradient;
   for_spans(s, cut, [&](const Span& span) {
     launch_loss<T>(forward, span, w, stream, options);
-    launch_gradient<T>(gradient, params.label_smoothing, span, w, stream, options);
+    launch_gradient<T>(gradient, span, w, stream, options);
   });
   return cudaGetLastError();
 }
@@ -144,8 +147,8 @@ int launch_scale_gradient(const ScaleGradientParams& params, cudaStream_t stream
                           const LaunchOptions& options = {}) {
   if (params.count == 0) return 0;
   auto* kernel = scale_kernel<T, Accumulate<T>>;
-  SCRN_LAUNCH(kernel, grid_of(ceil_div(params.count, kThreads), options), kThreads, 0, stream,
-              params);
+  const int64_t vectors = ceil_div(params.count, kVector<T>);
+  SCRN_LAUNCH(kernel, grid_of(ceil_div(vectors, kThreads), options), kThreads, 0, stream, params);
   return cudaGetLastError();
 }
 

@@ -82,73 +82,54 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Of a part of a cell's pixels, the sums over the classes of exp(z - largest).
-template <typename A>
-struct Sums {
-  A largest[kRows<A>][kColumns<A>], sum[kRows<A>][kColumns<A>];
-};
-
 // Sums below this have lost classes that count.
 inline constexpr double kUnderflow = 1e-20;
 
-// Calls body(r, c, value) for the pixels that are held at once, class after class.
-template <typename T, typename A, typename Body>
-SCRN_DEVICE void for_values(const T* image, const Steps& steps, int64_t classes,
-                            const Corners& corners, const Values<A>& most,
-                            const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
-                            const Body& body) {
+// Sums of pixels' exponentials over the classes, relative to the nodes' largest ones, which bound
+// what lies between them.
+template <typename T, typename A>
+SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes,
+                             const Corners& corners, const Values<A>& most, int32_t rows,
+                             const A (&below)[kRows<A>], const A (&right)[kColumns],
+                             A (&sums)[kRows<A>][kColumns]) {
+#pragma unroll
+  for (int r = 0; r < kRows<A>; ++r) {
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) sums[r][c] = A(0);
+  }
   const T* plane = image;
   for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
-    const Values<A> v = relative(load_values<T, A>(plane, corners), most);
+    const Values<A> powers = in_powers_of_two(relative(load_values<T, A>(plane, corners), most));
 #pragma unroll
     for (int r = 0; r < kRows<A>; ++r) {
-      const A left = between(v.top_left, v.bottom_left, below[r]);
-      const A end = between(v.top_right, v.bottom_right, below[r]);
+      if (r >= rows) break;
+      const A left = between(powers.top_left, powers.bottom_left, below[r]);
+      const A end = between(powers.top_right, powers.bottom_right, below[r]);
 #pragma unroll
-      for (int c = 0; c < kColumns<A>; ++c) body(r, c, between(left, end, right[c]));
+      for (int c = 0; c < kColumns; ++c) {
+        sums[r][c] += power_of_two(between(left, end, right[c]));
+      }
     }
   }
 }
 
-// The sums relative to the nodes' largest classes, which bound what lies between them; where
-// classes cross so steeply that a sum underflows, relative to the pixels' own largest ones.
+// The sum of one pixel relative to its own largest class.
 template <typename T, typename A>
-SCRN_DEVICE void sum_classes(const T* image, const Steps& steps, int64_t classes,
-                             const Corners& corners, const Values<A>& most,
-                             const A (&below)[kRows<A>], const A (&right)[kColumns<A>],
-                             Sums<A>& sums) {
-#pragma unroll
-  for (int r = 0; r < kRows<A>; ++r) {
-#pragma unroll
-    for (int c = 0; c < kColumns<A>; ++c) sums.largest[r][c] = sums.sum[r][c] = A(0);
-  }
-  for_values<T, A>(image, steps, classes, corners, most, below, right,
-                   [&](int r, int c, A value) { sums.sum[r][c] += exponential(value, A(0)); });
-  bool lost = false;
-#pragma unroll
-  for (int r = 0; r < kRows<A>; ++r) {
-#pragma unroll
-    for (int c = 0; c < kColumns<A>; ++c) {
-      lost = lost || !(sums.sum[r][c] >= static_cast<A>(kUnderflow));
-    }
-  }
-  if (!lost) return;
-#pragma unroll
-  for (int r = 0; r < kRows<A>; ++r) {
-#pragma unroll
-    for (int c = 0; c < kColumns<A>; ++c) {
-      sums.largest[r][c] = -static_cast<A>(INFINITY);
-      sums.sum[r][c] = A(0);
-    }
-  }
-  for_values<T, A>(image, steps, classes, corners, most, below, right, [&](int r, int c, A value) {
-    A& largest = sums.largest[r][c];
+SCRN_DEVICE A sum_of_pixel(const T* image, const Steps& steps, int64_t classes,
+                           const Corners& corners, const Values<A>& most, A below, A right,
+                           A& largest) {
+  A sum = A(0);
+  largest = -static_cast<A>(INFINITY);
+  const T* plane = image;
+  for (int64_t k = 0; k < classes; ++k, plane += steps.plane) {
+    const A value = inside(relative(load_values<T, A>(plane, corners), most), below, right);
     if (value > largest) {
-      sums.sum[r][c] *= exponential(largest, value);
+      sum *= exponential(largest, value);
       largest = value;
     }
-    sums.sum[r][c] += exponential(value, largest);
-  });
+    sum += exponential(value, largest);
+  }
+  return sum;
 }
 
 // What label smoothing takes at the corners of a cell: the sum over the classes of their factors
@@ -189,26 +170,13 @@ SCRN_DEVICE A loss_of(const Workspace<A>& w, int32_t label, A sum, A largest, A 
   return value;
 }
 
-// The pixels that a thread holds at once.
-template <typename A>
-inline constexpr int kHeld = kRows<A> * kColumns<A>;
-
-// A thread's sums into shared memory, where a loop over the pixels can find them.
-template <typename A>
-SCRN_DEVICE void put_away(const Sums<A>& sums, A (&to)[2 * kHeld<A>][kThreads]) {
-#pragma unroll
-  for (int i = 0; i < kHeld<A>; ++i) {
-    to[i][threadIdx.x] = sums.sum[i / kColumns<A>][i % kColumns<A>];
-    to[kHeld<A> + i][threadIdx.x] = sums.largest[i / kColumns<A>][i % kColumns<A>];
-  }
-}
-
 // One warp takes 32 cells of a row.
 template <typename T, typename A>
 __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     loss_kernel(const CrossEntropyParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                 const Span span, const Work work, const Workspace<A> w) {
-  SCRN_SHARED(A, results, [2 * kHeld<A>][kThreads]);
+  // Where a loop over the pixels finds a thread's sums.
+  SCRN_SHARED(A, results, [kRows<A>][kColumns][kThreads]);
   const int lane = threadIdx.x % kWarp;
   const int64_t classes = p.shape.classes;
   const bool smooths = p.label_smoothing > 0;
@@ -232,29 +200,36 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     Values<A> taken = {A(0), A(0), A(0), A(0)};
     if (smooths) taken = smoothed<T, A>(logits, steps, classes, corners, most, w.uniform);
     for (int32_t y = y0; y < y1; y += kRows<A>) {
-      for (int32_t x = x0; x < x1; x += kColumns<A>) {
-        A below[kRows<A>], right[kColumns<A>];
+      const int32_t rows = at_most(y1 - y, kRows<A>);
+      for (int32_t x = x0; x < x1; x += kColumns) {
+        A below[kRows<A>], right[kColumns], sums[kRows<A>][kColumns];
 #pragma unroll
         for (int r = 0; r < kRows<A>; ++r) below[r] = w.below[at_most(y + r, y1 - 1)];
 #pragma unroll
-        for (int c = 0; c < kColumns<A>; ++c) right[c] = w.right[at_most(x + c, x1 - 1)];
-        Sums<A> sums;
-        sum_classes<T, A>(logits, steps, classes, corners, most, below, right, sums);
-        put_away(sums, results);
+        for (int c = 0; c < kColumns; ++c) right[c] = w.right[at_most(x + c, x1 - 1)];
+        sum_classes<T, A>(logits, steps, classes, corners, most, rows, below, right, sums);
+#pragma unroll
+        for (int r = 0; r < kRows<A>; ++r) {
+#pragma unroll
+          for (int c = 0; c < kColumns; ++c) results[r][c][threadIdx.x] = sums[r][c];
+        }
         // Rolled up: the code of one pixel is long, and the classes above take the time.
 #pragma unroll 1
-        for (int i = 0; i < kHeld<A>; ++i) {
-          const int32_t at_y = y + i / kColumns<A>, at_x = x + i % kColumns<A>;
-          if (at_y >= y1 || at_x >= x1) continue;
+        for (int i = 0; i < rows * kColumns; ++i) {
+          const int32_t at_y = y + i / kColumns, at_x = x + i % kColumns;
+          if (at_x >= x1) continue;
           const int64_t pixel = (image * axis_y.out_size + at_y) * axis_x.out_size + at_x;
           const int32_t label = label_of(p.target, p.target_type, pixel, classes, p.ignore_index);
-          const A sum = results[i][threadIdx.x], largest = results[kHeld<A> + i][threadIdx.x];
+          const A lower = w.below[at_y], later = w.right[at_x];
+          A sum = results[i / kColumns][i % kColumns][threadIdx.x], largest = A(0);
+          if (label >= 0 && !(sum >= static_cast<A>(kUnderflow))) {
+            sum = sum_of_pixel<T, A>(logits, steps, classes, corners, most, lower, later, largest);
+          }
           A kept = A(0), value = A(0);
           if (label == -2 || (label >= 0 && largest < kInfinite<A>)) {
             // No class, or all of them are minus infinity, of which no softmax exists.
             kept = value = static_cast<A>(NAN);
           } else if (label >= 0) {
-            const A lower = w.below[at_y], later = w.right[at_x];
             const Values<A> v =
                 relative(load_values<T, A>(logits + label * steps.plane, corners), most);
             const A uniform = smooths ? w.uniform[classes] : A(0);
@@ -272,9 +247,8 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
             loss += static_cast<double>(value);
           }
           if (w.reciprocals != nullptr) {
-            const int64_t place = place_in(span, axis_x.out_size, image, at_y, at_x);
-            w.reciprocals[place] = kept;
-            if (largest != A(0)) w.largest[place] = largest;
+            w.reciprocals[pixel - span.pixel0] = kept;
+            if (largest != A(0)) w.largest[pixel - span.pixel0] = largest;
           }
         }
       }
@@ -294,25 +268,30 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
   }
 }
 
+inline constexpr int kFinishThreads = 1024;
+
 // Adds up what the warps have found. One block.
 template <typename A>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kFinishThreads)
     finish_kernel(const Workspace<A> w, int64_t works, bool mean, A* loss,
                   LossStatistics* statistics) {
-  SCRN_SHARED(double, found, [kParts * kThreads]);
+  SCRN_SHARED(double, found, [kParts][kFinishThreads / kWarp]);
   double sums[kParts] = {};
-  for (int64_t i = threadIdx.x; i < works; i += kThreads) {
+  for (int64_t i = threadIdx.x; i < works; i += kFinishThreads) {
 #pragma unroll
     for (int j = 0; j < kParts; ++j) sums[j] += w.parts[kParts * i + j];
   }
 #pragma unroll
-  for (int j = 0; j < kParts; ++j) found[j * kThreads + threadIdx.x] = sums[j];
+  for (int j = 0; j < kParts; ++j) {
+    sums[j] = warp_sum<kWarp>(sums[j]);
+    if (threadIdx.x % kWarp == 0) found[j][threadIdx.x / kWarp] = sums[j];
+  }
   __syncthreads();
   if (threadIdx.x != 0) return;
 #pragma unroll
   for (int j = 0; j < kParts; ++j) {
     sums[j] = 0;
-    for (int i = 0; i < kThreads; ++i) sums[j] += found[j * kThreads + i];
+    for (int i = 0; i < kFinishThreads / kWarp; ++i) sums[j] += found[j][i];
   }
   const double loss_sum = sums[0], weight_sum = sums[1], valid = sums[2];
   *loss = static_cast<A>(mean ? loss_sum / weight_sum : loss_sum);

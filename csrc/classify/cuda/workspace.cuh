@@ -24,8 +24,8 @@ struct Workspace {
   LossStatistics* statistics;  // gradient_scale is read, weight_sum left out
   double* parts;               // [works][kParts]
   void* maxima;                // [B,in_h,in_w]: of the classes, as the logits
-  // By pixel of a span. The reciprocal of the sum over the classes of exp(z - largest), negative
-  // where `largest`, else 0, is kept beside it.
+  // By pixel of a span, from its pixel0 on. The reciprocal of the sum over the classes of exp(z -
+  // largest), negative where `largest`, else 0, is kept beside it.
   A *reciprocals, *largest;
 };
 
@@ -36,15 +36,14 @@ inline constexpr int kParts = 3;
 struct Span {
   int64_t image = 0, images = 0;
   int32_t row0 = 0, row1 = 0;
-  int32_t y0 = 0, y1 = 0;  // rows of pixels that they reach
+  int64_t pixel0 = 0;      // of the batch's, the first that they reach
+  int32_t pixel_rows = 0;  // of an image
 };
 
-SCRN_DEVICE int64_t place_in(const Span& span, int32_t width, int64_t image, int32_t y, int32_t x) {
-  return ((image - span.image) * (span.y1 - span.y0) + y - span.y0) * width + x;
-}
-
-inline Span span_of(const Axis& axis_y, int64_t image, int64_t images, int32_t row0, int32_t row1) {
-  return {image, images, row0, row1, first_output(axis_y, row0 - 1), first_output(axis_y, row1)};
+inline Span span_of(const ResizeShape& s, const Axis& axis_y, int64_t image, int64_t images,
+                    int32_t row0, int32_t row1) {
+  const int32_t y0 = first_output(axis_y, row0 - 1), y1 = first_output(axis_y, row1);
+  return {image, images, row0, row1, (image * s.out_h + y0) * s.out_w, y1 - y0};
 }
 
 // How a batch is cut: so many images at once, or so many rows of nodes of one.
@@ -68,8 +67,8 @@ inline Cut cut_into(const ResizeShape& s, int64_t most_pixels) {
     int64_t height = 0;
     for (int64_t row = 0; row < s.in_h; row += rows) {
       const int32_t first = static_cast<int32_t>(row);
-      const Span span = span_of(axis, 0, 1, first, std::min<int64_t>(row + rows, s.in_h));
-      height = std::max<int64_t>(height, span.y1 - span.y0);
+      const Span span = span_of(s, axis, 0, 1, first, std::min<int64_t>(row + rows, s.in_h));
+      height = std::max<int64_t>(height, span.pixel_rows);
     }
     if (height * s.out_w <= most_pixels || rows == kBand) return {1, rows, height * s.out_w};
   }
@@ -82,7 +81,7 @@ void for_spans(const ResizeShape& s, const Cut& cut, const Body& body) {
     const int64_t images = std::min(cut.images, s.batch - image);
     for (int64_t row = 0; row < s.in_h; row += cut.rows) {
       const int64_t end = std::min<int64_t>(row + cut.rows, s.in_h);
-      body(span_of(axis, image, images, static_cast<int32_t>(row), static_cast<int32_t>(end)));
+      body(span_of(s, axis, image, images, static_cast<int32_t>(row), static_cast<int32_t>(end)));
     }
   }
 }

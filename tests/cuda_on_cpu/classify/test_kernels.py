@@ -33,6 +33,15 @@ CASES = [
             (3, (33, 32), (34, 33), "sum"),
         )
     ),
+    # More classes than a warp sums at once, in groups that are not full.
+    *(
+        Case(dtype, batch=1, classes=classes, high=high, weighted=True, smoothing_percent=smooth)
+        for dtype, classes, high, smooth in (
+            ("float32", 41, (16, 24), 10),
+            ("float32", 23, (5, 7), 0),
+            ("float64", 11, (16, 24), 10),
+        )
+    ),
     *(Case(align_corners=True, high=high) for high in ((16, 24), (3, 5), (1, 1))),
     Case(max_blocks=1, batch=3, reduction="none"),
     Case(max_blocks=2, batch=3),
@@ -83,6 +92,24 @@ def test_nothing_valid(device: Device) -> None:
     assert np.isnan(loss)
     assert gradient is not None
     assert (gradient == 0).all()
+
+
+def test_ignored_pixels_take_nothing_of_nan(device: Device) -> None:
+    class Hidden(Case):
+        def inputs(self) -> dict[str, np.ndarray]:
+            values = super().inputs()
+            values["logits"][0, 2, 0, 0] = np.nan
+            values["target"][0, :6, :6] = self.ignore_index
+            return values
+
+    for reduction in REDUCTIONS:
+        case = Hidden(reduction=reduction)
+        loss, gradient = case.loss(device)
+        assert gradient is not None
+        assert np.isfinite(loss).all()
+        assert np.isfinite(gradient).all()
+        assert (gradient[0, :, 0, 0] == 0).all()
+        assert (gradient[0, :, 2:] != 0).all()
 
 
 def test_no_softmax_where_every_class_is_minus_infinity(device: Device) -> None:

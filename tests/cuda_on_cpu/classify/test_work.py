@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from ..harness.device import Device
 from ..harness.session import KIND, load_device
 from ..harness.work import assert_no_more_than_recorded, counted
-from .cases import Case
+from .cases import Array, Case
 
 pytestmark = pytest.mark.skipif(
     KIND not in ("plain", "count"), reason="counts in a build of its own"
@@ -33,6 +34,22 @@ LOSSES = [
 ]
 
 
+class Areas(Case):
+    """Labels and classes cover areas, as in images."""
+
+    def inputs(self) -> dict[str, Array]:
+        values = super().inputs()
+        rows, columns = (np.arange(n) // 12 for n in self.low)
+        area = (rows[:, None] * 3 + columns) % self.classes
+        values["logits"] = values["logits"] / 4 + 8 * (area == np.arange(self.classes)[:, None, None])
+        rows, columns = (np.arange(h) * n // h for n, h in zip(self.low, self.high, strict=True))
+        values["target"] = np.broadcast_to(area[np.ix_(rows, columns)], self.pixels).copy()
+        return values
+
+
+AREAS = Areas(batch=1, classes=19, low=(36, 36), high=(144, 144))
+
+
 @pytest.fixture
 def counting() -> Device:
     return load_device(FAMILY, "count", UNITS)
@@ -42,6 +59,8 @@ def jobs() -> dict[str, Callable[[Device], object]]:
     result: dict[str, Callable[[Device], object]] = {}
     for case in LOSSES:
         result[f"{case}-loss"] = case.loss
+    result["areas-loss"] = AREAS.loss
+    result["areas-argmax"] = lambda device: AREAS.argmax(device, False)
     for confident in (False, True):
         result[f"argmax-{confident}"] = lambda device, confident=confident: Case().argmax(
             device, confident

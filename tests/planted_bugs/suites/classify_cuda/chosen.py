@@ -16,23 +16,23 @@ CHOSEN = (
         ),
         (
             "left border not folded",
-            "ends.top_right[c] += ends.top_left[c];",
+            "ends.top_right += ends.top_left;",
             "",
         ),
         (
             "first row of cells kept above",
-            "bottom += top;",
-            "",
+            "below += row >= 0 ? bottom : bottom + top;",
+            "below += bottom;",
         ),
         (
             "the cell before from the wrong side",
-            "__shfl_up_sync(kFullWarp, ends.top_right[c], 1)",
-            "__shfl_down_sync(kFullWarp, ends.top_right[c], 1)",
+            "__shfl_up_sync(kFullWarp, ends.top_right, 1)",
+            "__shfl_down_sync(kFullWarp, ends.top_right, 1)",
         ),
         (
             "nothing carried to the next row",
-            "carried[c] = bottom;",
-            "carried[c] = A(0);",
+            "const int which = (row - row0) & 1;",
+            "const int which = 0;",
         ),
         (
             "the halo's node written, too",
@@ -46,18 +46,18 @@ CHOSEN = (
         ),
         (
             "one-hot without its factor",
-            "if (label == first + c) slope -= hard;",
-            "if (label == first + c) slope -= A(1);",
+            "slope = std::fma(-hard, scale, slope);",
+            "slope -= scale;",
         ),
         (
             "ignored pixels count",
-            "if (label == -1) continue;",
+            "if (label == kNone) continue;",
             "",
         ),
         (
             "gradient of the loss left out of the softmax",
-            "factor *= w.soft[label] * scale;",
-            "factor *= w.soft[label];",
+            "factor *= static_cast<const A*>(p.grad_loss)[held.pixel + offset];",
+            "",
         ),
         (
             "mean of the sum's slope",
@@ -66,21 +66,46 @@ CHOSEN = (
         ),
         (
             "the largest exponent left out where a sum underflows",
-            "largest = w.largest[place];",
-            "largest = A(0);",
+            "held.own |= 1u << (r * C + c);",
+            "",
+        ),
+        (
+            "labels of one lane only looked at",
+            "const uint32_t labels = __reduce_or_sync(kFullWarp, held.labels);",
+            "const uint32_t labels = held.labels;",
+        ),
+        (
+            "what is not finite taken by the fast way",
+            "held.own != 0 || none != A(0)",
+            "held.own != 0",
+        ),
+        (
+            "a class of the next group's labels",
+            "if (label >= first && label < first + classes) {",
+            "if (label >= first) {",
+        ),
+        (
+            "the pixels' number not cleared after a row",
+            "above[kGroup<A>][lane] = A(0);",
+            "",
+        ),
+        (
+            "rest of the gradient behind the last vector left out",
+            "i < p.count; i += threads) {",
+            "i < done; i += threads) {",
         ),
     ),
     *planted(
         f"{FOLDER}/loss.cuh",
         (
             "sum not rescaled to a new largest value",
-            "sums.sum[r][c] *= exponential(largest, value);",
+            "sum *= exponential(largest, value);",
             "",
         ),
         (
             "sums that underflow not noticed",
-            "lost = lost || !(sums.sum[r][c] >= static_cast<A>(kUnderflow));",
-            "",
+            "if (label >= 0 && !(sum >= static_cast<A>(kUnderflow))) {",
+            "if (label >= 0 && !(sum >= A(0))) {",
         ),
         (
             "natural logarithm for one of base two",
@@ -122,13 +147,13 @@ CHOSEN = (
         f"{FOLDER}/workspace.cuh",
         (
             "a span without the pixels above its first row",
-            "row0, row1, first_output(axis_y, row0 - 1), first_output(axis_y, row1)};",
-            "row0, row1, first_output(axis_y, row0), first_output(axis_y, row1)};",
+            "const int32_t y0 = first_output(axis_y, row0 - 1), y1 = first_output(axis_y, row1);",
+            "const int32_t y0 = first_output(axis_y, row0), y1 = first_output(axis_y, row1);",
         ),
         (
-            "all images of a span in one place",
-            "return ((image - span.image) * (span.y1 - span.y0) + y - span.y0) * width + x;",
-            "return (y - span.y0) * width + x;",
+            "a span's pixels from the image's first on",
+            "(image * s.out_h + y0) * s.out_w",
+            "image * s.out_h * s.out_w",
         ),
     ),
     *planted(
@@ -137,6 +162,16 @@ CHOSEN = (
             "the last class left out",
             "for (int32_t k = 0; k < classes; ++k, plane += steps.plane) {",
             "for (int32_t k = 0; k < classes - 1; ++k, plane += steps.plane) {",
+        ),
+        (
+            "what rounding adds left out of the bound of the classes passed over",
+            "least -= (least < A(0) ? -least : least) * kMargin;",
+            "",
+        ),
+        (
+            "a corner left out of the bound of the classes passed over",
+            "v.bottom_left < least &&",
+            "true &&",
         ),
         (
             "confidence not rescaled",
