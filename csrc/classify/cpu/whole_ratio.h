@@ -24,14 +24,6 @@ struct Pixels {
   }
 };
 
-// The powers of a node as the left end of S pixels; as the right end it has them in reverse.
-template <int S>
-SCRN_INLINE void powers_of(Value<float> base, Value<float> (&power)[S]) {
-  const Value<float> step = S % 2 == 0 ? base * base : base;
-  power[S - 1] = base;
-  for (int t = S - 2; t >= 0; --t) power[t] = power[t + 1] * step;
-}
-
 SCRN_INLINE Value<float> square_root(Value<float> x) {
 #if defined(__AVX512F__)
   return Value<float>(_mm512_maskz_sqrt_ps(0xffff, __m512(x)));
@@ -43,23 +35,28 @@ SCRN_INLINE Value<float> square_root(Value<float> x) {
 #endif
 }
 
-// The values of the S pixels between two nodes.
+// The values of the S pixels between two nodes. No product waits for more than two others.
 template <int S>
 SCRN_INLINE void between(Value<float> left, Value<float> right, Value<float>* pixel) {
-  if constexpr (S == 8) {
-    const Value<float> middle = square_root(left * right);
+  static_assert(S == 2 || S == 3 || S == 4 || S == 8, "the ratios of whole_rows_as");
+  const Value<float> l2 = left * left, r2 = right * right, both = left * right;
+  if constexpr (S == 2) {
+    pixel[0] = both * l2;
+    pixel[1] = both * r2;
+  } else if constexpr (S == 3) {
+    pixel[0] = l2 * left;
+    pixel[1] = l2 * right;
+    pixel[2] = left * r2;
+  } else if constexpr (S == 4) {
+    const Value<float> l3r = both * l2, lr3 = both * r2, l4 = l2 * l2, r4 = r2 * r2;
+    pixel[0] = l3r * l4;
+    pixel[1] = lr3 * l4;
+    pixel[2] = l3r * r4;
+    pixel[3] = lr3 * r4;
+  } else {
+    const Value<float> middle = square_root(both);
     between<4>(left, middle, pixel);
     between<4>(middle, right, pixel + 4);
-  } else {
-    Value<float> l[S], r[S];
-    powers_of<S>(left, l);
-    powers_of<S>(right, r);
-    if constexpr (Pixels<S>::kEven) {
-      for (int t = 0; t < S; ++t) pixel[t] = l[t] * r[S - 1 - t];
-    } else {
-      pixel[0] = l[0];
-      for (int t = 1; t < S; ++t) pixel[t] = l[t] * r[S - t];
-    }
   }
 }
 
@@ -84,42 +81,35 @@ struct WholeRows {
   }
 };
 
-// The exponentials of the nodes from local column p on: [K][rows].
-template <int S>
-SCRN_INLINE Value<float> node_exponential(const WholeRows<S>& rows, int r, const float* top,
-                                          const float* bottom) {
-  return exp2_of(fma(load(bottom), broadcast(rows.below_scaled[r]),
-                     load(top) * broadcast(rows.above_scaled[r])));
-}
-
+// The exponentials of the nodes from local column p on: [K][rows]. In a loop of its own: with the
+// sums in it an iteration's chain of dependent operations would be longer than a processor sees.
 template <int S>
 void fill_exponentials(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, float* e) {
   constexpr int L = kLanes<float>;
   const float *top = s.nodes[s.top] + p, *bottom = s.nodes[s.bottom] + p;
-  for (int64_t k = 0; k < s.plan->shape.classes; ++k) {
-    for (int r = 0; r < rows.rows; ++r) {
-      store(e + (k * rows.rows + r) * L,
-            node_exponential(rows, r, top + k * s.stride(), bottom + k * s.stride()));
+  for (int64_t k = 0; k < s.plan->shape.classes; ++k, top += s.stride(), bottom += s.stride()) {
+    const Value<float> above = load(top), below = load(bottom);
+    for (int r = 0; r < rows.rows; ++r, e += L) {
+      store(e, exp2_of(fma(below, broadcast(rows.below_scaled[r]),
+                           above * broadcast(rows.above_scaled[r]))));
     }
   }
 }
 
-// Sums over the classes of every pixel, [rows][S]; on the way the next tile's exponentials.
+// Sums over the classes of every pixel, [rows][S].
 template <int S>
-void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
-                 float* next, float* sums) {
+void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, const float* e,
+                 const float* next, float* sums) {
   constexpr int L = kLanes<float>;
-  const int64_t classes = s.plan->shape.classes, stride = s.stride();
+  const int64_t classes = s.plan->shape.classes;
   for (int r = 0; r < rows.rows; ++r) {
     Value<float> sum[S], part[S];
     for (int t = 0; t < S; ++t) sum[t] = part[t] = Value<float>{};
-    const float *top = s.nodes[s.top] + p + L, *bottom = s.nodes[s.bottom] + p + L;
-    for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
+    for (int64_t k = 0; k < classes; ++k) {
       const int64_t at = (k * rows.rows + r) * L;
-      const Value<float> left = load(e + at), behind = node_exponential(rows, r, top, bottom);
-      store(next + at, behind);
+      const Value<float> left = load(e + at);
       Value<float> pixel[S];
-      between<S>(left, next_lane(left, behind), pixel);
+      between<S>(left, next_lane(left, load(next + at)), pixel);
       for (int t = 0; t < S; ++t) part[t] += pixel[t];
       if (k % kBlock == kBlock - 1) flush<float, S>(part, sum);
     }
@@ -182,6 +172,30 @@ SCRN_INLINE Value<float> log_sums(const float* sums, const float* soft, int pixe
   return fma(to_value<float>(exponents), broadcast(static_cast<float>(kLn2)), log_of(product));
 }
 
+// The labels' part of neighbouring cells that all have one label: `w` are a cell's weights.
+SCRN_INLINE void add_one_label(LossState<float>& s, int32_t p, int32_t label,
+                               const PairWeights<float>& w, int pixels) {
+  const int64_t at = label * s.stride() + p;
+  const float hard = s.hard()[label];
+  const float *top = s.nodes[s.top] + at, *bottom = s.nodes[s.bottom] + at;
+  const auto line = [](const float* nodes, Pair<float> weights) {
+    return fma(load(nodes + 1), broadcast(weights[1]), load(nodes) * broadcast(weights[0]));
+  };
+  const Index<float> counts = counted(s, p);
+  const Value<float> linear = line(top, w.top) + line(bottom, w.bottom);
+  const float sum = sum_of<float>(counts != 0 ? linear : Value<float>{});
+  s.result.loss += loss_of<float>(Pair<float>{hard * sum, 0});
+  const float* const weight = static_cast<const float*>(s.plan->weight);
+  const double each = pixels * (weight == nullptr ? 1.0 : double{weight[label]});
+  for (int i = 0; i < kLanes<float>; ++i) s.result.weight -= counts[i] * each;
+  if (s.gradient[0] == nullptr) return;
+  const auto take = [&](float* gradient, Pair<float> weights) {
+    add_ends(gradient + at, broadcast(-hard * weights[0]), broadcast(-hard * weights[1]));
+  };
+  take(s.gradient[s.top], w.top);
+  take(s.gradient[s.bottom], w.bottom);
+}
+
 // A cell of one label needs its pixels' weights summed.
 template <int S>
 void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
@@ -205,8 +219,12 @@ void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
     differs |= label ^ first;
     valid -= label >= 0;
   }
-  const float* const weight = static_cast<const float*>(s.plan->weight);
   const bool smooths = s.uniform[0] != nullptr;
+  const Index<float> others = differs | (first ^ broadcast_index<float>(labels[0][0]));
+  if (!smooths && labels[0][0] >= 0 && !any(others != 0)) {
+    return add_one_label(s, p, labels[0][0], whole, pixels);
+  }
+  const float* const weight = static_cast<const float*>(s.plan->weight);
   Pair<float> linear{};
   double weight_sum = 0, loss = 0;
   for (int i = 0; i < kLanes<float>; ++i) {
@@ -244,7 +262,8 @@ void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const 
   for (int r = 0; r < rows.rows; ++r) {
     read_labels<S>(s, r, p, 0, labels + r * S);
   }
-  sum_classes(s, rows, p, e, next, sums);
+  fill_exponentials(s, rows, p + L, next);
+  sum_classes(s, rows, e, next, sums);
   Index<float> lost{};
   for (int q = 0; q < pixels; ++q) {
     const Value<float> sum = load(sums + q * L);

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.cuda_on_cpu.classify import reference
-from tests.cuda_on_cpu.classify.cases import REDUCTIONS, Case
+from tests.cuda_on_cpu.classify.cases import REDUCTIONS, Areas, Case
 from tests.cuda_on_cpu.harness.compare import assert_close
 from tests.cuda_on_cpu.harness.device import Device
 from tests.cuda_on_cpu.harness.session import KIND
@@ -59,6 +59,14 @@ CASES = [
         Case(batch=1, classes=classes, low=low, high=high, reduction="sum")
         for classes, low, factor in ((700, (3, 40), 2), (3, (70, 4), 2), (3, (70, 4), 4))
         for high in ((low[0] * factor, low[1] * factor), (low[0] * factor + 1, low[1] * factor))
+    ),
+    # Registers of cells that all have one label; in the first row and strip, and where they are
+    # another task's, too.
+    *(
+        Areas(classes=classes, low=low, high=high, weighted=weighted, reduction=reduction, area=40)
+        for classes, low, factor in ((3, (3, 60), 2), (3, (40, 45), 3), (700, (2, 45), 4))
+        for high in ((low[0] * factor, low[1] * factor),)
+        for weighted, reduction in ((False, "sum"), (False, "mean"), (True, "mean"))
     ),
 ]
 

@@ -180,3 +180,20 @@ class Case:
             confidence=confidence,
         )
         return labels.raw(), None if confidence is None else decode(confidence.raw(), "float32")
+
+
+@dataclass(frozen=True)
+class Areas(Case):
+    """Labels and classes cover squares of so many nodes, as in images."""
+
+    area: int = 12
+
+    def inputs(self) -> dict[str, Array]:
+        values = super().inputs()
+        rows, columns = (np.arange(n) // self.area for n in self.low)
+        area = (rows[:, None] * 3 + columns) % self.classes
+        classes = np.arange(self.classes)[:, None, None]
+        values["logits"] = rounded(values["logits"] / 4 + 2 * (area == classes), self.dtype)
+        rows, columns = (np.arange(h) * n // h for n, h in zip(self.low, self.high, strict=True))
+        values["target"] = np.broadcast_to(area[np.ix_(rows, columns)], self.pixels).copy()
+        return values

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from ..harness.device import Device
 from ..harness.session import KIND, load_device
 from ..harness.work import assert_no_more_than_recorded, counted
-from .cases import Array, Case
+from .cases import Areas, Case
 
 pytestmark = pytest.mark.skipif(
     KIND not in ("plain", "count"), reason="counts in a build of its own"
@@ -32,19 +31,6 @@ LOSSES = [
         ("sum", False, 0, (3, 5)),
     )
 ]
-
-
-class Areas(Case):
-    """Labels and classes cover areas, as in images."""
-
-    def inputs(self) -> dict[str, Array]:
-        values = super().inputs()
-        rows, columns = (np.arange(n) // 12 for n in self.low)
-        area = (rows[:, None] * 3 + columns) % self.classes
-        values["logits"] = values["logits"] / 4 + 8 * (area == np.arange(self.classes)[:, None, None])
-        rows, columns = (np.arange(h) * n // h for n, h in zip(self.low, self.high, strict=True))
-        values["target"] = np.broadcast_to(area[np.ix_(rows, columns)], self.pixels).copy()
-        return values
 
 
 AREAS = Areas(batch=1, classes=19, low=(36, 36), high=(144, 144))
