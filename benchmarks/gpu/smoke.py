@@ -42,7 +42,7 @@ def _group(case: Case, device: str) -> str:
 
 def ways(case: Case, device: str) -> dict[str, Function]:
     op = case.operation
-    return {OURS: op.implementations[OURS], **(op.paths if on_cuda(device) else {})}
+    return {OURS: op.implementations[OURS], **(op.paths(case) if on_cuda(device) else {})}
 
 
 def names(device: str) -> Iterator[tuple[str, Case, str, str]]:

@@ -7,7 +7,7 @@ import itertools
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -155,10 +155,10 @@ class Peer(NamedTuple):
 class Op:
     """``make`` draws the arguments of a case; ``points`` gives the sampling points [B, 2, H, W]
     in units of whose integers the gradient of the offset is not continuous, if there are any.
-    ``paths`` are ways through the op on CUDA that are taken whatever its table says. ``features``
-    are the arguments that have the case's layout, and ``passed`` those whose gradient is the
-    incoming one, which moves no bytes. ``gradient_roundings_on_cuda`` is the gate's allowance for
-    gradients in half types there. Arguments of integers have no gradient, and without
+    ``paths`` gives the ways of a case through the op on CUDA that are taken whatever its table
+    says. ``features`` are the arguments that have the case's layout, and ``passed`` those whose
+    gradient is the incoming one, which moves no bytes. ``gradient_roundings_on_cuda`` is the gate's
+    allowance for gradients in half types there. Arguments of integers have no gradient, and without
     ``differentiable`` none has. ``by_image``: no result mixes images, and the definition may take
     them one by one. ``observed`` gives what the gate compares in the place of an output that jumps,
     from the arguments in float64 and that output."""
@@ -168,7 +168,7 @@ class Op:
     definition: Function
     points: Callable[[Arguments], Tensor] | None = None
     peers: Callable[[Any], dict[str, Peer]] = lambda case: {}
-    paths: Mapping[str, Function] = field(default_factory=dict)
+    paths: Callable[[Any], dict[str, Function]] = lambda case: {}
     features: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
     gradient_roundings_on_cuda: float = OURS_ROUNDINGS

@@ -71,7 +71,7 @@ class Runner:
         op, peers = case.operation, case.operation.peers(case)
         functions = {**op.implementations, **{name: each.function for name, each in peers.items()}}
         if torch.device(device).type == "cuda":
-            functions |= op.paths
+            functions |= op.paths(case)
         functions[COMPILED] = torch.compile(
             op.implementations[BASELINE], fullgraph=True, dynamic=False
         )

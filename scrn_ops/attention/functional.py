@@ -43,8 +43,9 @@ def whitened_attention(
             learned.
         backend: ``None`` or ``"fused"`` for the kernels of the tensors' device, ``"eager"`` or
             ``"reference"``, which are both the formula as it stands (twice differentiable).
-        path: of Triton's kernels on CUDA: ``"flash"``, ``"split_softmax"``, or ``None`` for what
-            the table in ``docs/attention.md`` says: matrix products in float32 and float64.
+        path: of Triton's kernels, for float16 and bfloat16 on CUDA: ``"flash"``,
+            ``"split_softmax"``, or ``None`` for what the table in ``docs/attention.md`` says. In
+            float32 and float64 ``None``, which is matrix products.
 
     Returns:
         [B, N, Dv] in value's dtype, channel-major (as of a flattened NCHW map) where value is,
@@ -54,8 +55,9 @@ def whitened_attention(
         ValueError: a rank, size, device, backend or path that does not fit.
         TypeError: not tensors, or dtypes that do not fit each other; a scale that is no
             number.
-        NotImplementedError: no fused kernels for the device or the tensor layout; and, from
-            autograd, second derivatives and forward mode with the fused kernels.
+        NotImplementedError: no fused kernels for the device or the tensor layout, or for the
+            value's dtype by that path; and, from autograd, second derivatives and forward mode
+            with the fused kernels.
     """
     backend = checks.check_backend(backend)
     checks.check_number("scale", scale)
@@ -68,7 +70,8 @@ def whitened_attention(
     value = checks.autocast_features(value)
     check_path(path, value)
     keep = _differentiated(query, key, unary, value) and (
-        # The output's shared term would cost half types digits of the pairwise one.
+        # The output's shared term would cost half types digits of the pairwise one. In the other
+        # types, which only the interpreter takes, the backward does without it.
         value.dtype.itemsize == 2
         if takes_triton(path, value)
         else by_products.keeps_probabilities(query, value)

@@ -63,7 +63,7 @@ def _(
     *needs: bool,
 ) -> tuple[Tensor, ...]:
     _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities)
-    if log_sum_exp.dim() == 2:
+    if _by_triton(log_sum_exp, value):
         from .kernels.backward import backward
 
         # Read without strides; under vmap an image's may be one row for all samples.
@@ -119,6 +119,11 @@ def _(
     return tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
 
 
+def _by_triton(log_sum_exp: Tensor, value: Tensor) -> bool:
+    """Whether the forward was Triton's: on CUDA the type tells, and otherwise what was saved."""
+    return takes_triton(None, value) if value.is_cuda else log_sum_exp.dim() == 2
+
+
 def _check_backward(
     grad: Tensor,
     query: Tensor,
@@ -135,7 +140,10 @@ def _check_backward(
     device, dtype = value.device, compute_dtype(value)
     check_gradient("grad", grad, (batch, n, channels), value.dtype, device)
     check_gradient("shared", shared, (batch, channels), dtype, device)
-    by_triton = log_sum_exp.dim() == 2 or takes_triton(None, value)
+    by_triton = _by_triton(log_sum_exp, value)
+    # Where it is of products, of one dimension and empty.
+    rows = (batch, n) if by_triton else (0,)
+    check_gradient("log_sum_exp", log_sum_exp, rows, dtype, device)
     # Of one dimension and empty where they are not kept.
     last = channels if by_triton else value.shape[1]
     kept = (0,) if probabilities.dim() == 1 else (batch, n, last)
@@ -143,7 +151,6 @@ def _check_backward(
     check_gradient("probabilities", probabilities, kept, kept_dtype, device)
     if by_triton:
         check_gradient("output", output, (batch, n, channels), value.dtype, device)
-        check_gradient("log_sum_exp", log_sum_exp, (batch, n), dtype, device)
 
 
 # As torch counts: the multiplications and additions of matrix products, two each.

@@ -19,7 +19,8 @@ from benchmarks.ops.cases.attention import AttentionCase
 from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
 
 OPS = operations()
-PATHS = OPS["whitened_attention"].paths
+HALVES = {torch.bfloat16, torch.float16}
+PATHS = {"fused, flash", "fused, split_softmax"}  # of the attention, by Triton
 
 
 @pytest.fixture(autouse=True)
@@ -35,18 +36,19 @@ DEPTHWISE = {"multi_scale_depthwise", "large_kernel_depthwise", "depthwise_gelu"
 def test_smoke_covers_every_op_type_layout_direction_and_way():
     named = list(smoke.names("cuda"))
     assert len({name for name, *_ in named}) == len(named)
-    halves = {torch.float32, torch.bfloat16, torch.float16}
+    types = {torch.float32, *HALVES}
     for op in OPS:
         own = [(case, way, mode) for _, case, way, mode in named if case.op == op]
         directions = ("forward", "backward") if OPS[op].differentiable else ("forward",)
         assert {case.direction for case, *_ in own} == set(directions)
-        assert {case.dtype for case, *_ in own} >= halves
+        assert {case.dtype for case, *_ in own} >= types
         if op in ("semantic_refine", "offset_sample", *DEPTHWISE):
             assert {case.layout for case, *_ in own} == set(LAYOUTS)
         if op in ("semantic_refine", "offset_sample"):
             assert any(mode == DETERMINISTIC for *_, mode in own)
-        expected = {OURS, *PATHS} if op == "whitened_attention" else {OURS}
-        for dtype in halves:
+        for dtype in types:
+            by_paths = op == "whitened_attention" and dtype in HALVES
+            expected = {OURS, *PATHS} if by_paths else {OURS}
             for direction in directions:
                 ways = {w for c, w, _ in own if (c.dtype, c.direction) == (dtype, direction)}
                 assert ways == expected

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import scrn_ops
+from scrn_ops.attention import table
 
 from ..case import OURS, Arguments, Case, Family, Function, Generator, Op, Peer, draw, implemented
 
@@ -77,6 +78,13 @@ def peers(case: AttentionCase) -> dict[str, Peer]:
     return made
 
 
+def paths(case: AttentionCase) -> dict[str, Function]:
+    """Either way through Triton's kernels, which are for half types."""
+    names = table.PATHS if case.dtype.itemsize == 2 else ()
+    attend = scrn_ops.whitened_attention
+    return {f"{OURS}, {path}": _attend(functools.partial(attend, path=path)) for path in names}
+
+
 def _whiten(tensor: Tensor) -> Tensor:
     """In float32, and then rounded once, as the op does."""
     wide = tensor.float()
@@ -111,11 +119,7 @@ OPS = {
         make=attention_arguments,
         **implemented(lambda module: _attend(module.whitened_attention)),
         peers=peers,
-        # Either way through the attention, whatever the table says.
-        paths={
-            f"{OURS}, {path}": _attend(functools.partial(scrn_ops.whitened_attention, path=path))
-            for path in ("flash", "split_softmax")
-        },
+        paths=paths,
         # Tensor cores take rounded weights and slopes. On an H200 the query's gradient was off by
         # up to 7.3e-3, SDPA's by 7.5e-3, where one rounding to bfloat16 is about 1.7e-3.
         gradient_roundings_on_cuda=5.0,

@@ -376,21 +376,3 @@ def test_the_backward_operator_refuses_bad_probabilities(fake):
     ):
         with pytest.raises(error, match=f"probabilities: .*{message}"):
             ops.whitened_attention_backward(*fitting[:8], bad, *fitting[9:])
-
-
-@pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_is_kept_on_a_gpu(dtype, keep):
-    """Probabilities of the products' types, of Triton's the log-sum-exps and the pairwise term."""
-    batch, n, m, width, channels = 2, 7, 9, 16, 24
-    with FakeTensorMode():
-        sizes = (batch, n, width), (batch, m, width), (batch, m), (batch, m, channels)
-        tensors = [torch.empty(size, dtype=dtype, device="cuda") for size in sizes]
-        output, log_sum_exp, shared, kept = ops.whitened_attention(*tensors, 1.0, keep)
-    by_triton = dtype in (F16, BF16)
-    assert output.shape == (batch, n, channels)
-    assert log_sum_exp.shape == ((batch, n) if by_triton else (0,))
-    assert shared.shape == (batch, channels)
-    assert kept.shape == ((batch, n, channels if by_triton else m) if keep else (0,))
-    assert {output.dtype, kept.dtype} == {dtype}
-    assert {log_sum_exp.dtype, shared.dtype} == {F32 if by_triton else dtype}

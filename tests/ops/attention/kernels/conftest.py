@@ -68,6 +68,19 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def widest(device: str) -> torch.dtype:
+    """The type of formulas that are checked on a device, too, which takes half types alone."""
+    return torch.float32 if device == "cpu" else torch.float16
+
+
+@pytest.fixture
+def interpreted(device: str) -> None:
+    """Of tests that say something in float32 and float64 alone."""
+    if device == "cuda":
+        pytest.skip("on CUDA the Triton kernels take half types")
+
+
 @pytest.fixture(params=table.PATHS)
 def path(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -37,3 +37,9 @@ def rounded_attention(
     slopes_unary = (value * total).sum(2) - (shared * total).sum(2)
     gradients = (grad_q - grad_q.mean(1, keepdim=True), grad_k, weights * slopes_unary, grad_v)
     return [output, *(rounded(g) for g in gradients)]
+
+
+def close(dtype: torch.dtype, rtol: float, atol: float) -> dict[str, float]:
+    """Tolerances of a comparison with the formula in the same type: those of float32, or what
+    roundings to float16 add up to."""
+    return {"rtol": rtol, "atol": atol} if dtype.itemsize > 2 else {"rtol": 1e-2, "atol": 2e-3}

@@ -15,14 +15,15 @@ from scrn_ops.attention.chunks import parts
 
 from ...common.maps import BF16, F32
 from ..cases import Shape, inputs, values_and_gradients
+from .rounding import close
 
 ops = torch.ops.scrn_ops
 SHAPE = Shape(2, 7, 9, 16, 24)
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_opcheck(device, path, keep):
-    tensors = inputs(SHAPE, F32, device, layout="channel_major")
+def test_opcheck(device, path, widest, keep):
+    tensors = inputs(SHAPE, widest, device, layout="channel_major")
     opcheck(ops.whitened_attention.default, (*tensors, 0.7, keep, path))
     plain = [t.detach() for t in tensors]
     output, *saved = ops.whitened_attention(*plain, 0.7, keep, path)
@@ -31,21 +32,21 @@ def test_opcheck(device, path, keep):
         opcheck(ops.whitened_attention_backward.default, args)
 
 
-def test_one_graph_for_many_shapes(device, path):
+def test_one_graph_for_many_shapes(device, path, widest):
     def chain(*tensors):
         return scrn_ops.whitened_attention(*tensors, scale=0.3, path=path).relu()
 
     torch._dynamo.reset()
     compiled = torch.compile(chain, fullgraph=True, dynamic=True, backend="aot_eager")
     for shape in (Shape(4, 7, 9, 16, 24), Shape(3, 19, 13, 20, 32)):
-        tensors = inputs(shape, F32, device)
+        tensors = inputs(shape, widest, device)
         got = values_and_gradients(compiled, tensors)[0]
         for a, b in zip(got, values_and_gradients(chain, tensors)[0], strict=True):
             torch.testing.assert_close(a, b)
 
 
-def test_vmap(device, path):
-    tensors = [t.detach() for t in inputs(SHAPE, F32, device)]
+def test_vmap(device, path, widest):
+    tensors = [t.detach() for t in inputs(SHAPE, widest, device)]
     batches = [torch.stack([t, t * 0.9]) for t in tensors]
     op = partial(scrn_ops.whitened_attention, path=path)
     expected = torch.stack([op(*(b[i] for b in batches)) for i in range(2)])
@@ -53,16 +54,16 @@ def test_vmap(device, path):
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_several_gradients_of_one_forward(device, path, batch):
+def test_several_gradients_of_one_forward(device, path, widest, batch):
     """What the forward saved is then a view that repeats itself, of one image as of several."""
-    tensors = [t.detach() for t in inputs(Shape(batch, 7, 9, 16, 24), F32, device)]
+    tensors = [t.detach() for t in inputs(Shape(batch, 7, 9, 16, 24), widest, device)]
     results = []
     for options in ({"path": path}, {"backend": "reference"}):
         output, pullback = torch.func.vjp(partial(scrn_ops.whitened_attention, **options), *tensors)
         grads = torch.stack([output.detach() * factor for factor in (1.0, -0.5, 0.3)])
         results.append(torch.vmap(pullback)(grads))
     for got, want in zip(*results, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, want, **close(widest, 1e-4, 1e-5))
 
 
 def test_autocast(device, path):
@@ -75,12 +76,12 @@ def test_autocast(device, path):
     assert torch.equal(output, expected)
 
 
-def test_options_that_do_not_fit(device):
-    tensors = inputs(SHAPE, F32, device)
+def test_options_that_do_not_fit(device, widest):
+    tensors = inputs(SHAPE, widest, device)
     with pytest.raises(ValueError, match=r"path: expected None, 'flash' or .*got 'fast'"):
         scrn_ops.whitened_attention(*tensors, path="fast")
     with pytest.raises(ValueError, match="width: expected at most 256 for flash, got 300"):
-        scrn_ops.whitened_attention(*inputs(Shape(1, 3, 3, 300, 16), F32, device), path="flash")
+        scrn_ops.whitened_attention(*inputs(Shape(1, 3, 3, 300, 16), widest, device), path="flash")
 
 
 @pytest.mark.parametrize("multiple", [1, 16])
