@@ -48,13 +48,10 @@ def family(capability: tuple[int, int]) -> int:
     return {9: 90, 10: 100, 11: 100}.get(major, 120)
 
 
-def choose_path(width: int, channels: int, itemsize: int) -> str:
-    """``"flash"`` for half types with Dk and Dv up to 256, else ``"split_softmax"``.
-
-    The flash kernel recomputes the scores for every tile of 256 channels, and in float32 its
-    tiles would have to be too small.
-    """
-    if itemsize == 2 and width <= FLASH_WIDTH and channels <= 256:
+def choose_path(width: int, channels: int) -> str:
+    """``"flash"`` for Dk and Dv up to 256, else ``"split_softmax"``: the flash kernel recomputes
+    the scores for every tile of 256 channels."""
+    if width <= FLASH_WIDTH and channels <= 256:
         return "flash"
     return "split_softmax"
 
@@ -70,9 +67,9 @@ def _everywhere(tiles: Tiles) -> dict[int, tuple[Row, ...]]:
     return dict.fromkeys(FAMILIES, _always(tiles))
 
 
-# By kernel and whether the operands are half types.
-_TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
-    ("flash", True): {
+# By kernel, for operands in half types; the interpreter takes the same tiles for any other.
+_TABLE: dict[str, dict[int, tuple[Row, ...]]] = {
+    "flash": {
         80: (
             Row(64, 64, Tiles(128, 64, 64, 4, 3)),  # with eight warps some Tritons spill
             Row(128, 128, Tiles(128, 64, 128, 8, 2)),
@@ -95,41 +92,32 @@ _TABLE: dict[tuple[str, bool], dict[int, tuple[Row, ...]]] = {
         ),
     },
     # Where queries are many: half as many reads of keys and values.
-    ("flash_many", True): {
+    "flash_many": {
         **dict.fromkeys((90, 100), (Row(256, _EVERY, Tiles(128, 64, 256, 8, 2)),)),
         80: (Row(256, _EVERY, Tiles(64, 32, 256, 8, 2)),),
         120: (Row(256, _EVERY, Tiles(64, 16, 256, 8, 2)),),
     },
-    ("flash_many", False): dict.fromkeys(FAMILIES, (Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)),)),
-    ("flash", False): dict.fromkeys(FAMILIES, (Row(256, _EVERY, Tiles(16, 16, 32, 4, 1)),)),
-    ("exponentials", True): {
+    "exponentials": {
         **_everywhere(Tiles(128, 128, 32, 8, 3)),
         **dict.fromkeys((80, 120), _always(Tiles(128, 64, 32, 8, 3))),
     },
-    ("exponentials", False): _everywhere(Tiles(64, 32, 32, 4, 2)),
-    ("weighted_values", True): {
+    "weighted_values": {
         **_everywhere(Tiles(64, 32, 128, 8, 3)),
         90: _always(Tiles(128, 32, 128, 8, 3)),
     },
-    ("weighted_values", False): {
-        **_everywhere(Tiles(64, 32, 32, 4, 2)),
-        80: _always(Tiles(64, 32, 32, 4, 3)),  # with two stages, maps of 920 pixels spill
-    },
-    ("score_gradients", True): _everywhere(Tiles(128, 64, 32, 8, 3)),
-    ("score_gradients", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
-    ("products", True): _everywhere(Tiles(128, 128, 32, 8, 3)),
-    ("products", False): _everywhere(Tiles(64, 64, 16, 8, 2)),
+    "score_gradients": _everywhere(Tiles(128, 64, 32, 8, 3)),
+    "products": _everywhere(Tiles(128, 128, 32, 8, 3)),
 }
 FUNCTIONS = {"flash_many": "flash"}  # what is another kernel's with tiles of its own
-KERNELS = tuple(dict.fromkeys(kernel for kernel, _ in _TABLE))
+KERNELS = tuple(_TABLE)
 
 
-def rows(kernel: str, half: bool, family: int) -> tuple[Row, ...]:
-    return _TABLE[kernel, half][family]
+def rows(kernel: str, family: int) -> tuple[Row, ...]:
+    return _TABLE[kernel][family]
 
 
-def tiles(kernel: str, width: int, channels: int, itemsize: int, family: int) -> Tiles:
-    for row in rows(kernel, itemsize == 2, family):
+def tiles(kernel: str, width: int, channels: int, family: int) -> Tiles:
+    for row in rows(kernel, family):
         if width <= row.width and channels <= row.channels:
             return row.tiles
     raise ValueError(f"width: expected at most {FLASH_WIDTH} for {kernel}, got {width}")

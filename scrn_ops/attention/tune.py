@@ -35,7 +35,6 @@ class Workload(NamedTuple):
     kernel: str
     width: int
     channels: int
-    half: bool
     batch: int
     n: int
 
@@ -60,7 +59,7 @@ def fits(kernel: str, tiles: table.Tiles, work: Workload, family: int) -> bool:
         elements, sums = n * work.width + stages * m * (work.width + k), n * (k + m)
     elif kernel == "weighted_values":
         elements, sums = stages * (n + k) * m, n * k
-    fit_shared = elements * (2 if work.half else 4) <= table.SHARED_BYTES[family]
+    fit_shared = elements * 2 <= table.SHARED_BYTES[family]
     return fit_shared and sums <= REGISTERS * 32 * warps
 
 
@@ -71,8 +70,8 @@ def using(kernel: str, tiles: table.Tiles) -> Iterator[None]:
 
     original = table.tiles
 
-    def changed(asked: str, width: int, channels: int, itemsize: int, family: int) -> table.Tiles:
-        return tiles if asked == kernel else original(asked, width, channels, itemsize, family)
+    def changed(asked: str, width: int, channels: int, family: int) -> table.Tiles:
+        return tiles if asked == kernel else original(asked, width, channels, family)
 
     table.tiles = changed  # type: ignore[assignment]
     replay.forget()
@@ -83,19 +82,18 @@ def using(kernel: str, tiles: table.Tiles) -> Iterator[None]:
         replay.forget()
 
 
-def workload(kernel: str, row: table.Row, half: bool, n: int = QUERIES) -> Workload:
+def workload(kernel: str, row: table.Row, n: int = QUERIES) -> Workload:
     width, channels = min(row.width, table.FLASH_WIDTH), min(row.channels, WIDEST)
-    return Workload(kernel, width, channels, half, BATCHES.get(kernel, 1), n)
+    return Workload(kernel, width, channels, BATCHES.get(kernel, 1), n)
 
 
 def call_of(work: Workload, device: str) -> replay.Call:
     """The call of the launchers, for ``replay.record``."""
     from .kernels import backward, forward
 
-    dtype = torch.bfloat16 if work.half else torch.float32
     batch, n, width, channels = work.batch, work.n, work.width, work.channels
     sizes = ((batch, n, width), (batch, n, width), (batch, n), (batch, n, channels))
-    q, k, m, v = (torch.randn(size, device=device, dtype=dtype) for size in sizes)
+    q, k, m, v = (torch.randn(size, device=device, dtype=torch.bfloat16) for size in sizes)
     scale, flash = width**-0.5, work.kernel.startswith("flash")
     path = "flash" if flash else "split_softmax"
     results, call = forward.prepared(q, k, m, v, scale, path, keep=False)
@@ -130,19 +128,18 @@ def tune(
     n: int = QUERIES,
 ) -> Iterator[str]:
     """Lines of a new table, each with the microseconds of the old row and of the new one."""
-    for half in (True, False):
-        for kernel in table.KERNELS:
-            yield f'("{kernel}", {half}): {{ {family}: ('
-            for row in table.rows(kernel, half, family):
-                work = workload(kernel, row, half, n)
-                found = fastest(work, [row.tiles], time)
-                before = float("inf") if found is None else found[0]
-                others = (t for t in tried(row) if t != row.tiles and fits(kernel, t, work, family))
-                other = fastest(work, others, time)
-                seconds, tiles = min(filter(None, (found, other)), default=(before, row.tiles))
-                best = table.Row(row.width, row.channels, tiles)
-                yield f"    {best},  # {seconds * 1e6:.1f} us instead of {before * 1e6:.1f}"
-            yield ")},"
+    for kernel in table.KERNELS:
+        yield f'"{kernel}": {{ {family}: ('
+        for row in table.rows(kernel, family):
+            work = workload(kernel, row, n)
+            found = fastest(work, [row.tiles], time)
+            before = float("inf") if found is None else found[0]
+            others = (t for t in tried(row) if t != row.tiles and fits(kernel, t, work, family))
+            other = fastest(work, others, time)
+            seconds, tiles = min(filter(None, (found, other)), default=(before, row.tiles))
+            best = table.Row(row.width, row.channels, tiles)
+            yield f"    {best},  # {seconds * 1e6:.1f} us instead of {before * 1e6:.1f}"
+        yield ")},"
 
 
 def main() -> int:

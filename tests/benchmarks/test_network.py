@@ -247,7 +247,7 @@ def test_nothing_is_in_tf32(task, tmp_path):
         allow(True, True)
         assert command.main(arguments) == 0
         assert allowed() == (False, False)
-        # In the process of an engine, too; the attention's kernels read the newer setting.
+        # In the process of an engine, too, whichever of torch's two settings is read there.
         allow(True, True)
         engines.build(PLAIN, task)
         assert allowed() == (False, False)

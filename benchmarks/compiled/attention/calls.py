@@ -32,8 +32,7 @@ SHAPES = (
     (1, 8192, 256, 256),
 )
 LAYOUTS = ("contiguous", "channel_major")
-# Products of "fp32" are exact to float32, those of "tf32" are made of operands rounded to TF32.
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "tf32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 DIRECTIONS = ("forward", "backward")
 
 
@@ -45,6 +44,7 @@ class Case(NamedTuple):
     layout: str = "contiguous"
     path: str | None = None
     chunk_bytes: int = table.CHUNK_BYTES
+    keep: bool = True  # the pairwise term, as for a call that is differentiated
 
     def __str__(self) -> str:
         b, n, dk, dv = self.shape
@@ -52,12 +52,13 @@ class Case(NamedTuple):
         words += [self.layout] if self.layout != LAYOUTS[0] else []
         words += [self.path] if self.path else []
         words += [f"chunks_of_{self.chunk_bytes}"] if self.chunk_bytes != table.CHUNK_BYTES else []
+        words += [] if self.keep else ["not_kept"]
         return "-".join(words)
 
 
 def cases(
     families: Iterable[int],
-    dtypes: Iterable[str] = ("bf16", "fp32"),
+    dtypes: Iterable[str] = DTYPES,
     layouts: Iterable[str] = LAYOUTS,
     shapes: Iterable[tuple[int, int, int, int]] = SHAPES,
 ) -> Iterator[Case]:
@@ -102,10 +103,9 @@ def function_of(
 ) -> Callable[[], tuple[Tensor, ...]]:
     """The call of the launchers, as often as one likes."""
     arguments = tuple(tensors.values())
-    half = DTYPES[case.dtype].itemsize == 2  # of which the forward keeps its pairwise term
     if case.direction == "forward":
-        return lambda: forward(*arguments, scale, case.path, half)
-    pairwise = tensors["output"] if half else tensors["value"].new_empty(0)
+        return lambda: forward(*arguments, scale, case.path, case.keep)
+    pairwise = tensors["output"] if case.keep else tensors["value"].new_empty(0)
     return lambda: backward(*arguments, pairwise, scale, needs)
 
 
@@ -117,17 +117,11 @@ def plans_of(chunk_bytes: int) -> dict[Any, Any]:
 
 @contextmanager
 def prepared(case: Case) -> Iterator[DryDriver]:
-    """A device, with the case's bytes in a chunk and its products."""
+    """A device, with the case's bytes in a chunk."""
     chunks = mock.patch.object(table, "CHUNK_BYTES", case.chunk_bytes)
     plans = mock.patch.object(replay, "_plans", plans_of(case.chunk_bytes))
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
     with chunks, plans, device(case.family) as dry:
-        matmul.fp32_precision = "tf32" if case.dtype == "tf32" else "ieee"
-        try:
-            yield dry
-        finally:
-            matmul.fp32_precision = before
+        yield dry
 
 
 def record(

@@ -27,7 +27,7 @@ def _cases(family: int, dtype: str, layout: str) -> Iterator[Case]:
     for kernel in table.KERNELS:
         direction, path = CALLS[kernel]
         narrowest, flash = NARROWEST, path == "flash"
-        for row in table.rows(kernel, DTYPES[dtype].itemsize == 2, family):
+        for row in table.rows(kernel, family):
             width = min(row.width, table.FLASH_WIDTH)
             channels = min(row.channels, table.FLASH_WIDTH if flash else WIDEST)
             # The kernel's embeddings are as wide as the next power of two.

@@ -62,12 +62,12 @@ def prepared(
         *(readable(grad, often=True), readable(query), readable(key), logits),
         *(readable(value, often=True), pairwise if kept else output, log_sum_exp, shared, *results),
     )
-    options = scale, needs, kept, launch.precision(value.dtype)
+    options = scale, needs, kept
     return results, replay.Call(_backward, tensors, options)
 
 
-def _backward(tape: replay.Tape, scale: float, needs: Needs, kept: bool, precision: str) -> None:
-    call = _Backward(tape, scale, needs, precision)
+def _backward(tape: replay.Tape, scale: float, needs: Needs, kept: bool) -> None:
+    call = _Backward(tape, scale, needs)
     call.statistics(kept)
     if needs[2]:
         call.unary_gradient()
@@ -81,8 +81,8 @@ def _backward(tape: replay.Tape, scale: float, needs: Needs, kept: bool, precisi
 class _Backward:
     """One call: its sizes, its buffers and its launches."""
 
-    def __init__(self, tape: replay.Tape, scale: float, needs: Needs, precision: str) -> None:
-        self.tape, self.needs, self.precision = tape, needs, precision
+    def __init__(self, tape: replay.Tape, scale: float, needs: Needs) -> None:
+        self.tape, self.needs = tape, needs
         self.scale, self.factors = scale, launch.Scale.of(scale)
         _, query, _, _, value, _, log_sum_exp, *_ = tape.tensors
         (self.batch, self.n, self.width), (_, self.m, self.channels) = query.shape, value.shape
@@ -98,8 +98,7 @@ class _Backward:
         self.buffers = tape.buffers(self._sizes(value, log_sum_exp))
 
     def _tiles(self, kernel: str, value: Tensor) -> table.Tiles:
-        family = launch.family(value)
-        return table.tiles(kernel, self.width, self.channels, value.dtype.itemsize, family)
+        return table.tiles(kernel, self.width, self.channels, launch.family(value))
 
     def _sizes(self, value: Tensor, log_sum_exp: Tensor) -> replay.Sizes:
         batch, n, m, width, channels = self.batch, self.n, self.m, self.width, self.channels
@@ -205,7 +204,6 @@ class _Backward:
             BLOCK_N=tiles.n,
             BLOCK_M=tiles.m,
             BLOCK_K=tiles.k,
-            PRECISION=self.precision,
             warps=tiles.warps,
             stages=tiles.stages,
         )
@@ -232,7 +230,6 @@ class _Backward:
             BLOCK_N=tiles.n,
             BLOCK_M=tiles.m,
             BLOCK_K=tiles.k,
-            PRECISION=self.precision,
             warps=tiles.warps,
             stages=tiles.stages,
         )

@@ -9,37 +9,14 @@ INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 @triton.jit
-def dot(a, b, acc, PRECISION: tl.constexpr):
+def dot(a, b, acc):
     """``acc + a @ b``, summed in the type of ``acc``."""
     if INTERPRETED:
         # numpy has no bfloat16: the interpreter would multiply its bit patterns.
         a = a.to(acc.dtype)
         b = b.to(acc.dtype)
-    if PRECISION == "tf32x3":
-        # Triton has this, too, and makes NaN of an infinite value times a part that is negative.
-        high_a, finite_a, rest_a = _tf32_parts(a)
-        high_b, finite_b, rest_b = _tf32_parts(b)
-        acc = tl.dot(rest_a, finite_b, acc, input_precision="tf32")
-        acc = tl.dot(finite_a, rest_b, acc, input_precision="tf32")
-        return tl.dot(high_a, high_b, acc, input_precision="tf32")
-    return tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=acc.dtype)
-
-
-@triton.jit
-def _tf32(x):
-    """``x`` rounded to the bits of TF32; beyond the largest numbers, and for NaN, as it is."""
-    bits = (x.to(tl.uint32, bitcast=True) + 0x1000) & 0xFFFFE000
-    return tl.where(tl.abs(x) < 3.3e38, bits.to(tl.float32, bitcast=True), x)
-
-
-@triton.jit
-def _tf32_parts(x):
-    """Two parts with the bits of TF32, the first once more where it is finite, else zero: the sum
-    of their products leaves out 2^-22 of ``x``. What is not finite has no second part."""
-    high = _tf32(x)
-    rest = x - high
-    finite = tl.where(tl.abs(high) < float("inf"), high, 0.0)
-    return high, finite, _tf32(tl.where(rest == rest, rest, 0.0))
+    # Says nothing of half types; by default Triton would cut a float32 operand to TF32.
+    return tl.dot(a, b, acc, input_precision="ieee", out_dtype=acc.dtype)
 
 
 @triton.jit

@@ -42,7 +42,6 @@ def flash(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """One tile of channels of the output of BLOCK_N queries, from the keys of one split.
 
@@ -79,7 +78,7 @@ def flash(
         k = tl.load(
             key + keys.to(tl.int64)[:, None] * WIDTH + width[None, :], mask=there, other=0.0
         )
-        scores = dot(q, tl.trans(k), tl.zeros([BLOCK_N, BLOCK_M], dtype=dtype), PRECISION)
+        scores = dot(q, tl.trans(k), tl.zeros([BLOCK_N, BLOCK_M], dtype=dtype))
         scores = tl.where((keys < last)[None, :], scores, float("-inf"))
         above = tl.maximum(largest, tl.max(scores, axis=1) * rest)
         rescale = tl.exp2(largest - above)
@@ -89,7 +88,7 @@ def flash(
             keys, columns, last, channels, value_stride_m, value_stride_c, VALUE_ROWS, VALUE_ALIGN
         )
         v = tl.load(value + offsets, mask=inside, other=0.0)
-        acc = dot(rounded(p, v.dtype), v, acc * rescale[:, None], PRECISION)
+        acc = dot(rounded(p, v.dtype), v, acc * rescale[:, None])
         largest = above
 
     result = acc / total[:, None]

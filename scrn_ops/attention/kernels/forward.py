@@ -56,9 +56,9 @@ def prepared(
     shared = value.new_empty(batch, channels, dtype=dtype)
     pairwise = empty_output(value, n) if keep else value.new_empty(0)
     results = Results(output, log_sum_exp, shared, pairwise)
-    chosen = table.choose_path(width, channels, value.dtype.itemsize) if path is None else path
+    chosen = table.choose_path(width, channels) if path is None else path
     inputs = readable(query), readable(key), unary, readable(value, often=True)
-    options = scale, keep, launch.precision(value.dtype)
+    options = scale, keep
     launcher = _flash if chosen == "flash" else _split_softmax
     return results, replay.Call(launcher, (*inputs, *results), options)
 
@@ -115,7 +115,7 @@ class _Whitened:
         )
 
 
-def _flash(tape: replay.Tape, scale: float, keep: bool, precision: str) -> None:
+def _flash(tape: replay.Tape, scale: float, keep: bool) -> None:
     query, _, _, value, output, log_sum_exp, shared, pairwise = tape.tensors
     batch, n, width = query.shape
     _, m, channels = value.shape
@@ -145,7 +145,6 @@ def _flash(tape: replay.Tape, scale: float, keep: bool, precision: str) -> None:
         BLOCK_N=tiles.n,
         BLOCK_M=tiles.m,
         BLOCK_C=block_c,
-        PRECISION=precision,
         warps=tiles.warps,
         stages=tiles.stages,
     )
@@ -169,10 +168,10 @@ def _flash_tiles(
 ) -> tuple[table.Tiles, int, int]:
     """The tiles, the programs without splits of the keys, and the channels of a tile: taller ones
     where even they are enough for the device."""
-    channels, itemsize = value.shape[2], value.dtype.itemsize
+    channels = value.shape[2]
 
     def divided_by(kernel: str) -> tuple[table.Tiles, int, int]:
-        tiles = table.tiles(kernel, width, channels, itemsize, launch.family(value))
+        tiles = table.tiles(kernel, width, channels, launch.family(value))
         block_c = min(tiles.k, max(16, triton.next_power_of_2(channels)))
         blocks = launch.blocks(n, tiles.n) * launch.blocks(channels, block_c)
         return tiles, blocks * batch, block_c
@@ -181,17 +180,17 @@ def _flash_tiles(
     return many if many[1] >= table.MANY * processors else few
 
 
-def _split_softmax(tape: replay.Tape, scale: float, keep: bool, precision: str) -> None:
+def _split_softmax(tape: replay.Tape, scale: float, keep: bool) -> None:
     query, _, _, value, output, log_sum_exp, shared, pairwise = tape.tensors
     batch, n, width = query.shape
     _, m, channels = value.shape
-    itemsize, family = value.dtype.itemsize, launch.family(value)
-    first = table.tiles("exponentials", width, channels, itemsize, family)
-    second = table.tiles("weighted_values", width, channels, itemsize, family)
+    family = launch.family(value)
+    first = table.tiles("exponentials", width, channels, family)
+    second = table.tiles("weighted_values", width, channels, family)
     padded, pitch = launch.blocks(width, first.k) * first.k, launch.blocks(m, 16) * 16
     key_tiles = launch.blocks(m, first.m)
     block_c = min(second.k, max(16, triton.next_power_of_2(channels)))
-    limit = table.CHUNK_BYTES // itemsize
+    limit = table.CHUNK_BYTES // value.dtype.itemsize
     slices = list(parts(batch, n, pitch, limit, max(first.n, second.n)))
     images, rows = slices[0]  # no later part is larger
     many, tall = images.stop, rows.stop
@@ -212,7 +211,6 @@ def _split_softmax(tape: replay.Tape, scale: float, keep: bool, precision: str) 
             BLOCK_N=first.n,
             BLOCK_M=first.m,
             BLOCK_K=first.k,
-            PRECISION=precision,
             warps=first.warps,
             stages=first.stages,
         )
@@ -227,7 +225,6 @@ def _split_softmax(tape: replay.Tape, scale: float, keep: bool, precision: str) 
             BLOCK_N=second.n,
             BLOCK_M=min(second.m, first.m),  # the keys of a block share a reference
             BLOCK_C=block_c,
-            PRECISION=precision,
             warps=second.warps,
             stages=second.stages,
         )

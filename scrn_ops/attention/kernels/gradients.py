@@ -46,7 +46,6 @@ def score_gradients(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """One tile of P = exp2(scores - log-sum-exp) and of dS = P * (dO g^T - delta)."""
     pid = tl.program_id(0)
@@ -72,7 +71,7 @@ def score_gradients(
         inner = start + tl.arange(0, BLOCK_K)
         q = tl.load(query + rows64 * width + inner[None, :], mask=here[:, None], other=0.0)
         k = tl.load(key + keys64[:, None] * width + inner[None, :], mask=there[:, None], other=0.0)
-        p = dot(q, tl.trans(k), p, PRECISION)
+        p = dot(q, tl.trans(k), p)
     p = tl.exp2(p * rest - tl.load(log_sum_exp + row + rows, mask=here, other=0.0)[:, None])
     p = tl.where(there[None, :], p, 0.0)
 
@@ -88,7 +87,7 @@ def score_gradients(
             keys, inner, m, channels, value_stride_m, value_stride_c, VALUE_ROWS, VALUE_ALIGN
         )
         v = tl.load(value + offsets, mask=inside, other=0.0)
-        ds = dot(g, tl.trans(v), ds, PRECISION)
+        ds = dot(g, tl.trans(v), ds)
     ds = p * (ds - tl.load(delta + row + rows, mask=here, other=0.0)[:, None])
     ds = tl.where(there[None, :], ds, 0.0)  # where a NaN of delta would spread to the ends
 
@@ -127,7 +126,6 @@ def by_keys(
     ROWS: tl.constexpr,
     ALIGN: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """``acc`` + scores^T @ factors, the sum over the rows of a chunk, which begin at ``first_row``
     of ``factors``. Beyond the chunk there are no rows, as ``chunks`` divides them."""
@@ -145,7 +143,7 @@ def by_keys(
             first + inner, columns, n, channels, stride_n, stride_c, ROWS, ALIGN
         )
         right = tl.load(factors + offsets, mask=inside, other=0.0)
-        acc = dot(left, right, acc, PRECISION)
+        acc = dot(left, right, acc)
     return acc
 
 
@@ -166,7 +164,6 @@ def query_product(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """query_sums [B, N, Dk] = dS k' of the rows of a chunk."""
     rows, columns, image = tile_of(pid, rows_here, width, BLOCK_N, BLOCK_M)
@@ -188,7 +185,7 @@ def query_product(
             mask=(inner < m)[:, None] & (columns < padded)[None, :],
             other=0.0,
         )
-        acc = dot(left, right, acc, PRECISION)
+        acc = dot(left, right, acc)
     offsets = ((first_image + image) * n + first_row + rows64) * width + columns64
     inside = (rows < rows_here)[:, None] & (columns < width)[None, :]
     tl.store(query_sums + offsets, acc, mask=inside)
@@ -213,7 +210,6 @@ def key_product(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """key_sums [B, M, Dk] (+)= dS^T q'."""
     keys, columns, image = tile_of(pid, m, width, BLOCK_N, BLOCK_M)
@@ -224,7 +220,6 @@ def key_product(
     acc = by_keys(
         slopes + image * rows_here * pitch, query, acc, keys, columns, first_image + image,
         first_row, rows_here, n, padded, pitch, query_image, padded, 1, True, 16, BLOCK_K,
-        PRECISION,
     )  # fmt: skip
     tl.store(key_sums + offsets, acc, mask=inside)
 
@@ -260,7 +255,6 @@ def value_product(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """P^T dO is added up in value_sums [B, M, Dv] until the last chunk, which puts all of it and
     the unary term's outer product into ``grad_value``."""
@@ -273,7 +267,7 @@ def value_product(
     acc = tl.load(value_sums + offsets, mask=inside & (continued != 0), other=0.0)
     acc = by_keys(
         probabilities, grad, acc, keys, columns, image, first_row, rows_here, n, channels, pitch,
-        grad_stride_b, grad_stride_n, grad_stride_c, GRAD_ROWS, GRAD_ALIGN, BLOCK_K, PRECISION,
+        grad_stride_b, grad_stride_n, grad_stride_c, GRAD_ROWS, GRAD_ALIGN, BLOCK_K,
     )  # fmt: skip
     if last == 0:
         tl.store(value_sums + offsets, acc, mask=inside)
@@ -328,7 +322,6 @@ def products(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """What the scores of a chunk of queries contribute to the three gradients. ``continued`` says
     that these images had chunks before."""
@@ -336,13 +329,13 @@ def products(
     if pid < query_programs:
         query_product(
             pid, slopes, key, query_sums, first_image, first_row, rows_here, n, m, pitch, width,
-            padded, BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
+            padded, BLOCK_N, BLOCK_M, BLOCK_K,
         )  # fmt: skip
     elif pid < query_programs + key_programs:
         key_product(
             pid - query_programs, slopes, query, key_sums, first_image, first_row, rows_here,
             continued, n, m, pitch, width, padded, query_image,
-            BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
+            BLOCK_N, BLOCK_M, BLOCK_K,
         )  # fmt: skip
     else:
         value_product(
@@ -350,5 +343,5 @@ def products(
             weights, total, first_image, first_row, rows_here, continued, last,
             n, m, pitch, channels, grad_stride_b, grad_stride_n, grad_stride_c,
             out_stride_b, out_stride_m, out_stride_c,
-            GRAD_ROWS, GRAD_ALIGN, OUT_ROWS, OUT_ALIGN, BLOCK_N, BLOCK_M, BLOCK_K, PRECISION,
+            GRAD_ROWS, GRAD_ALIGN, OUT_ROWS, OUT_ALIGN, BLOCK_N, BLOCK_M, BLOCK_K,
         )  # fmt: skip

@@ -36,14 +36,6 @@ def _processors(device: int) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def precision(dtype: torch.dtype) -> str:
-    """Of float32 products: three products of TF32 parts are exact to float32, one where torch's
-    own may be in TF32. The others know no choice."""
-    if dtype != torch.float32:
-        return "ieee"
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
-
-
 class Scale(NamedTuple):
     """scale * log2(e) = sign * rest: queries are multiplied by ``sign``, which rounds nothing, and
     their products with keys by ``rest``, which is positive."""

@@ -38,7 +38,6 @@ def exponentials(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """out[b, i, j] = exp2(score - reference) for one tile of a chunk of queries; its reference
     and its sum for every row. Products times ``rest``, which is positive, are scores."""
@@ -63,7 +62,7 @@ def exponentials(
         k = tl.load(
             key + keys64[:, None] * width + inner[None, :], mask=(keys < m)[:, None], other=0.0
         )
-        scores = dot(q, tl.trans(k), scores, PRECISION)
+        scores = dot(q, tl.trans(k), scores)
     scores = tl.where((keys < m)[None, :], scores, float("-inf"))
     reference = tl.ceil(tl.max(scores, axis=1) * rest)
     p = tl.exp2(scores * rest - reference[:, None])
@@ -109,7 +108,6 @@ def weighted_values(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """The output of a chunk of queries: tiles of TILE keys brought to one reference, times
     values, over the sum, plus the unary term. TILE is a multiple of BLOCK_M."""
@@ -151,7 +149,7 @@ def weighted_values(
         )
         v = tl.load(value + offsets, mask=inside, other=0.0)
         p = rounded(p.to(dtype) * tl.exp2(reference - largest)[:, None], v.dtype)
-        acc = dot(p, v, acc, PRECISION)
+        acc = dot(p, v, acc)
 
     # The masks of the output end at the image's last row: a chunk ends there, or with a whole block
     # of rows, as ``chunks`` divides them.

@@ -142,19 +142,6 @@ def test_key_splits():
 
 
 def test_paths():
-    assert table.choose_path(256, 256, 2) == "flash"
-    for width, channels, itemsize in ((256, 1024, 2), (300, 64, 2), (64, 64, 4), (256, 256, 4)):
-        assert table.choose_path(width, channels, itemsize) == "split_softmax"
-
-
-def test_precision_follows_torch():
-    from scrn_ops.attention.kernels import launch
-
-    before = torch.backends.cuda.matmul.fp32_precision
-    try:
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        assert [launch.precision(dtype) for dtype in (F32, BF16)] == ["tf32", "ieee"]
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-        assert launch.precision(F32) == "tf32x3"
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before
+    assert table.choose_path(256, 256) == "flash"
+    for width, channels in ((256, 1024), (300, 64), (256, 257), (257, 256)):
+        assert table.choose_path(width, channels) == "split_softmax"

@@ -48,9 +48,7 @@ def test_the_fastest_is_printed(device, monkeypatch):
     lines = list(tune.tune(family, time, tried, n=32))
     assert table.tiles is original
     rows = [line for line in lines if "Row(" in line]
-    assert len(rows) == sum(
-        len(table.rows(kernel, half, family)) for kernel in table.KERNELS for half in (True, False)
-    )
+    assert len(rows) == sum(len(table.rows(kernel, family)) for kernel in table.KERNELS)
     slow = [row for row in rows if "Tiles(n=32" not in row]
     assert not slow, slow
 
@@ -90,13 +88,12 @@ def test_candidates_have_sizes_that_dots_take():
 
 def test_tiles_without_room_are_not_compiled():
     """Within a block's shared memory, and with sums that a thread's registers hold."""
-    work = tune.Workload("flash", 256, 256, True, 1, 2048)
+    work = tune.Workload("flash", 256, 256, 1, 2048)
     assert tune.fits("flash", table.Tiles(128, 64, 256, 8, 2), work, 90)
     assert not tune.fits("flash", table.Tiles(128, 64, 256, 8, 2), work, 120)  # 192 KiB
     assert not tune.fits("flash", table.Tiles(128, 64, 256, 4, 2), work, 90)  # 320 sums a thread
-    for half in (True, False):
-        for kernel in table.KERNELS:
-            for family in table.FAMILIES:
-                for row in table.rows(kernel, half, family):
-                    own = tune.workload(kernel, row, half)
-                    assert tune.fits(kernel, row.tiles, own, family), (kernel, half, family, row)
+    for kernel in table.KERNELS:
+        for family in table.FAMILIES:
+            for row in table.rows(kernel, family):
+                own = tune.workload(kernel, row)
+                assert tune.fits(kernel, row.tiles, own, family), (kernel, family, row)

@@ -20,7 +20,7 @@ CHOSEN = (
             "total = total * rescale + tl.sum(p, axis=1)",
             "total = total + tl.sum(p, axis=1)",
         ),
-        ("the output is not rescaled", "acc * rescale[:, None], PRECISION", "acc, PRECISION"),
+        ("the output is not rescaled", "v, acc * rescale[:, None])", "v, acc)"),
         (
             "the maximum is that of the last tile",
             "largest = above\n",
