@@ -35,7 +35,8 @@ SCRN_INLINE Value<float> square_root(Value<float> x) {
 #endif
 }
 
-// The values of the S pixels between two nodes. No product waits for more than two others.
+// The values of the S pixels between two nodes. No product waits for more than two others; eight
+// pixels' wait for a root as well.
 template <int S>
 SCRN_INLINE void between(Value<float> left, Value<float> right, Value<float>* pixel) {
   static_assert(S == 2 || S == 3 || S == 4 || S == 8, "the ratios of whole_rows_as");

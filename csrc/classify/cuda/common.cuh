@@ -16,9 +16,9 @@ namespace scrn::classify::cuda {
 using namespace scrn::cuda;
 
 inline constexpr int kWarps = kThreads / kWarp;
-// Blocks that a multiprocessor should hold: at most 128 registers for a thread, 168 in float64.
+// Blocks that a multiprocessor should hold: at most 128 registers for a thread, 255 in float64.
 template <typename A>
-inline constexpr int kResidentBlocks = sizeof(A) == 4 ? 4 : 3;
+inline constexpr int kResidentBlocks = sizeof(A) == 4 ? 4 : 2;
 // Rows and columns of a cell's pixels that a thread holds at once; a larger cell is taken in parts.
 template <typename A>
 inline constexpr int kRows = sizeof(A) == 4 ? 4 : 2;

@@ -22,9 +22,10 @@ struct GradientWork {
   int32_t classes;  // of a group
 };
 
-inline GradientWork gradient_work_of(const ResizeShape& s, const Span& span, int most) {
+template <typename A>
+GradientWork gradient_work_of(const ResizeShape& s, const Span& span) {
   GradientWork work;
-  work.groups = ceil_div(s.classes, most);
+  work.groups = ceil_div(s.classes, kGroup<A>);
   work.classes = static_cast<int32_t>(ceil_div(s.classes, work.groups));
   work.strips = ceil_div(s.in_w, kStrip);
   work.bands = ceil_div(span.row1 - span.row0, kTall);
@@ -116,9 +117,7 @@ SCRN_DEVICE void hold_pixels(const GradientParams& p, int32_t width, const Span&
 
 // What a cell's pixels have for its corners, for one class.
 template <typename A>
-struct Ends {
-  A top_left, top_right, bottom_left, bottom_right;
-};
+using Ends = Values<A>;
 
 // Adds a row of pixels: their sum, and that of what they have for their right ends.
 template <typename A>
@@ -230,6 +229,15 @@ SCRN_DEVICE void add_ends(Ends<A> ends, int32_t row, int32_t column, A& above, A
   below += row >= 0 ? bottom : bottom + top;
 }
 
+// The bits of all lanes; __reduce_or_sync is not for devices before 8.0.
+SCRN_DEVICE uint32_t any_lane(uint32_t bits) {
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
+    bits |= __shfl_xor_sync(kFullWarp, bits, distance);
+  }
+  return bits;
+}
+
 // A row of cells, for the classes of a group.
 template <typename T, typename A, int C>
 SCRN_DEVICE void add_cells(const GradientParams& p, const Steps& steps, const Axis& axis_y,
@@ -261,7 +269,7 @@ SCRN_DEVICE void add_cells(const GradientParams& p, const Steps& steps, const Ax
       held.pixel = (image * axis_y.out_size + y) * axis_x.out_size + x;
       hold_pixels(p, axis_x.out_size, span, w, first, classes, held, kept);
       if (!__any_sync(kFullWarp, held.count)) continue;
-      const uint32_t labels = __reduce_or_sync(kFullWarp, held.labels);
+      const uint32_t labels = any_lane(held.labels);
       const bool is_simple = !__any_sync(kFullWarp, held.own != 0 || none != A(0));
       A factor[kRows<A>][C];
 #pragma unroll
@@ -298,10 +306,10 @@ template <typename T, typename A, int C>
 __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
     gradient_kernel(const GradientParams p, const Steps steps, const Axis axis_y, const Axis axis_x,
                     const Span span, const GradientWork work, const Workspace<A> w) {
-  using Own = Kept<A, C>;
-  SCRN_SHARED(Own, memory, [kWarps]);
+  using OfWarp = Kept<A, C>;
+  SCRN_SHARED(OfWarp, memory, [kWarps]);
   const int lane = threadIdx.x % kWarp;
-  Own& kept = memory[threadIdx.x / kWarp];
+  OfWarp& kept = memory[threadIdx.x / kWarp];
   const A factor = static_cast<A>(1 / w.statistics->gradient_scale);
   for (int64_t unit = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
        unit < work.total; unit += static_cast<int64_t>(gridDim.x) * kWarps) {
@@ -323,13 +331,13 @@ __global__ void __launch_bounds__(kThreads, kResidentBlocks<A>)
       add_cells<T, A, C>(p, steps, axis_y, axis_x, span, w, image, first, classes, row, column,
                          kept, which);
       auto& above = kept.sums[which];
-      T* const out = static_cast<T*>(p.gradient) + image * steps.image + first * steps.plane +
-                     (static_cast<int64_t>(row) * steps.row + column) * steps.column;
+      const int64_t node = static_cast<int64_t>(row) * steps.row + column;
+      const int64_t first_out = image * steps.image + first * steps.plane + node * steps.column;
       for (int32_t c = 0; c < classes; ++c) {
         if (row >= row0 && owns) {
           A value = above[c][lane];
           if (p.smooths) value -= w.uniform[first + c] * above[kGroup<A>][lane];
-          out[c * steps.plane] = narrow<T>(value * factor);
+          static_cast<T*>(p.gradient)[first_out + c * steps.plane] = narrow<T>(value * factor);
         }
         above[c][lane] = A(0);
       }

@@ -42,7 +42,7 @@ void launch_gradient_as(const GradientParams& params, const Span& span,
                         const LaunchOptions& options) {
   using A = Accumulate<T>;
   const ResizeShape& s = params.shape;
-  const GradientWork work = gradient_work_of(s, span, kGroup<A>);
+  const GradientWork work = gradient_work_of<A>(s, span);
   auto* kernel = gradient_kernel<T, A, C>;
   SCRN_LAUNCH(kernel, warps_of(work.total, options), kThreads, 0, stream, params, steps_of(s),
               axis_of(s.in_h, s.out_h, s.align_corners), axis_of(s.in_w, s.out_w, s.align_corners),

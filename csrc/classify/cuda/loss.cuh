@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// The largest class of every node, NaN where there is one and no class comes before it.
+// The largest class of every node, NaN where there is one: so are all pixels around it.
 template <typename T, typename A>
 __global__ void __launch_bounds__(kThreads)
     maxima_kernel(const T* logits, int64_t nodes, const Steps steps, int64_t nodes_of_image,
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kThreads)
     A most = widen(values[0]);
     for (int64_t k = 1; k < classes; ++k) {
       const A value = widen(values[k * steps.plane]);
-      most = value > most ? value : most;
+      most = value > most || value != value ? value : most;
     }
     maxima[i] = narrow<T>(most);
   }

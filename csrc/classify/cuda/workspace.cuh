@@ -8,7 +8,7 @@
 
 namespace scrn::classify::cuda {
 
-// Rows of nodes of a unit of work of the gradient, and the least of a span.
+// The fewest rows of nodes of a span.
 inline constexpr int kBand = 16;
 
 struct LossOptions : LaunchOptions {

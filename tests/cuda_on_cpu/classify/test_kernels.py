@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from ..harness.compare import assert_close
 from ..harness.device import DTYPES, Device
 from . import reference
-from .cases import REDUCTIONS, TARGETS, Case
+from .cases import REDUCTIONS, TARGETS, Areas, Case
 
 CASES = [
     *(
@@ -39,7 +41,19 @@ CASES = [
         for dtype, classes, high, smooth in (
             ("float32", 41, (16, 24), 10),
             ("float32", 23, (5, 7), 0),
+            ("float32", 300, (5, 7), 0),
             ("float64", 11, (16, 24), 10),
+        )
+    ),
+    # Classes that are no label near, and labels that are.
+    *(
+        Areas(dtype, last, classes=11, low=(9, 40), high=high, reduction=reduction, area=5)
+        for dtype, last, high, reduction in (
+            ("float32", False, (36, 160), "mean"),
+            ("float32", True, (18, 80), "none"),
+            ("float32", False, (40, 150), "none"),
+            ("float16", False, (36, 160), "sum"),
+            ("float64", False, (36, 160), "mean"),
         )
     ),
     *(Case(align_corners=True, high=high) for high in ((16, 24), (3, 5), (1, 1))),
@@ -81,6 +95,28 @@ def test_argmax(device: Device, case: Case, confident: bool) -> None:
         assert np.abs(confidence - want).max() <= 1e-6 * max(1, case.spread)
 
 
+def test_the_same_labels_with_and_without_confidence(device: Device) -> None:
+    """Where classes differ by what rounding adds: one that is passed over is the best of no pixel,
+    as it is computed."""
+
+    class Close(Case):
+        def inputs(self) -> dict[str, np.ndarray]:
+            values = super().inputs()
+            steps = np.random.default_rng(3).integers(-1, 2, values["logits"].shape)
+            one = np.spacing(np.float32(7.3)).astype(np.float64)
+            values["logits"] = np.float64(np.float32(-7.3)) + one * steps
+            return values
+
+    case = Close(batch=1, classes=25, low=(40, 40), high=(61, 53))
+    assert (case.argmax(device, False)[0] == case.argmax(device, True)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maps_that_do_not_begin_at_16_bytes(device: Device, dtype: str) -> None:
+    device.misalignment = 1
+    test_loss_and_gradient(device, Case(dtype, classes=3, low=(3, 5), high=(7, 11)))
+
+
 def test_nothing_valid(device: Device) -> None:
     class Ignored(Case):
         def inputs(self) -> dict[str, np.ndarray]:
@@ -95,15 +131,16 @@ def test_nothing_valid(device: Device) -> None:
 
 
 def test_ignored_pixels_take_nothing_of_nan(device: Device) -> None:
-    class Hidden(Case):
+    class Hidden(Areas):
         def inputs(self) -> dict[str, np.ndarray]:
             values = super().inputs()
-            values["logits"][0, 2, 0, 0] = np.nan
+            values["logits"][0, self.ignore_index % self.classes, 0, 0] = np.nan
             values["target"][0, :6, :6] = self.ignore_index
             return values
 
-    for reduction in REDUCTIONS:
-        case = Hidden(reduction=reduction)
+    # In the first class and in another one.
+    for reduction, ignored in itertools.product(REDUCTIONS, (203, 205)):
+        case = Hidden(reduction=reduction, classes=7, ignore_index=ignored)
         loss, gradient = case.loss(device)
         assert gradient is not None
         assert np.isfinite(loss).all()
@@ -117,7 +154,7 @@ def test_no_softmax_where_every_class_is_minus_infinity(device: Device) -> None:
         def inputs(self) -> dict[str, np.ndarray]:
             values = super().inputs()
             values["logits"][0, :, 1:3] = -np.inf
-            values["target"][...] = 1
+            values["target"][...] = np.arange(self.high[1]) % 2
             return values
 
     for reduction in REDUCTIONS:
