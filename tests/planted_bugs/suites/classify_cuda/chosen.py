@@ -71,7 +71,7 @@ CHOSEN = (
         ),
         (
             "labels of one lane only looked at",
-            "const uint32_t labels = __reduce_or_sync(kFullWarp, held.labels);",
+            "const uint32_t labels = any_lane(held.labels);",
             "const uint32_t labels = held.labels;",
         ),
         (
