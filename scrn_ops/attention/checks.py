@@ -36,7 +36,7 @@ def check_path(path: str | None, value: Tensor) -> None:
     if path not in PATHS:
         names = " or ".join(repr(name) for name in PATHS)
         raise ValueError(f"path: expected None, {names}, got {path!r}")
-    if value.is_cuda and not _half(value):
+    if value.is_cuda and not is_half(value):
         raise NotImplementedError(
             f"path: expected None on CUDA for a value of {value.dtype}, got {path!r}; the Triton "
             "kernels take float16 and bfloat16"
@@ -51,10 +51,10 @@ def check_path(path: str | None, value: Tensor) -> None:
 def takes_triton(path: str | None, value: Tensor) -> bool:
     """Whether Triton's kernels compute it: those of half types on a GPU. In float32 and float64
     matrix products are faster there, and more exact."""
-    return path is not None or (value.is_cuda and _half(value))
+    return path is not None or (value.is_cuda and is_half(value))
 
 
-def _half(value: Tensor) -> bool:
+def is_half(value: Tensor) -> bool:
     return value.dtype.itemsize == 2
 
 

@@ -9,7 +9,7 @@ from .._core import checks
 from .._core.derivatives import apply_operator
 from .._core.load import check_device
 from . import autograd, by_products, reference
-from .checks import check_path, check_whitened_attention, takes_triton
+from .checks import check_path, check_whitened_attention, is_half, takes_triton
 
 _ops = torch.ops.scrn_ops
 
@@ -72,7 +72,7 @@ def whitened_attention(
     keep = _differentiated(query, key, unary, value) and (
         # The output's shared term would cost half types digits of the pairwise one. In the other
         # types, which only the interpreter takes, the backward does without it.
-        value.dtype.itemsize == 2
+        is_half(value)
         if takes_triton(path, value)
         else by_products.keeps_probabilities(query, value)
     )

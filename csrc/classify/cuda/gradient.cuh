@@ -69,16 +69,35 @@ struct Pixels {
   bool count;       // any of them
 };
 
+// What a cell's pixels have for its corners, for one class.
+template <typename A>
+using Ends = Values<A>;
+
+// Adds a row of pixels: their sum, and that of what they have for their right ends.
+template <typename A>
+SCRN_DEVICE void add_row(Ends<A>& ends, A total, A right, A below) {
+  const A left = total - right;
+  ends.top_left = std::fma(A(1) - below, left, ends.top_left);
+  ends.top_right = std::fma(A(1) - below, right, ends.top_right);
+  ends.bottom_left = std::fma(below, left, ends.bottom_left);
+  ends.bottom_right = std::fma(below, right, ends.bottom_right);
+}
+
+// Reads the pixels from (y, x) on. `number` is what they count at the corners, weighted: label
+// smoothing takes a part of it from every class.
 template <typename A, int C>
 SCRN_DEVICE void hold_pixels(const GradientParams& p, int32_t width, const Span& span,
-                             const Workspace<A>& w, int64_t first, int32_t classes,
-                             Pixels<A, C>& held, Kept<A, C>& kept) {
+                             const Workspace<A>& w, int64_t first, int32_t classes, int32_t y,
+                             int32_t x, Pixels<A, C>& held, Kept<A, C>& kept, Ends<A>& number) {
   const int lane = threadIdx.x % kWarp;
   held.own = held.labels = 0;
   held.count = false;
+#pragma unroll
+  for (int c = 0; c < C; ++c) held.right[c] = c < held.columns ? w.right[x + c] : A(0);
 #pragma unroll 1
   for (int r = 0; r < held.rows; ++r) {
     uint32_t labels = 0;
+    A total = A(0), for_right = A(0);
 #pragma unroll
     for (int c = 0; c < C; ++c) {
       const int64_t offset = int64_t{r} * width + c;
@@ -96,11 +115,12 @@ SCRN_DEVICE void hold_pixels(const GradientParams& p, int32_t width, const Span&
           held.own |= 1u << (r * C + c);
         }
         code = kOther;
+        A scale = A(1);
+        if (p.grad_loss != nullptr) scale = static_cast<const A*>(p.grad_loss)[held.pixel + offset];
+        total += scale;
+        for_right = std::fma(scale, held.right[c], for_right);
         if (label >= 0) {
-          factor *= w.soft[label];
-          if (p.grad_loss != nullptr) {
-            factor *= static_cast<const A*>(p.grad_loss)[held.pixel + offset];
-          }
+          factor *= w.soft[label] * scale;
           if (label >= first && label < first + classes) {
             code = static_cast<uint32_t>(label - first);
             held.labels |= 1u << code;
@@ -112,27 +132,15 @@ SCRN_DEVICE void hold_pixels(const GradientParams& p, int32_t width, const Span&
       kept.factor[r][c][lane] = factor;
     }
     kept.labels[r][lane] = labels;
+    add_row(number, total, for_right, w.below[y + r]);
   }
-}
-
-// What a cell's pixels have for its corners, for one class.
-template <typename A>
-using Ends = Values<A>;
-
-// Adds a row of pixels: their sum, and that of what they have for their right ends.
-template <typename A>
-SCRN_DEVICE void add_row(Ends<A>& ends, A total, A right, A below) {
-  const A left = total - right;
-  ends.top_left = std::fma(A(1) - below, left, ends.top_left);
-  ends.top_right = std::fma(A(1) - below, right, ends.top_right);
-  ends.bottom_left = std::fma(below, left, ends.bottom_left);
-  ends.bottom_right = std::fma(below, right, ends.bottom_right);
 }
 
 // Pixels that are relative to the corners' largest classes and have another label.
 template <typename A, int C>
-SCRN_DEVICE void add_softmax(const Pixels<A, C>& held, const A (&factor)[kRows<A>][C],
-                             const Values<A>& v, Ends<A>& ends) {
+SCRN_DEVICE void add_softmax(const Pixels<A, C>& held, const Kept<A, C>& kept, const Values<A>& v,
+                             Ends<A>& ends) {
+  const int lane = threadIdx.x % kWarp;
   const Values<A> powers = in_powers_of_two(v);
 #pragma unroll
   for (int r = 0; r < kRows<A>; ++r) {
@@ -143,7 +151,7 @@ SCRN_DEVICE void add_softmax(const Pixels<A, C>& held, const A (&factor)[kRows<A
     A total = A(0), for_right = A(0);
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-      const A slope = power_of_two(between(left, end, held.right[c])) * factor[r][c];
+      const A slope = power_of_two(between(left, end, held.right[c])) * kept.factor[r][c][lane];
       total += slope;
       for_right = std::fma(slope, held.right[c], for_right);
     }
@@ -189,29 +197,6 @@ SCRN_DEVICE void add_slopes(const GradientParams& p, int32_t width, const Span& 
       for_right = std::fma(slope, held.right[c], for_right);
     }
     add_row(ends, total, for_right, below);
-  }
-}
-
-// The pixels' number, weighted, of which label smoothing takes a part from every class.
-template <typename A, int C>
-SCRN_DEVICE void add_numbers(const GradientParams& p, const Workspace<A>& w, int32_t width,
-                             const Pixels<A, C>& held, const Kept<A, C>& kept, int32_t y,
-                             Ends<A>& ends) {
-#pragma unroll 1
-  for (int r = 0; r < held.rows; ++r) {
-    const uint32_t labels = kept.labels[r][threadIdx.x % kWarp];
-    A total = A(0), for_right = A(0);
-#pragma unroll
-    for (int c = 0; c < C; ++c) {
-      if ((labels >> (8 * c) & 0xff) == kNone) continue;
-      A number = A(1);
-      if (p.grad_loss != nullptr) {
-        number = static_cast<const A*>(p.grad_loss)[held.pixel + int64_t{r} * width + c];
-      }
-      total += number;
-      for_right = std::fma(number, held.right[c], for_right);
-    }
-    add_row(ends, total, for_right, w.below[y + r]);
   }
 }
 
@@ -267,36 +252,28 @@ SCRN_DEVICE void add_cells(const GradientParams& p, const Steps& steps, const Ax
       held.rows = at_most(y1 - y, kRows<A>);
       held.columns = at_most(x1 - x, C);
       held.pixel = (image * axis_y.out_size + y) * axis_x.out_size + x;
-      hold_pixels(p, axis_x.out_size, span, w, first, classes, held, kept);
+      Ends<A> number = {A(0), A(0), A(0), A(0)};
+      hold_pixels(p, axis_x.out_size, span, w, first, classes, y, x, held, kept, number);
       if (!__any_sync(kFullWarp, held.count)) continue;
+      if (p.smooths) {
+        add_ends(number, row, column, above[kGroup<A>][lane], below[kGroup<A>][lane]);
+      }
       const uint32_t labels = any_lane(held.labels);
       const bool is_simple = !__any_sync(kFullWarp, held.own != 0 || none != A(0));
-      A factor[kRows<A>][C];
 #pragma unroll
-      for (int c = 0; c < C; ++c) held.right[c] = c < held.columns ? w.right[x + c] : A(0);
-#pragma unroll
-      for (int r = 0; r < kRows<A>; ++r) {
-        held.below[r] = r < held.rows ? w.below[y + r] : A(0);
-#pragma unroll
-        for (int c = 0; c < C; ++c) factor[r][c] = r < held.rows ? kept.factor[r][c][lane] : A(0);
-      }
+      for (int r = 0; r < kRows<A>; ++r) held.below[r] = r < held.rows ? w.below[y + r] : A(0);
       const T* plane = static_cast<const T*>(p.logits) + image * steps.image + first * steps.plane;
 #pragma unroll 1
       for (int32_t c = 0; c < classes; ++c, plane += steps.plane) {
         const Values<A> v = relative(load_values<T, A>(plane, corners), most);
         Ends<A> ends = {A(0), A(0), A(0), A(0)};
         if (is_simple && (labels >> c & 1) == 0) {
-          add_softmax(held, factor, v, ends);
+          add_softmax(held, kept, v, ends);
         } else {
           add_slopes(p, axis_x.out_size, span, w, held, kept, y, v, static_cast<uint32_t>(c),
                      w.hard[first + c], ends);
         }
         add_ends(ends, row, column, above[c][lane], below[c][lane]);
-      }
-      if (p.smooths) {
-        Ends<A> ends = {A(0), A(0), A(0), A(0)};
-        add_numbers(p, w, axis_x.out_size, held, kept, y, ends);
-        add_ends(ends, row, column, above[kGroup<A>][lane], below[kGroup<A>][lane]);
       }
     }
   }

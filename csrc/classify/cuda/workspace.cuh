@@ -36,15 +36,8 @@ inline constexpr int kParts = 3;
 struct Span {
   int64_t image = 0, images = 0;
   int32_t row0 = 0, row1 = 0;
-  int64_t pixel0 = 0;      // of the batch's, the first that they reach
-  int32_t pixel_rows = 0;  // of an image
+  int64_t pixel0 = 0;  // of the batch's, the first that they reach
 };
-
-inline Span span_of(const ResizeShape& s, const Axis& axis_y, int64_t image, int64_t images,
-                    int32_t row0, int32_t row1) {
-  const int32_t y0 = first_output(axis_y, row0 - 1), y1 = first_output(axis_y, row1);
-  return {image, images, row0, row1, (image * s.out_h + y0) * s.out_w, y1 - y0};
-}
 
 // How a batch is cut: so many images at once, or so many rows of nodes of one.
 struct Cut {
@@ -66,9 +59,9 @@ inline Cut cut_into(const ResizeShape& s, int64_t most_pixels) {
     const int32_t rows = static_cast<int32_t>(ceil_div(bands, pieces)) * kBand;
     int64_t height = 0;
     for (int64_t row = 0; row < s.in_h; row += rows) {
-      const int32_t first = static_cast<int32_t>(row);
-      const Span span = span_of(s, axis, 0, 1, first, std::min<int64_t>(row + rows, s.in_h));
-      height = std::max<int64_t>(height, span.pixel_rows);
+      const int32_t y0 = first_output(axis, static_cast<int32_t>(row) - 1);
+      const int32_t y1 = first_output(axis, static_cast<int32_t>(row) + rows);
+      height = std::max<int64_t>(height, y1 - y0);
     }
     if (height * s.out_w <= most_pixels || rows == kBand) return {1, rows, height * s.out_w};
   }
@@ -80,13 +73,15 @@ void for_spans(const ResizeShape& s, const Cut& cut, const Body& body) {
   for (int64_t image = 0; image < s.batch; image += cut.images) {
     const int64_t images = std::min(cut.images, s.batch - image);
     for (int64_t row = 0; row < s.in_h; row += cut.rows) {
-      const int64_t end = std::min<int64_t>(row + cut.rows, s.in_h);
-      body(span_of(s, axis, image, images, static_cast<int32_t>(row), static_cast<int32_t>(end)));
+      const int32_t row0 = static_cast<int32_t>(row);
+      const int32_t row1 = static_cast<int32_t>(std::min<int64_t>(row + cut.rows, s.in_h));
+      const int64_t line = image * s.out_h + first_output(axis, row0 - 1);
+      body(Span{image, images, row0, row1, line * s.out_w});
     }
   }
 }
 
-inline Span everything(const ResizeShape& s) { return {0, s.batch, 0, s.in_h, 0, s.out_h}; }
+inline Span everything(const ResizeShape& s) { return {0, s.batch, 0, s.in_h, 0}; }
 
 // With no memory it only adds up. Without a gradient no pixels are kept, and all is one span.
 template <typename T, typename A>

@@ -56,8 +56,8 @@ CHOSEN = (
         ),
         (
             "gradient of the loss left out of the softmax",
-            "factor *= static_cast<const A*>(p.grad_loss)[held.pixel + offset];",
-            "",
+            "factor *= w.soft[label] * scale;",
+            "factor *= w.soft[label];",
         ),
         (
             "mean of the sum's slope",
@@ -147,13 +147,13 @@ CHOSEN = (
         f"{FOLDER}/workspace.cuh",
         (
             "a span without the pixels above its first row",
-            "const int32_t y0 = first_output(axis_y, row0 - 1), y1 = first_output(axis_y, row1);",
-            "const int32_t y0 = first_output(axis_y, row0), y1 = first_output(axis_y, row1);",
+            "image * s.out_h + first_output(axis, row0 - 1);",
+            "image * s.out_h + first_output(axis, row0);",
         ),
         (
             "a span's pixels from the image's first on",
-            "(image * s.out_h + y0) * s.out_w",
-            "image * s.out_h * s.out_w",
+            "image * s.out_h + first_output(axis, row0 - 1);",
+            "image * s.out_h;",
         ),
     ),
     *planted(
