@@ -55,6 +55,7 @@ class BackwardTile {
       weights_ = scratch.take<A>(taps_ * kLanes<A>);
       flipped_ = scratch.take<A>(taps_ * kLanes<A>);
       sums_ = scratch.take<A>(taps_ * kLanes<A>);
+      zeros_ = scratch.take<A>(columns_ * kLanes<A>);
       scratch.take(grad_);
       scratch.take(local_grad_);
       scratch.take(total_);
@@ -71,6 +72,7 @@ class BackwardTile {
     flip_weights();
     const int64_t elements = taps_ * kLanes<A>;
     for (int64_t i = 0; i < elements; ++i) sums_[i] = 0;
+    for (int64_t i = 0; i < columns_ * kLanes<A>; ++i) zeros_[i] = 0;
     if (partial_ != nullptr) {
       for (int64_t i = 0; i < elements; ++i) partial_[i] = 0;
     }
@@ -96,6 +98,7 @@ class BackwardTile {
       }
       if (partial_ != nullptr) {
         for (int64_t y = y0; y < y0 + rows; ++y) add_weight_gradients(y);
+        if (s_.unit == Unit::kMultiScale) add_column_gradients_of(y0, rows);
         flush_sums();
       }
       if (plan_.params.grad_input == nullptr) continue;
@@ -169,23 +172,7 @@ class BackwardTile {
                          grad_.first, grad_.first + grad_.columns);
     for (int i = 0; i < kStrips; ++i) {
       const Ring<A>& u = between_[i];
-      const A* w = flipped_ + layout_.column[i] * kLanes<A>;
-      Runs<A> runs[kStep];
-      A* targets[kStep];
-      for (int r = 0; r < rows; ++r) {
-        runs[r] = {grad_, y0 + r - layout_.radius[i], layout_.length[i]};
-        targets[r] = u.at(y0 + r, 0, u.first);
-      }
-      for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        for (int r = 0; r < rows; ++r) {
-          prefetch.some(kPrefetched + 2);
-          Value<A> acc[kOut];
-          fill<kOut, A>(acc, Value<A>{});
-          add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
-          store_block<kOut, A>(targets[r] + column * kLanes<A>, acc);
-        }
-      });
+      through_column(y0, rows, i, u, prefetch);
       for (int64_t y = y0; y < y0 + rows; ++y) {
         clear_outside(u, y, u.first, u.first + u.columns, tile_.x0, s_.width);
       }
@@ -203,12 +190,46 @@ class BackwardTile {
         Value<A> acc[kOut];
         for (int i = 0; i < kOut; ++i) acc[i] = load(own + at + i * kLanes<A>);
         for (int i = 0; i < kStrips; ++i) {
-          add_taps<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
-                            layout_.length[i], kLanes<A>);
+          add_line<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
+                            layout_.length[i]);
         }
         store_block<kOut, A>(target + at, acc);
       });
       clear_local_grad(y);
+    }
+  }
+
+  // The transposed column i of the gradient, to `u`.
+  void through_column(int64_t y0, int rows, int i, const Ring<A>& u, Prefetch<S>& prefetch) {
+    const int length = layout_.length[i];
+    const int64_t first = y0 - layout_.radius[i];
+    const A* w = flipped_ + layout_.column[i] * kLanes<A>;
+    A* targets[kStep];
+    for (int r = 0; r < kStep; ++r) targets[r] = u.at(y0 + r, 0, u.first);
+    if constexpr (kHasWindow) {
+      const A* lines[kStep + kMaxStrip - 1];
+      grad_.lines(first, kStep + length - 1, 0, u.first, lines);
+      for (int column = 0; column < u.columns; ++column) {
+        prefetch.some(kPrefetched);
+        Value<A> acc[kStep];
+        fill<kStep, A>(acc, Value<A>{});
+        add_column<kStep, A>(acc, w, lines, column * kLanes<A>, length);
+#pragma GCC unroll 16
+        for (int r = 0; r < kStep; ++r) store(targets[r] + column * kLanes<A>, acc[r]);
+      }
+    } else {
+      Runs<A> runs[kStep];
+      for (int r = 0; r < rows; ++r) runs[r] = {grad_, first + r, length};
+      for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kOut = decltype(size)::value;
+        for (int r = 0; r < rows; ++r) {
+          prefetch.some(kPrefetched + 2);
+          Value<A> acc[kOut];
+          fill<kOut, A>(acc, Value<A>{});
+          add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
+          store_block<kOut, A>(targets[r] + column * kLanes<A>, acc);
+        }
+      });
     }
   }
 
@@ -266,9 +287,26 @@ class BackwardTile {
       add_row_gradient(sums_ + layout_.row[i] * kLanes<A>, u,
                        strips_.local.at(y, 0, -layout_.radius[i]), layout_.length[i], width);
       add_sum(sums_ + layout_.row_bias[i] * kLanes<A>, u, width);
-      add_column_gradient(sums_ + layout_.column[i] * kLanes<A>, grad_.at(y, 0, 0), strips_.row[i],
-                          y - layout_.radius[i], layout_.length[i], width);
       add_sum(sums_ + layout_.column_bias[i] * kLanes<A>, grad_.at(y, 0, 0), width);
+    }
+  }
+
+  // What the columns of rows y0 .. y0 + rows - 1 add.
+  void add_column_gradients_of(int64_t y0, int rows) {
+    const A* grads[kStep];
+    for (int r = 0; r < kStep; ++r) grads[r] = r < rows ? grad_.at(y0 + r, 0, 0) : zeros_;
+    for (int i = 0; i < kStrips; ++i) {
+      A* sums = sums_ + layout_.column[i] * kLanes<A>;
+      const int length = layout_.length[i];
+      const int64_t first = y0 - layout_.radius[i];
+      const A* sources[kStep + kMaxStrip - 1];
+      for (int k = 0; k < kStep + length - 1; ++k) {
+        sources[k] = k < rows + length - 1 ? strips_.row[i].at(first + k, 0, 0) : zeros_;
+      }
+      if (add_column_gradients(sums, grads, sources, length, tile_.width)) continue;
+      for (int r = 0; r < rows; ++r) {
+        add_column_gradient(sums, grads[r], strips_.row[i], first + r, length, tile_.width);
+      }
     }
   }
 
@@ -285,17 +323,24 @@ class BackwardTile {
     const int radius = layout_.edge / 2;
     const A* lines[kMaxSquare];
     for (int i = 0; i < layout_.edge; ++i) lines[i] = local_grad_.at(y - radius + i, 0, -radius);
+    S* grad_input = static_cast<S*>(plan_.params.grad_input);
+    S* row = pixel(s_, grad_input, tile_.b, tile_.c0, y, tile_.x0);
+    const bool writes = puts_registers<A>(s_, tile_);
     for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
       fill<kOut, A>(acc, Value<A>{});
       for (int i = 0; i < layout_.edge; ++i) {
-        add_taps<kOut, A>(acc, flipped_ + i * layout_.edge * kLanes<A>,
-                          lines[i] + column * kLanes<A>, layout_.edge, kLanes<A>);
+        add_line<kOut, A>(acc, flipped_ + i * layout_.edge * kLanes<A>,
+                          lines[i] + column * kLanes<A>, layout_.edge);
       }
-      store_block<kOut, A>(total_.at(0, 0, column), acc);
+      if (writes) {
+        put_columns<kOut, S, A>(row, s_.channels, tile_.width, column, acc, plan_.streams);
+      } else {
+        store_block<kOut, A>(total_.at(0, 0, column), acc);
+      }
     });
-    write_row(s_, total_, 0, static_cast<S*>(plan_.params.grad_input), tile_, y, false);
+    if (!writes) write_row(s_, total_, 0, grad_input, tile_, y, false);
   }
 
   const BackwardPlan& plan_;
@@ -305,7 +350,7 @@ class BackwardTile {
   double* partial_;
   int reach_ = 0, columns_ = 0;
   int64_t taps_ = 0, next_grad_ = 0, next_input_ = 0;
-  A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr;
+  A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr, *zeros_ = nullptr;
   StripRows<S, A> strips_{s_, layout_, tile_, nullptr, 0, {}, {}, {}, 0, 0, {}};
   Ring<A> grad_, local_grad_, total_, between_[kStrips];
 };
@@ -324,6 +369,7 @@ void backward_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
     }
     BackwardTile<S, A>(plan, tile, partial).run();
   }
+  if (plan.streams) fence_streams();
 }
 
 // The sum over the tiles of all images, in their order.

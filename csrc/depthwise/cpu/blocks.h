@@ -39,6 +39,71 @@ SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* sour
   }
 }
 
+// Whether there are registers for a sum's results and for as many of its operands: AVX-512 has 32.
+constexpr bool kHasWindow = kRegisterBytes == 64;
+
+// acc[i] += sum over k < kTaps of weights[k] * the register at(k + i), each of which is loaded once.
+template <int kTaps, int kOut, typename A, typename At>
+SCRN_INLINE void add_window(Value<A> (&acc)[kOut], const A* weights, const At& at) {
+  Value<A> window[kOut];
+#pragma GCC unroll 16
+  for (int i = 0; i + 1 < kOut; ++i) window[i] = load(at(i));
+#pragma GCC unroll 32
+  for (int k = 0; k < kTaps; ++k) {
+    window[(k + kOut - 1) % kOut] = load(at(k + kOut - 1));
+    const Value<A> weight = load(weights + k * kLanes<A>);
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, window[(k + i) % kOut], acc[i]);
+  }
+}
+
+// Of the lengths that networks use; false for another.
+template <int kOut, typename A, typename At>
+SCRN_INLINE bool add_by_window(Value<A> (&acc)[kOut], const A* weights, int count, const At& at) {
+  switch (count) {
+    case 3:
+      add_window<3, kOut, A>(acc, weights, at);
+      return true;
+    case 5:
+      add_window<5, kOut, A>(acc, weights, at);
+      return true;
+    case 7:
+      add_window<7, kOut, A>(acc, weights, at);
+      return true;
+    case 11:
+      add_window<11, kOut, A>(acc, weights, at);
+      return true;
+    case 21:
+      add_window<21, kOut, A>(acc, weights, at);
+      return true;
+    default:
+      return false;
+  }
+}
+
+// add_taps of neighbouring columns.
+template <int kOut, typename A>
+SCRN_INLINE void add_line(Value<A> (&acc)[kOut], const A* weights, const A* source, int count) {
+  if constexpr (kHasWindow) {
+    const auto at = [source](int i) SCRN_LAMBDA_INLINE { return source + i * kLanes<A>; };
+    if (add_by_window<kOut, A>(acc, weights, count, at)) return;
+  }
+  add_taps<kOut, A>(acc, weights, source, count, kLanes<A>);
+}
+
+// acc[i] += sum over k < count of weights[k] * the register at rows[k + i] + offset.
+template <int kOut, typename A>
+SCRN_INLINE void add_column(Value<A> (&acc)[kOut], const A* weights, const A* const* rows,
+                            int64_t offset, int count) {
+  const auto at = [rows, offset](int i) SCRN_LAMBDA_INLINE { return rows[i] + offset; };
+  if (add_by_window<kOut, A>(acc, weights, count, at)) return;
+  for (int k = 0; k < count; ++k) {
+    const Value<A> weight = load(weights + k * kLanes<A>);
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(at(k + i)), acc[i]);
+  }
+}
+
 // Calls body(Count<n>, first) for blocks of n columns that cover `count`, a multiple of 4.
 template <typename Body>
 SCRN_INLINE void for_blocks(int count, const Body& body) {
@@ -75,6 +140,10 @@ struct Ring {
   A* at(int64_t y, int sub, int column) const {
     return data + slot(y) * pitch() + sub * part() +
            static_cast<int64_t>(column - first) * kLanes<A>;
+  }
+  // The same of rows y .. y + count - 1.
+  void lines(int64_t y, int count, int sub, int column, const A** result) const {
+    for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, column);
   }
   int64_t elements() const { return rows * pitch(); }
   void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }

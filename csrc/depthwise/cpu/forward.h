@@ -41,8 +41,7 @@ void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64
       fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
       const int64_t at = sub * source.part() + (target.first + column) * kLanes<A>;
       for (int i = 0; i < layout.edge; ++i) {
-        add_taps<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge,
-                          kLanes<A>);
+        add_line<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge);
       }
       store_block<kOut, A>(to + column * kLanes<A>, acc);
     });
@@ -65,7 +64,7 @@ void strip_row(const UnitShape& s, const Layout& layout, int i, const A* weights
       Value<A> acc[kOut];
       prefetch.some(kPrefetched);
       fill<kOut, A>(acc, load(w + layout.length[i] * kLanes<A>));
-      add_taps<kOut, A>(acc, w, from + column * kLanes<A>, layout.length[i], kLanes<A>);
+      add_line<kOut, A>(acc, w, from + column * kLanes<A>, layout.length[i]);
       store_block<kOut, A>(to + column * kLanes<A>, acc);
     });
   }
@@ -119,6 +118,102 @@ struct StripRows {
   }
 };
 
+// Whether the registers of a tile are whole pieces of the map, and go there without another row.
+template <typename A>
+SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile) {
+  return s.channels_last && tile.channels == tile.registers * kLanes<A>;
+}
+
+// Columns column .. column + kOut - 1 to a channels_last map, those of the tile's `width`; `target`
+// is its column 0.
+template <int kOut, typename S, typename A>
+SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
+                             const Value<A> (&values)[kOut], bool streams) {
+  target += column * channels;
+  if (column + kOut <= width) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) put(target + i * channels, values[i], streams);
+  } else {
+    for (int i = 0; column + i < width; ++i) put(target + i * channels, values[i], streams);
+  }
+}
+
+// Rows y0 .. of the result, kStep of them together: every register of the strips' rows is loaded
+// once for all of them. Those that are needed are stored, and where `writes` the whole registers of
+// a channels_last map are written at once, while others are computed.
+template <typename S, typename A>
+void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0,
+                          int rows, const Ring<A>& total, bool writes) {
+  const UnitShape& s = plan.params.shape;
+  const Layout& layout = maps.layout;
+  const Tile& tile = maps.tile;
+  const int columns = writes ? tile.width : total.columns;
+  const int64_t row_elements = s.channels * s.width;
+  for (int sub = 0; sub < total.subs; ++sub) {
+    const A* w = maps.weights + sub * maps.weights_part;
+    const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
+    for (int r = 0; r < kStep; ++r) local[r] = maps.local.at(y0 + r, sub, 0);
+    Value<A> bias = {};
+    for (int i = 0; i < kStrips; ++i) {
+      maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, sub, 0, lines[i]);
+      bias += load(w + layout.column_bias[i] * kLanes<A>);
+    }
+    S* output = static_cast<S*>(plan.params.output);
+    output = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0, tile.x0);
+    for (int column = 0; column < columns; ++column) {
+      const int64_t at = column * kLanes<A>;
+      Value<A> acc[kStep];
+#pragma GCC unroll 16
+      for (int r = 0; r < kStep; ++r) acc[r] = bias + load(local[r] + at);
+      for (int i = 0; i < kStrips; ++i) {
+        add_column<kStep, A>(acc, w + layout.column[i] * kLanes<A>, lines[i], at,
+                             layout.length[i]);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kStep; ++r) {
+        if (!writes) {
+          store(total.at(r, sub, column), acc[r]);
+        } else if (r < rows) {
+          put(output + r * row_elements + column * s.channels, acc[r], plan.streams);
+        }
+      }
+    }
+  }
+}
+
+// The same row by row, where a window does not fit into the registers.
+template <typename S, typename A>
+void add_columns(const StripRows<S, A>& maps, int64_t y0, int rows, const Ring<A>& total) {
+  const Layout& layout = maps.layout;
+  Runs<A> runs[kStep][kStrips];
+  const A* lines[kStep];
+  for (int r = 0; r < rows; ++r) {
+    lines[r] = maps.local.at(y0 + r, 0, 0);
+    for (int i = 0; i < kStrips; ++i) {
+      runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
+    }
+  }
+  for (int sub = 0; sub < total.subs; ++sub) {
+    const A* w = maps.weights + sub * maps.weights_part;
+    Value<A> bias = {};
+    for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
+    for_blocks(total.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      const int64_t in_part = column * kLanes<A>;
+      const int64_t at = sub * maps.row[0].part() + in_part;
+      for (int r = 0; r < rows; ++r) {
+        Value<A> acc[kOut];
+        const A* local = lines[r] + sub * maps.local.part() + in_part;
+        for (int i = 0; i < kOut; ++i) acc[i] = bias + load(local + i * kLanes<A>);
+        for (int i = 0; i < kStrips; ++i) {
+          add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, runs[r][i], at);
+        }
+        store_block<kOut, A>(total.at(r, sub, column), acc);
+      }
+    });
+  }
+}
+
 template <typename S, typename A>
 void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const UnitShape& s = plan.params.shape;
@@ -126,9 +221,10 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width);
+  const bool writes = kHasWindow && puts_registers<A>(s, tile);
   StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
   maps.shape(subs, columns, /*kept=*/0);
-  Ring<A> total{nullptr, kStep, columns, 0, subs};
+  Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
@@ -141,32 +237,11 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
     maps.advance(input, y0, rows);
-    Runs<A> runs[kStep][kStrips];
-    const A* lines[kStep];
-    for (int r = 0; r < rows; ++r) {
-      lines[r] = maps.local.at(y0 + r, 0, 0);
-      for (int i = 0; i < kStrips; ++i) {
-        runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
-      }
-    }
-    for (int sub = 0; sub < subs; ++sub) {
-      const A* w = weights + sub * part;
-      Value<A> bias = {};
-      for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
-      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        const int64_t in_part = column * kLanes<A>;
-        const int64_t at = sub * maps.row[0].part() + in_part;
-        for (int r = 0; r < rows; ++r) {
-          Value<A> acc[kOut];
-          const A* local = lines[r] + sub * maps.local.part() + in_part;
-          for (int i = 0; i < kOut; ++i) acc[i] = bias + load(local + i * kLanes<A>);
-          for (int i = 0; i < kStrips; ++i) {
-            add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, runs[r][i], at);
-          }
-          store_block<kOut, A>(total.data + r * total.pitch() + at, acc);
-        }
-      });
+    if constexpr (kHasWindow) {
+      add_columns_together(plan, maps, y0, rows, total, writes);
+      if (writes) continue;
+    } else {
+      add_columns(maps, y0, rows, total);
     }
     for (int64_t y = y0; y < y0 + rows; ++y) {
       write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
@@ -183,7 +258,8 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
-  Ring<A> total{nullptr, kStep, columns, 0, subs};
+  const bool writes = puts_registers<A>(s, tile);
+  Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
@@ -193,6 +269,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   });
   read_tile_weights(s, plan.params.weights, tile, weights);
   const S* input = static_cast<const S*>(plan.params.input);
+  S* output = static_cast<S*>(plan.params.output);
   int64_t next_input = -kLocal / 2, next_local = -reach;
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
@@ -227,27 +304,19 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
             add_taps<kOut, A>(acc, w + i * kDilated * kLanes<A>, lines[r][i] + at, kDilated,
                               s.dilation * kLanes<A>);
           }
-          store_block<kOut, A>(total.at(r, sub, column), acc);
+          if (writes) {
+            S* row = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0 + r, tile.x0);
+            put_columns<kOut, S, A>(row, s.channels, tile.width, column, acc, plan.streams);
+          } else {
+            store_block<kOut, A>(total.at(r, sub, column), acc);
+          }
         }
       });
     }
+    if (writes) continue;
     for (int64_t y = y0; y < y0 + rows; ++y) {
-      write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
+      write_row(s, total, y - y0, output, tile, y, plan.streams);
     }
-  }
-}
-
-// Columns column .. column + kOut - 1 to a channels_last map, those of the tile's `width`; `target`
-// is its column 0.
-template <int kOut, typename S, typename A>
-SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
-                             const Value<A> (&values)[kOut], bool streams) {
-  target += column * channels;
-  if (column + kOut <= width) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kOut; ++i) put(target + i * channels, values[i], streams);
-  } else {
-    for (int i = 0; column + i < width; ++i) put(target + i * channels, values[i], streams);
   }
 }
 
@@ -260,9 +329,9 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), radius = s.square / 2;
-  const bool puts_registers = s.channels_last && tile.channels == subs * kLanes<A>;
+  const bool writes = puts_registers<A>(s, tile);
   Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
-  Ring<A> total{nullptr, puts_registers ? 0 : 1, columns, 0, subs};
+  Ring<A> total{nullptr, writes ? 0 : 1, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
     weights = scratch.take<A>(subs * part);
@@ -291,10 +360,10 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
         Value<A> acc[kOut];
         fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
         for (int i = 0; i < s.square; ++i) {
-          add_taps<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square, kLanes<A>);
+          add_line<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square);
         }
         for (int i = 0; i < kOut; ++i) acc[i] = gelu(acc[i]);
-        if (puts_registers) {
+        if (writes) {
           put_columns<kOut, S, A>(row + sub * kLanes<A>, s.channels, tile.width, column, acc,
                                   plan.streams);
         } else {
@@ -302,7 +371,7 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
         }
       }
     });
-    if (!puts_registers) write_row(s, total, y, output, tile, y, plan.streams);
+    if (!writes) write_row(s, total, y, output, tile, y, plan.streams);
   }
 }
 

@@ -23,28 +23,35 @@ int32_t accumulate_bytes(const UnitShape& s) {
 }
 
 // Only whole, aligned cache lines are streamed.
-bool writes_past_caches(const ForwardParams& params) {
-  const UnitShape& s = params.shape;
+bool writes_past_caches(const UnitShape& s, const void* input, const void* output) {
   const int64_t size = size_of(s.dtype);
   const int64_t bytes = size * s.batch * s.channels * s.height * s.width;
   return s.channels_last && size >= 4 && bytes >= kStreamedBytes && s.channels * size % 64 == 0 &&
-         params.output != params.input && reinterpret_cast<uintptr_t>(params.output) % 64 == 0;
+         output != input && reinterpret_cast<uintptr_t>(output) % 64 == 0;
 }
 
-// Depends on the shape alone, like all that decides the order of a sum. As wide as possible, and
-// all of an image as wide as each other but for the last, a whole number of blocks.
+// Of a tile whose rings of rows stay in the L2 cache: processors with AVX-512 have 1 MB and more of
+// it, others 512 KB. Planes are read and written in longer pieces.
+int32_t widest_tile(const UnitShape& s, const Kernels& kernels) {
+  if (s.unit != Unit::kMultiScale) return 128;
+  if (kernels.register_bytes < 64) return 64;
+  return s.channels_last ? 96 : 128;
+}
+
+// Depends on shape and instruction set alone, like all that decides the order of a sum. All tiles
+// of an image are as wide as each other but for the last, a whole number of blocks.
 int32_t tile_width(const UnitShape& s, int32_t widest) {
   const int64_t tiles = ceil_div(s.width, widest);
   return static_cast<int32_t>(ceil_div(ceil_div(s.width, tiles), 4) * 4);
 }
 
-// Everything but the kernels' instruction set.
-BackwardPlan plan_backward(const BackwardParams& params, size_t* bytes) {
+BackwardPlan plan_backward(const BackwardParams& params, const Kernels& kernels, size_t* bytes) {
   const UnitShape& s = params.shape;
   BackwardPlan plan;
   plan.params = params;
-  plan.tile_width = tile_width(s, kTileWidth);
+  plan.tile_width = tile_width(s, widest_tile(s, kernels));
   plan.tiles = ceil_div(s.width, plan.tile_width);
+  plan.streams = writes_past_caches(s, params.input, params.grad_input);
   plan.padded_channels = ceil_div(s.channels, 16) * 16;
   plan.partial = static_cast<double*>(params.workspace);
   *bytes = sizeof(double) * s.batch * plan.tiles * plan.padded_channels * taps_of(s);
@@ -60,7 +67,7 @@ void forward(const ForwardParams& params, const Threads& threads) {
   ForwardPlan plan;
   plan.params = params;
   plan.group = 64 / accumulate_bytes(s);
-  plan.tile_width = tile_width(s, kTileWidth);
+  plan.tile_width = tile_width(s, widest_tile(s, kernels));
   if (s.unit == Unit::kGelu) {
     int64_t group_bytes = s.channels_last ? kGeluGroupBytes : 64;
     plan.tile_width = tile_width(s, s.channels_last ? kGeluWidth : kGeluWidthOfPlanes);
@@ -74,14 +81,14 @@ void forward(const ForwardParams& params, const Threads& threads) {
     plan.group = static_cast<int32_t>(group_bytes / accumulate_bytes(s));
   }
   plan.tiles = ceil_div(s.width, plan.tile_width);
-  plan.streams = writes_past_caches(params);
+  plan.streams = writes_past_caches(s, params.input, params.output);
   scrn::cpu::run(threads, s.batch * plan.tiles * ceil_div(s.channels, plan.group),
                  [&](int64_t begin, int64_t end) { kernels.forward(plan, begin, end); });
 }
 
 size_t backward_workspace_bytes(const BackwardParams& params) {
   size_t bytes = 0;
-  plan_backward(params, &bytes);
+  plan_backward(params, current_kernels(), &bytes);
   return bytes;
 }
 
@@ -89,7 +96,7 @@ void backward(const BackwardParams& params, const Threads& threads) {
   const Kernels& kernels = current_kernels();
   const UnitShape& s = params.shape;
   size_t bytes = 0;
-  const BackwardPlan plan = plan_backward(params, &bytes);
+  const BackwardPlan plan = plan_backward(params, kernels, &bytes);
   const int64_t lanes = kernels.register_bytes / accumulate_bytes(s);
   const int64_t groups = ceil_div(s.channels, lanes);
   scrn::cpu::run(threads, s.batch * plan.tiles * groups,

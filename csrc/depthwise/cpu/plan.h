@@ -11,8 +11,6 @@ namespace scrn::depthwise::cpu {
 
 // Rows of results that a task computes at a time.
 constexpr int kStep = 8;
-// Columns of a tile of the units with large kernels: its rings of rows stay in the L2 cache.
-constexpr int kTileWidth = 64;
 // Columns are computed in blocks of up to this many; rows are padded to whole multiples of 4.
 constexpr int kBlockColumns = 12;
 
@@ -28,6 +26,7 @@ struct BackwardPlan {
   BackwardParams params;
   int32_t tile_width = 0;
   int64_t tiles = 0;
+  bool streams = false;         // grad_input is written past the caches
   int64_t padded_channels = 0;  // a multiple of every register's width
   // In the caller's workspace: double [B * tiles, padded_channels / lanes, taps, lanes], with the
   // lanes of the instruction set: what each tile adds to the gradients of the weights.

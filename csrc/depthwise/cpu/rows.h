@@ -26,20 +26,22 @@ SCRN_INLINE S* pixel(const UnitShape& s, S* map, int64_t b, int64_t c, int64_t y
 // channels up to kLanes become 0.
 template <typename S, typename A>
 void planes_to_registers(const S* planes, int64_t plane, int channels, int64_t count, A* target) {
-  int64_t i = 0;
-  if constexpr (kLanes<A> >= kBlock) {
-    for (; i + kBlock <= count; i += kBlock) {
-      for (int c = 0; c < kLanes<A>; c += kBlock) {
-        const int left = channels - c;
-        if (left >= kBlock) {
-          read_block(planes + c * plane + i, plane, kBlock, target + i * kLanes<A> + c, kLanes<A>);
-        } else {
-          read_block(planes + c * plane + i, plane, left, target + i * kLanes<A> + c, kLanes<A>);
-        }
+  const int64_t whole = kLanes<A> < kBlock ? 0 : count / kBlock * kBlock;
+  for (int c = 0; c < kLanes<A>; c += kBlock) {
+    const int left = channels - c;
+    const S* from = planes + c * plane;
+    A* to = target + c;
+    if (left >= kBlock) {
+      for (int64_t i = 0; i < whole; i += kBlock) {
+        read_block(from + i, plane, kBlock, to + i * kLanes<A>, kLanes<A>);
+      }
+    } else {
+      for (int64_t i = 0; i < whole; i += kBlock) {
+        read_block(from + i, plane, left, to + i * kLanes<A>, kLanes<A>);
       }
     }
   }
-  for (; i < count; ++i) {
+  for (int64_t i = whole; i < count; ++i) {
     for (int c = 0; c < kLanes<A>; ++c) {
       target[i * kLanes<A> + c] = c < channels ? widen(planes[c * plane + i]) : A(0);
     }
@@ -65,15 +67,13 @@ SCRN_INLINE void store_planes(const A* source, int channels, S* planes, int64_t 
 // The way back.
 template <typename S, typename A>
 void registers_to_planes(const A* source, int channels, int64_t count, S* planes, int64_t plane) {
-  int64_t i = 0;
-  if constexpr (kLanes<A> >= kBlock) {
-    for (; i + kBlock <= count; i += kBlock) {
-      for (int c = 0; c < channels; c += kBlock) {
-        store_planes(source + i * kLanes<A> + c, channels - c, planes + c * plane + i, plane);
-      }
+  const int64_t whole = kLanes<A> < kBlock ? 0 : count / kBlock * kBlock;
+  for (int c = 0; c < channels; c += kBlock) {
+    for (int64_t i = 0; i < whole; i += kBlock) {
+      store_planes(source + i * kLanes<A> + c, channels - c, planes + c * plane + i, plane);
     }
   }
-  for (; i < count; ++i) {
+  for (int64_t i = whole; i < count; ++i) {
     for (int c = 0; c < channels; ++c) narrow(source[i * kLanes<A> + c], planes[c * plane + i]);
   }
 }

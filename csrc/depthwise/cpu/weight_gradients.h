@@ -28,16 +28,82 @@ void add_sum(A* sums, const A* row, int width) {
   store(sums, load(sums) + ((acc[0] + acc[1]) + (acc[2] + acc[3])));
 }
 
+// acc[k] += the sum over r < kStep of the register grad(r) * source(r + k), each of which is loaded
+// once.
+template <int kTaps, typename A, typename Grad, typename Source>
+SCRN_INLINE void add_products(Value<A> (&acc)[kTaps], const Grad& grad, const Source& source) {
+  Value<A> g[kStep];
+#pragma GCC unroll 16
+  for (int r = 0; r < kStep; ++r) g[r] = load(grad(r));
+#pragma GCC unroll 32
+  for (int i = 0; i < kTaps + kStep - 1; ++i) {
+    const Value<A> value = load(source(i));
+#pragma GCC unroll 16
+    for (int r = 0; r < kStep; ++r) {
+      if (i - r >= 0 && i - r < kTaps) acc[i - r] = fma(g[r], value, acc[i - r]);
+    }
+  }
+}
+
+// Calls body(Count<n>, first) for pieces of `count` taps that fit into the registers beside kStep
+// gradients; false for a length that networks do not use.
+template <typename Body>
+SCRN_INLINE bool for_taps(int count, const Body& body) {
+  if (!kHasWindow || (count % 7 != 0 && count != 11)) return false;
+  if (count == 11) {
+    body(Count<11>{}, 0);
+  } else {
+    for (int first = 0; first < count; first += 7) body(Count<7>{}, first);
+  }
+  return true;
+}
+
 // sums[k] += the sum over x of grad[x] * source[x + k]; what lies behind the last tap is read and
 // thrown away.
 template <typename A>
 void add_row_gradient(A* sums, const A* grad, const A* source, int count, int width) {
+  const bool done = for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
+    constexpr int kTaps = decltype(size)::value;
+    Value<A> acc[kTaps];
+    fill<kTaps, A>(acc, Value<A>{});
+    const A *g = grad, *from = source + first * kLanes<A>;
+    int x = 0;
+    for (; x + kStep <= width; x += kStep) {
+      add_products<kTaps, A>(
+          acc, [g](int r) SCRN_LAMBDA_INLINE { return g + r * kLanes<A>; },
+          [from](int i) SCRN_LAMBDA_INLINE { return from + i * kLanes<A>; });
+      g += kStep * kLanes<A>;
+      from += kStep * kLanes<A>;
+    }
+    add_taps<kTaps, A>(acc, g, from, width - x, kLanes<A>);
+    add_to<kTaps, A>(sums + first * kLanes<A>, acc, kTaps);
+  });
+  if (done) return;
   for_blocks(whole_blocks(count), [&](auto size, int first) SCRN_LAMBDA_INLINE {
     constexpr int kOut = decltype(size)::value;
     Value<A> acc[kOut];
     fill<kOut, A>(acc, Value<A>{});
     add_taps<kOut, A>(acc, grad, source + first * kLanes<A>, width, kLanes<A>);
     add_to<kOut, A>(sums + first * kLanes<A>, acc, count - first);
+  });
+}
+
+// sums[k] += the sum over x, and over r < kStep, of grads[r][x] * sources[r + k][x]; false, and
+// nothing, where add_column_gradient has to do it row by row.
+template <typename A>
+bool add_column_gradients(A* sums, const A* const* grads, const A* const* sources, int count,
+                          int width) {
+  return for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
+    constexpr int kTaps = decltype(size)::value;
+    Value<A> acc[kTaps];
+    fill<kTaps, A>(acc, Value<A>{});
+    for (int x = 0; x < width; ++x) {
+      const int64_t at = x * kLanes<A>;
+      add_products<kTaps, A>(
+          acc, [=](int r) SCRN_LAMBDA_INLINE { return grads[r] + at; },
+          [=](int i) SCRN_LAMBDA_INLINE { return sources[first + i] + at; });
+    }
+    add_to<kTaps, A>(sums + first * kLanes<A>, acc, kTaps);
   });
 }
 
