@@ -326,9 +326,11 @@ class BackwardTile {
     S* grad_input = static_cast<S*>(plan_.params.grad_input);
     S* row = pixel(s_, grad_input, tile_.b, tile_.c0, y, tile_.x0);
     const bool writes = puts_registers<A>(s_, tile_);
+    Prefetch<S> next(s_, grad_input, tile_, y + 1, writes || plan_.streams ? 0 : 1, 0, tile_.width);
     for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
+      next.some(kBlockColumns + 2);
       fill<kOut, A>(acc, Value<A>{});
       for (int i = 0; i < layout_.edge; ++i) {
         add_line<kOut, A>(acc, flipped_ + i * layout_.edge * kLanes<A>,
@@ -370,30 +372,6 @@ void backward_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
     BackwardTile<S, A>(plan, tile, partial).run();
   }
   if (plan.streams) fence_streams();
-}
-
-// The sum over the tiles of all images, in their order.
-template <typename A>
-void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
-  const UnitShape& s = plan.params.shape;
-  const int64_t taps = taps_of(s), piece = taps * kLanes<A>;
-  const int64_t stride = plan.padded_channels / kLanes<A> * piece;
-  for (int64_t group = begin; group < end; ++group) {
-    double* total = static_cast<double*>(thread_scratch(sizeof(double) * piece));
-    for (int64_t i = 0; i < piece; ++i) total[i] = 0;
-    for (int64_t tile = 0; tile < s.batch * plan.tiles; ++tile) {
-      const double* partial = plan.partial + tile * stride + group * piece;
-      for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];
-    }
-    for (int64_t lane = 0; lane < kLanes<A>; ++lane) {
-      const int64_t c = group * kLanes<A> + lane;
-      if (c >= s.channels) break;
-      for (int64_t k = 0; k < taps; ++k) {
-        write_gradient(s.weight_dtype, total[k * kLanes<A> + lane], plan.params.grad_weights,
-                       c * taps + k);
-      }
-    }
-  }
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* sour
 // Whether there are registers for a sum's results and for as many of its operands: AVX-512 has 32.
 constexpr bool kHasWindow = kRegisterBytes == 64;
 
-// acc[i] += sum over k < kTaps of weights[k] * the register at(k + i), each of which is loaded once.
+// acc[i] += sum over k < kTaps of weights[k] * the register at(k + i), each loaded once.
 template <int kTaps, int kOut, typename A, typename At>
 SCRN_INLINE void add_window(Value<A> (&acc)[kOut], const A* weights, const At& at) {
   Value<A> window[kOut];
@@ -95,6 +95,8 @@ SCRN_INLINE void add_line(Value<A> (&acc)[kOut], const A* weights, const A* sour
 template <int kOut, typename A>
 SCRN_INLINE void add_column(Value<A> (&acc)[kOut], const A* weights, const A* const* rows,
                             int64_t offset, int count) {
+  // Otherwise gcc keeps all of the addresses, for which there are not enough registers.
+  rows = pinned(rows);
   const auto at = [rows, offset](int i) SCRN_LAMBDA_INLINE { return rows[i] + offset; };
   if (add_by_window<kOut, A>(acc, weights, count, at)) return;
   for (int k = 0; k < count; ++k) {

@@ -4,13 +4,10 @@
 // rows that are still needed.
 
 #include "gelu.h"
-#include "rows.h"
+#include "strip_rows.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
-
-// Cache lines requested beside each block of columns: a little more than are read.
-constexpr int kPrefetched = 4;
 
 SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int group, int lanes,
                          int64_t task) {
@@ -25,98 +22,14 @@ SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int 
   return tile;
 }
 
-// The first convolution at row y of `target`, in all of its columns; zero outside the image.
-template <typename A>
-void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64_t weights_part,
-               const Ring<A>& source, const Ring<A>& target, int64_t y, int64_t x0) {
-  const int radius = layout.edge / 2;
-  const A* lines[kMaxSquare];
-  for (int i = 0; i < layout.edge; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
-  for (int sub = 0; sub < target.subs; ++sub) {
-    const A* w = weights + sub * weights_part;
-    A* to = target.at(y, sub, target.first);
-    for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-      constexpr int kOut = decltype(size)::value;
-      Value<A> acc[kOut];
-      fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
-      const int64_t at = sub * source.part() + (target.first + column) * kLanes<A>;
-      for (int i = 0; i < layout.edge; ++i) {
-        add_line<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge);
-      }
-      store_block<kOut, A>(to + column * kLanes<A>, acc);
-    });
-  }
-  clear_outside(target, y, target.first, target.first + target.columns, x0, s.width);
+// A store waits for its line, unless it is streamed: lines of planes lie too far apart for the
+// hardware to foresee.
+template <typename S>
+SCRN_INLINE Prefetch<S> output_rows(const ForwardPlan& plan, const Tile& tile, int64_t y0,
+                                    int rows) {
+  const S* output = static_cast<const S*>(plan.params.output);
+  return Prefetch<S>(plan.params.shape, output, tile, y0, plan.streams ? 0 : rows, 0, tile.width);
 }
-
-// Strip i's row of `local` at row y.
-template <typename S, typename A>
-void strip_row(const UnitShape& s, const Layout& layout, int i, const A* weights,
-               int64_t weights_part, const Ring<A>& local, const Ring<A>& target, int64_t y,
-               Prefetch<S>& prefetch) {
-  if (y < 0 || y >= s.height) return target.clear(y);
-  for (int sub = 0; sub < target.subs; ++sub) {
-    const A* w = weights + sub * weights_part + layout.row[i] * kLanes<A>;
-    const A* from = local.at(y, sub, -layout.radius[i]);
-    A* to = target.at(y, sub, 0);
-    for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-      constexpr int kOut = decltype(size)::value;
-      Value<A> acc[kOut];
-      prefetch.some(kPrefetched);
-      fill<kOut, A>(acc, load(w + layout.length[i] * kLanes<A>));
-      add_line<kOut, A>(acc, w, from + column * kLanes<A>, layout.length[i]);
-      store_block<kOut, A>(to + column * kLanes<A>, acc);
-    });
-  }
-}
-
-// What forward and backward of the unit with strips have in common: the rings of the input, of
-// `local` and of the strips' rows, filled as far as rows y0 .. y0 + rows - 1 of the result need
-// them.
-template <typename S, typename A>
-struct StripRows {
-  const UnitShape& s;
-  const Layout& layout;
-  const Tile& tile;
-  const A* weights;
-  int64_t weights_part;
-  Ring<A> input, local, row[kStrips];
-  int64_t next_input, next_local = 0, next_row[kStrips];
-
-  // `kept`: rows of the input above the first one of a step that are still needed.
-  void shape(int subs, int columns, int kept) {
-    const int longest = layout.longest;
-    local = {nullptr, kStep + longest, whole_blocks(columns + 2 * longest) + (kept > 0 ? 4 : 0),
-             -longest, subs};
-    input = {nullptr, kept > 0 ? kStep + longest + kept + kLocal : kLocal, local.columns + 4,
-             -longest - 2, subs};
-    next_input = -kLocal / 2;
-    for (int i = 0; i < kStrips; ++i) {
-      row[i] = {nullptr, kStep + 2 * layout.radius[i], columns, 0, subs};
-      next_row[i] = -layout.radius[i];
-    }
-  }
-  void place(Scratch& scratch) {
-    scratch.take(input);
-    scratch.take(local);
-    for (Ring<A>& ring : row) scratch.take(ring);
-  }
-  void advance(const S* map, int64_t y0, int rows) {
-    const int64_t end = y0 + rows + layout.longest;
-    for (; next_local < (end < s.height ? end : s.height); ++next_local) {
-      for (; next_input <= next_local + kLocal / 2; ++next_input) {
-        read_row(s, map, tile, next_input, input);
-      }
-      local_row(s, layout, weights, weights_part, input, local, next_local, tile.x0);
-    }
-    Prefetch<S> prefetch(s, map, tile, next_input, kStep, input.first, input.first + input.columns);
-    for (int i = 0; i < kStrips; ++i) {
-      for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i]) {
-        strip_row(s, layout, i, weights, weights_part, local, row[i], next_row[i], prefetch);
-      }
-    }
-  }
-};
 
 // Whether the registers of a tile are whole pieces of the map, and go there without another row.
 template <typename A>
@@ -149,6 +62,7 @@ void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, 
   const Tile& tile = maps.tile;
   const int columns = writes ? tile.width : total.columns;
   const int64_t row_elements = s.channels * s.width;
+  Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
   for (int sub = 0; sub < total.subs; ++sub) {
     const A* w = maps.weights + sub * maps.weights_part;
     const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
@@ -161,13 +75,13 @@ void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, 
     S* output = static_cast<S*>(plan.params.output);
     output = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0, tile.x0);
     for (int column = 0; column < columns; ++column) {
+      written.some(kStep + 2);
       const int64_t at = column * kLanes<A>;
       Value<A> acc[kStep];
 #pragma GCC unroll 16
       for (int r = 0; r < kStep; ++r) acc[r] = bias + load(local[r] + at);
       for (int i = 0; i < kStrips; ++i) {
-        add_column<kStep, A>(acc, w + layout.column[i] * kLanes<A>, lines[i], at,
-                             layout.length[i]);
+        add_column<kStep, A>(acc, w + layout.column[i] * kLanes<A>, lines[i], at, layout.length[i]);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kStep; ++r) {
@@ -258,7 +172,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
-  const bool writes = puts_registers<A>(s, tile);
+  const bool writes = kHasWindow && puts_registers<A>(s, tile);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
@@ -285,6 +199,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
     }
     Prefetch<S> prefetch(s, input, tile, next_input, kStep, source.first,
                          source.first + source.columns);
+    Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
     const A* lines[kStep][kDilated];
     for (int r = 0; r < rows; ++r) {
       for (int i = 0; i < kDilated; ++i) {
@@ -298,6 +213,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
         const int64_t at = sub * local.part() + column * kLanes<A>;
         for (int r = 0; r < rows; ++r) {
           prefetch.some(kPrefetched + 2);
+          written.some(kBlockColumns + 2);
           Value<A> acc[kOut];
           fill<kOut, A>(acc, load(w + kDilated * kDilated * kLanes<A>));
           for (int i = 0; i < kDilated; ++i) {

@@ -30,12 +30,12 @@ bool writes_past_caches(const UnitShape& s, const void* input, const void* outpu
          output != input && reinterpret_cast<uintptr_t>(output) % 64 == 0;
 }
 
-// Of a tile whose rings of rows stay in the L2 cache: processors with AVX-512 have 1 MB and more of
-// it, others 512 KB. Planes are read and written in longer pieces.
+// Of a tile whose rings of rows stay in the L2 cache: it has 1 MB and more where there is AVX-512,
+// else perhaps 512 KB. Planes are read and written in longer pieces.
 int32_t widest_tile(const UnitShape& s, const Kernels& kernels) {
-  if (s.unit != Unit::kMultiScale) return 128;
-  if (kernels.register_bytes < 64) return 64;
-  return s.channels_last ? 96 : 128;
+  const bool many_rings = s.unit == Unit::kMultiScale;
+  if (kernels.register_bytes < 64) return many_rings || s.channels_last ? 64 : 128;
+  return many_rings && s.channels_last ? 96 : 128;
 }
 
 // Depends on shape and instruction set alone, like all that decides the order of a sum. All tiles
@@ -51,7 +51,8 @@ BackwardPlan plan_backward(const BackwardParams& params, const Kernels& kernels,
   plan.params = params;
   plan.tile_width = tile_width(s, widest_tile(s, kernels));
   plan.tiles = ceil_div(s.width, plan.tile_width);
-  plan.streams = writes_past_caches(s, params.input, params.grad_input);
+  plan.streams =
+      kernels.register_bytes == 64 && writes_past_caches(s, params.input, params.grad_input);
   plan.padded_channels = ceil_div(s.channels, 16) * 16;
   plan.partial = static_cast<double*>(params.workspace);
   *bytes = sizeof(double) * s.batch * plan.tiles * plan.padded_channels * taps_of(s);

@@ -1,7 +1,7 @@
 #pragma once
 
-// What a row of pixels adds to the gradients of weights. A row is summed on its own, starting
-// from zero, so that sums stay short.
+// What a row of pixels, or a step's rows together, add to the gradients of weights. They are summed
+// on their own, starting from zero, so that sums stay short.
 
 #include "blocks.h"
 
@@ -201,6 +201,30 @@ SCRN_INLINE void write_gradient(DType type, double value, void* gradients, int64
       return narrow(value, static_cast<Half*>(gradients)[index]);
     case DType::kBFloat16:
       return narrow(value, static_cast<BFloat16*>(gradients)[index]);
+  }
+}
+
+// The sum over the tiles of all images, in their order.
+template <typename A>
+void reduce_tasks(const BackwardPlan& plan, int64_t begin, int64_t end) {
+  const UnitShape& s = plan.params.shape;
+  const int64_t taps = taps_of(s), piece = taps * kLanes<A>;
+  const int64_t stride = plan.padded_channels / kLanes<A> * piece;
+  for (int64_t group = begin; group < end; ++group) {
+    double* total = static_cast<double*>(thread_scratch(sizeof(double) * piece));
+    for (int64_t i = 0; i < piece; ++i) total[i] = 0;
+    for (int64_t tile = 0; tile < s.batch * plan.tiles; ++tile) {
+      const double* partial = plan.partial + tile * stride + group * piece;
+      for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];
+    }
+    for (int64_t lane = 0; lane < kLanes<A>; ++lane) {
+      const int64_t c = group * kLanes<A> + lane;
+      if (c >= s.channels) break;
+      for (int64_t k = 0; k < taps; ++k) {
+        write_gradient(s.weight_dtype, total[k * kLanes<A> + lane], plan.params.grad_weights,
+                       c * taps + k);
+      }
+    }
   }
 }
 

@@ -78,6 +78,31 @@ def test_one_gradient(device: Device, unit: int, need: str) -> None:
     check_backward(device, Case(unit, need=need, channels_last=True))
 
 
+class NanCase(Case):
+    """Leaves NaN wherever the kernels keep rows."""
+
+    @property
+    def input(self) -> cases.Array:
+        return np.full(self.shape, np.nan)
+
+    @property
+    def grad(self) -> cases.Array:
+        return np.full(self.shape, np.nan)
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+@pytest.mark.parametrize("height", [3, 13])
+@pytest.mark.parametrize("unit", UNITS)
+def test_rows_of_an_earlier_call(device: Device, unit: int, height: int, last: bool) -> None:
+    """What scratch memory holds behind the last rows of a map adds nothing."""
+    shape = (1, 18, height, 11)
+    case, before = (kind(unit, shape=shape, channels_last=last) for kind in (Case, NanCase))
+    before.forward(device)
+    before.backward(device)
+    check_backward(device, case)
+    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+
+
 @pytest.mark.parametrize("placement", ["start", "end"])
 @pytest.mark.parametrize("last", LAYOUTS)
 @pytest.mark.parametrize("unit", UNITS)
