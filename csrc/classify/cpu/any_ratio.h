@@ -228,7 +228,7 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
       }
     }
   }
-  s.result.loss += loss_of<A>(linear);
+  s.result.loss += loss_of<A>(static_cast<double>(linear[0]) + static_cast<double>(linear[1]));
 }
 
 // All slots of row y, whose labels begin_pixels has put into row r.

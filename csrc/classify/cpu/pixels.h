@@ -226,10 +226,10 @@ SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label
   return hard * part;
 }
 
+// Of the sum of what is linear, the loss; infinite where a label's logit is -inf.
 template <typename A>
-SCRN_INLINE double loss_of(Pair<A> linear) {
-  const double part = static_cast<double>(linear[0]) + static_cast<double>(linear[1]);
-  return part < kInfinite<A> ? __builtin_inf() : -part;
+SCRN_INLINE double loss_of(double linear) {
+  return linear < kInfinite<A> ? __builtin_inf() : -linear;
 }
 
 }  // namespace

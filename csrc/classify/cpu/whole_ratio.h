@@ -185,7 +185,7 @@ SCRN_INLINE void add_one_label(LossState<float>& s, int32_t p, int32_t label,
   const Index<float> counts = counted(s, p);
   const Value<float> linear = line(top, w.top) + line(bottom, w.bottom);
   const float sum = sum_of<float>(counts != 0 ? linear : Value<float>{});
-  s.result.loss += loss_of<float>(Pair<float>{hard * sum, 0});
+  s.result.loss += loss_of<float>(double{hard * sum});
   const float* const weight = static_cast<const float*>(s.plan->weight);
   const double each = pixels * (weight == nullptr ? 1.0 : double{weight[label]});
   for (int i = 0; i < kLanes<float>; ++i) s.result.weight -= counts[i] * each;
@@ -197,58 +197,114 @@ SCRN_INLINE void add_one_label(LossState<float>& s, int32_t p, int32_t label,
   take(s.gradient[s.bottom], w.bottom);
 }
 
-// A cell of one label needs its pixels' weights summed.
+// By lane: a label, -1 for none, how many pixels have it, and their weights, summed.
+struct LabelSums {
+  alignas(64) Labels<float> label, pixels;
+  alignas(64) float top_left[kLanes<float>], top_right[kLanes<float>];
+  alignas(64) float bottom_left[kLanes<float>], bottom_right[kLanes<float>];
+};
+
+// Takes the first label that a lane has left, and makes it -1 in `labels`; false where none has
+// any.
 template <int S>
-void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
-                const Labels<float>* labels) {
-  const int pixels = rows.rows * S;
-  PairWeights<float> weights[kTileRows * S];
-  float sum_right = 0;
-  for (int t = 0; t < S; ++t) sum_right += Pixels<S>::share(t);
+SCRN_INLINE bool take_label(const WholeRows<S>& rows, Labels<float>* labels, LabelSums& sums) {
+  Index<float> label = ~Index<float>{}, count{};
+  for (int q = rows.rows * S - 1; q >= 0; --q) {
+    const Index<float> each = load_index(labels[q], 0.0f);
+    label = each >= 0 ? each : label;
+  }
+  if (!any(label >= 0)) return false;
+  Value<float> top_left{}, top_right{}, bottom_left{}, bottom_right{};
   for (int r = 0; r < rows.rows; ++r) {
+    Value<float> on_left{}, on_right{};
     for (int t = 0; t < S; ++t) {
-      const float right = Pixels<S>::share(t);
-      weights[r * S + t] = pair_weights(1 - right, right, rows.above[r], rows.below[r]);
+      const Index<float> each = load_index(labels[r * S + t], 0.0f);
+      const Index<float> same = each == label;
+      on_left += same ? broadcast(1 - Pixels<S>::share(t)) : Value<float>{};
+      on_right += same ? broadcast(Pixels<S>::share(t)) : Value<float>{};
+      count -= same;
+      store_index(labels[r * S + t], each | same);
     }
+    const Value<float> above = broadcast(rows.above[r]), below = broadcast(rows.below[r]);
+    top_left = fma(on_left, above, top_left);
+    top_right = fma(on_right, above, top_right);
+    bottom_left = fma(on_left, below, bottom_left);
+    bottom_right = fma(on_right, below, bottom_right);
   }
-  const PairWeights<float> whole =
-      pair_weights(S - sum_right, sum_right, rows.sum_above, rows.sum_below);
-  Index<float> differs{}, valid{};
-  const Index<float> first = load_index(labels[0], 0.0f);
-  for (int q = 0; q < pixels; ++q) {
-    const Index<float> label = load_index(labels[q], 0.0f);
-    differs |= label ^ first;
-    valid -= label >= 0;
-  }
-  const bool smooths = s.uniform[0] != nullptr;
-  const Index<float> others = differs | (first ^ broadcast_index<float>(labels[0][0]));
-  if (!smooths && labels[0][0] >= 0 && !any(others != 0)) {
-    return add_one_label(s, p, labels[0][0], whole, pixels);
-  }
+  store_index(sums.label, label);
+  store_index(sums.pixels, count);
+  store(sums.top_left, top_left);
+  store(sums.top_right, top_right);
+  store(sums.bottom_left, bottom_left);
+  store(sums.bottom_right, bottom_right);
+  return true;
+}
+
+// With smoothing: pixel by pixel.
+template <int S>
+void add_smooth_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
+                       const Labels<float>* labels) {
   const float* const weight = static_cast<const float*>(s.plan->weight);
-  Pair<float> linear{};
   double weight_sum = 0, loss = 0;
   for (int i = 0; i < kLanes<float>; ++i) {
-    if (valid[i] == 0) continue;
     const bool counts = counted(s, p, i);
-    const bool one = differs[i] == 0;
-    Pair<float> sum{};
-    for (int q = 0; q < (one ? 1 : pixels); ++q) {
+    for (int q = 0; q < rows.rows * S; ++q) {
       const int32_t label = labels[q][i];
       if (label < 0) continue;
-      const PairWeights<float>& w = one ? whole : weights[q];
-      if (smooths) {
-        loss += add_label(s, p + i, label, w.corners(), 1.0f, counts);
-      } else {
-        sum += add_pairs(s, p + i, label, w, s.hard()[label]);
-      }
-      if (weight != nullptr && counts) weight_sum += weight[label] * (one ? pixels : 1.0);
+      const Corners<float> corners = corners_of(Pixels<S>::share(q % S), rows.below[q / S]);
+      loss += add_label(s, p + i, label, corners, 1.0f, counts);
+      if (counts) weight_sum += weight == nullptr ? 1.0f : weight[label];
     }
-    if (!counts) continue;
-    linear += sum;
-    if (weight == nullptr) weight_sum += valid[i];
   }
-  s.result.loss += loss + loss_of<float>(linear);
+  s.result.loss += loss;
+  s.result.weight += weight_sum;
+}
+
+// What is linear in the logits. Pixels of a cell's first two labels are taken together; few cells
+// have more. `labels` is overwritten.
+template <int S>
+void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p, Labels<float>* labels) {
+  if (s.uniform[0] != nullptr) return add_smooth_labels(s, rows, p, labels);
+  const int pixels = rows.rows * S;
+  const int32_t label = labels[0][0];
+  Index<float> others{};
+  for (int q = 0; q < pixels; ++q) {
+    others |= load_index(labels[q], 0.0f) ^ broadcast_index<float>(label);
+  }
+  if (label >= 0 && !any(others != 0)) {
+    float right = 0;
+    for (int t = 0; t < S; ++t) right += Pixels<S>::share(t);
+    const auto whole = pair_weights(S - right, right, rows.sum_above, rows.sum_below);
+    return add_one_label(s, p, label, whole, pixels);
+  }
+  const float* const weight = static_cast<const float*>(s.plan->weight);
+  Pair<double> linear{};  // of up to a thousand pixels: in float32 it would lose digits
+  double weight_sum = 0;
+  const auto take = [&](int i, int32_t own, const PairWeights<float>& w, int count) {
+    const Pair<float> sum = add_pairs(s, p + i, own, w, s.hard()[own]);
+    if (!counted(s, p, i)) return;
+    linear += __builtin_convertvector(sum, Pair<double>);
+    weight_sum += weight == nullptr ? count : weight[own] * count;
+  };
+  LabelSums sums;
+  for (int pass = 0; pass < 2; ++pass) {
+    if (!take_label(rows, labels, sums)) break;
+    for (int i = 0; i < kLanes<float>; ++i) {
+      if (sums.label[i] < 0) continue;
+      const PairWeights<float> w = {Pair<float>{sums.top_left[i], sums.top_right[i]},
+                                    Pair<float>{sums.bottom_left[i], sums.bottom_right[i]}};
+      take(i, sums.label[i], w, sums.pixels[i]);
+    }
+  }
+  for (int q = 0; q < pixels; ++q) {
+    if (!any(load_index(labels[q], 0.0f) >= 0)) continue;
+    const float right = Pixels<S>::share(q % S);
+    const auto w = pair_weights(1 - right, right, rows.above[q / S], rows.below[q / S]);
+    for (int i = 0; i < kLanes<float>; ++i) {
+      if (labels[q][i] >= 0) take(i, labels[q][i], w, 1);
+    }
+  }
+  s.result.loss += loss_of<float>(linear[0] + linear[1]);
   s.result.weight += weight_sum;
 }
 

@@ -12,7 +12,7 @@ from . import build
 
 TIMEOUT = 900  # seconds, of a sample
 # Under a sanitizer a test takes up to sixteen times as long; the plain build runs every case.
-ONE_IN = 4
+ONE_IN = 8
 
 
 @dataclass

@@ -23,7 +23,7 @@ KIND = os.environ.get("SCRN_CUDA_ON_CPU_KIND", "plain")
 LOG = os.environ.get("SCRN_CUDA_ON_CPU_LOG", "")
 MODULE = os.environ.get("SCRN_CUDA_ON_CPU_MODULE", "")
 ONE_IN = int(os.environ.get("SCRN_CUDA_ON_CPU_ONE_IN", "1"))
-FEW = 4
+FEW = 2
 
 
 def draw(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:

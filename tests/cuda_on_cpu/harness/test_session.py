@@ -58,7 +58,7 @@ def test_a_new_case_changes_no_others_lot(monkeypatch: pytest.MonkeyPatch) -> No
 def test_small_tests_the_harness_and_other_folders_stay_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    items = [case("srm/a.py", "few", number) for number in range(4)]
+    items = [case("srm/a.py", "few", number) for number in range(session.FEW)]
     items += [case("harness/a.py", "test", number) for number in range(40)]
     items += [case("../ops/a.py", "test", number) for number in range(40)]
     for each in items[-40:]:

@@ -55,7 +55,10 @@ def jitted() -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", table.FAMILIES)
-def test_every_row_is_compiled_and_fits(family, dtype):
+def test_every_row_is_compiled_and_fits(family, dtype, pytestconfig):
+    every = pytestconfig.getoption("--all-dry-runs")
+    if dtype == "fp16" and family != 90 and not every:
+        pytest.skip("the tiles of bf16; --all-dry-runs compiles them for fp16 too")
     found = list(report.distinct(tiles.cases([family], [dtype], ["contiguous"])))
     assert {row.kernel for row in found} == jitted()
     taken = {(row.kernel, row.tiles) for row in found}

@@ -27,5 +27,5 @@ SUITE = Suite(
     drawn=16,
     seed=1,
     stages=stages_of(FAMILY),
-    ci=4,
+    ci=2,
 )

@@ -42,6 +42,31 @@ CHOSEN = (
             "sum_of<float>(counted(s, p) != 0 ? logs : Value<float>{})",
             "sum_of<float>(logs)",
         ),
+        (
+            "a cell's second label is its first",
+            "store_index(labels[r * S + t], each | same);",
+            "store_index(labels[r * S + t], each);",
+        ),
+        (
+            "pixels of a third label left out",
+            "      if (labels[q][i] >= 0) take(i, labels[q][i], w, 1);",
+            "      if (labels[q][i] >= 1000) take(i, labels[q][i], w, 1);",
+        ),
+        (
+            "the halo's labels in the loss",
+            "if (!counted(s, p, i)) return;",
+            "",
+        ),
+        (
+            "pixels that have no label are counted with those that have",
+            "label = each >= 0 ? each : label;",
+            "label = each >= -1 ? each : label;",
+        ),
+        (
+            "one pixel of each label in the weight",
+            "weight_sum += weight == nullptr ? count : weight[own] * count;",
+            "weight_sum += weight == nullptr ? count : weight[own];",
+        ),
     ),
     *planted(
         f"{FOLDER}/strip.h",

@@ -52,5 +52,5 @@ SUITE = Suite(
     drawn=24,
     seed=1,
     stages=stages,
-    ci=4,
+    ci=2,
 )

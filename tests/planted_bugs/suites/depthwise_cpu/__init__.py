@@ -23,5 +23,5 @@ SUITE = Suite(
     drawn=30,
     seed=1,
     stages=stages_of(FAMILY),
-    ci=4,
+    ci=2,
 )

@@ -25,6 +25,26 @@ CHOSEN = (
             "return static_cast<int>(rest < 0 ? -rest : rest);",
         ),
         (
+            "a window that does not move",
+            "window[(k + kOut - 1) % kOut] = load(at(k + kOut - 1));",
+            "window[(k + kOut - 1) % kOut] = load(at(kOut - 1));",
+        ),
+        (
+            "a window that is a register wider",
+            "window[(k + i) % kOut], acc[i]);",
+            "window[(k + i + 1) % kOut], acc[i]);",
+        ),
+        (
+            "a strip of 21 taps ends after 11",
+            "add_window<21, kOut, A>(acc, weights, at);",
+            "add_window<11, kOut, A>(acc, weights, at);",
+        ),
+        (
+            "a column of another length is the first row's for every row",
+            "acc[i] = fma(weight, load(at(k + i)), acc[i]);",
+            "acc[i] = fma(weight, load(at(k)), acc[i]);",
+        ),
+        (
             "rows behind the ring's end are those before it",
             "second = ring.at(y + first_rows, 0, 0);",
             "second = ring.at(y, 0, 0);",
@@ -108,7 +128,7 @@ CHOSEN = (
         ),
     ),
     *planted(
-        f"{FOLDER}/forward.h",
+        f"{FOLDER}/strip_rows.h",
         (
             "the intermediate map is not zero outside the image",
             "target.first + target.columns, x0, s.width);",
@@ -125,11 +145,6 @@ CHOSEN = (
             "fill<kOut, A>(acc, Value<A>{});",
         ),
         (
-            "a column bias left out",
-            "for (int i = 0; i < kStrips; ++i) bias += load(",
-            "for (int i = 1; i < kStrips; ++i) bias += load(",
-        ),
-        (
             "the strips' rows end a row early",
             "for (; next_row[i] < y0 + rows + layout.radius[i]; ++next_row[i])",
             "for (; next_row[i] < y0 + rows + layout.radius[i] - 1; ++next_row[i])",
@@ -138,6 +153,14 @@ CHOSEN = (
             "a ring of rows a row short",
             "row[i] = {nullptr, kStep + 2 * layout.radius[i], columns, 0, subs};",
             "row[i] = {nullptr, kStep + 2 * layout.radius[i] - 1, columns, 0, subs};",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/forward.h",
+        (
+            "a column bias left out",
+            "for (int i = 0; i < kStrips; ++i) bias += load(",
+            "for (int i = 1; i < kStrips; ++i) bias += load(",
         ),
         (
             "a step of rows is the first one's",
@@ -148,6 +171,26 @@ CHOSEN = (
             "without the local convolution in the sum",
             "acc[i] = bias + load(local + i * kLanes<A>);",
             "acc[i] = bias + 0 * load(local + i * kLanes<A>);",
+        ),
+        (
+            "rows below the image are written",
+            "} else if (r < rows) {",
+            "} else {",
+        ),
+        (
+            "rows of a step have the first one's local map",
+            "local[r] = maps.local.at(y0 + r, sub, 0);",
+            "local[r] = maps.local.at(y0, sub, 0);",
+        ),
+        (
+            "the second register's columns are the first one's",
+            "sub, 0, lines[i]);",
+            "0, 0, lines[i]);",
+        ),
+        (
+            "the result of the first register for all",
+            "pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0, tile.x0);",
+            "pixel(s, output, tile.b, tile.c0, y0, tile.x0);",
         ),
         (
             "the dilated kernel's rows lie side by side",
@@ -198,6 +241,21 @@ CHOSEN = (
             "acc[i] = 0 * load(own + at + i * kLanes<A>);",
         ),
         (
+            "gradients behind the last row are of an earlier step",
+            "grads[r] = r < rows ? grad_.at(y0 + r, 0, 0) : zeros_;",
+            "grads[r] = grad_.at(y0 + r, 0, 0);",
+        ),
+        (
+            "rows behind the last one are of an earlier call",
+            "sources[k] = k < rows + length - 1 ?",
+            "sources[k] = k < kStep + length - 1 ?",
+        ),
+        (
+            "zeros that are not zero",
+            "zeros_[i] = 0;",
+            "zeros_[i] = 1;",
+        ),
+        (
             "sums of rows are not added up",
             "partial_[i] += sums_[i];",
             "partial_[i] = sums_[i];",
@@ -218,16 +276,6 @@ CHOSEN = (
             "",
         ),
         (
-            "one tile's part of the weights' gradients",
-            "for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];",
-            "for (int64_t i = 0; i < piece; ++i) total[i] = partial[i];",
-        ),
-        (
-            "the first register's gradients for every channel",
-            "const double* partial = plan.partial + tile * stride + group * piece;",
-            "const double* partial = plan.partial + tile * stride;",
-        ),
-        (
             "the gradient of GELU's input without the incoming one",
             "store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));",
             "store(target + i, gelu_slope<A>(load(local + i)));",
@@ -245,6 +293,41 @@ CHOSEN = (
     ),
     *planted(
         f"{FOLDER}/weight_gradients.h",
+        (
+            "products of a gradient and the register beside its own",
+            "acc[i - r] = fma(g[r], value, acc[i - r]);",
+            "acc[i - r] = fma(g[r ^ 1], value, acc[i - r]);",
+        ),
+        (
+            "every piece of a strip is the first one",
+            "for (int first = 0; first < count; first += 7) body(Count<7>{}, first);",
+            "for (int first = 0; first < count; first += 7) body(Count<7>{}, 0);",
+        ),
+        (
+            "columns behind the last whole step add nothing to a row's gradients",
+            "add_taps<kTaps, A>(acc, g, from, width - x, kLanes<A>);",
+            "",
+        ),
+        (
+            "a row's gradient stays where it is",
+            "      g += kStep * kLanes<A>;\n",
+            "",
+        ),
+        (
+            "a column's last pixel left out",
+            "for (int x = 0; x < width; ++x) {\n      const int64_t at = x * kLanes<A>;",
+            "for (int x = 0; x + 1 < width; ++x) {\n      const int64_t at = x * kLanes<A>;",
+        ),
+        (
+            "one tile's part of the weights' gradients",
+            "for (int64_t i = 0; i < piece; ++i) total[i] += partial[i];",
+            "for (int64_t i = 0; i < piece; ++i) total[i] = partial[i];",
+        ),
+        (
+            "the first register's gradients for every channel",
+            "const double* partial = plan.partial + tile * stride + group * piece;",
+            "const double* partial = plan.partial + tile * stride;",
+        ),
         (
             "the last column left out of sums",
             "for (; x < width; ++x) acc[0]",
@@ -281,13 +364,13 @@ CHOSEN = (
         ),
         (
             "the last tile left out",
-            "  plan.tiles = ceil_div(s.width, plan.tile_width);\n  plan.streams",
-            "  plan.tiles = s.width / plan.tile_width;\n  plan.streams",
+            "  plan.tiles = ceil_div(s.width, plan.tile_width);\n  plan.streams = w",
+            "  plan.tiles = s.width / plan.tile_width;\n  plan.streams = w",
         ),
         (
             "lines that are not aligned are streamed",
-            "reinterpret_cast<uintptr_t>(params.output) % 64 == 0;",
-            "params.output != nullptr;",
+            "reinterpret_cast<uintptr_t>(output) % 64 == 0;",
+            "output != nullptr;",
         ),
         (
             "a workspace for the channels without their padding",

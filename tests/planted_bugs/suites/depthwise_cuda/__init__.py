@@ -79,5 +79,5 @@ SUITE = Suite(
     drawn=20,
     seed=1,
     stages=stages,
-    ci=4,
+    ci=2,
 )

@@ -34,5 +34,5 @@ SUITE = Suite(
     stages=stages_of(
         FAMILY, {"aggregate.h": AGGREGATION, "exp.h": AGGREGATION, "": "test_sample.py"}
     ),
-    ci=6,
+    ci=2,
 )

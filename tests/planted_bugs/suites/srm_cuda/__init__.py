@@ -138,6 +138,6 @@ SUITE = Suite(
     chosen=CHOSEN,
     drawn=85,
     seed=1,
-    ci=4,
+    ci=2,
     stages=stages,
 )
