@@ -240,38 +240,18 @@ SCRN_INLINE bool take_label(const WholeRows<S>& rows, Labels<float>* labels, Lab
   return true;
 }
 
-// With smoothing: pixel by pixel.
-template <int S>
-void add_smooth_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
-                       const Labels<float>* labels) {
-  const float* const weight = static_cast<const float*>(s.plan->weight);
-  double weight_sum = 0, loss = 0;
-  for (int i = 0; i < kLanes<float>; ++i) {
-    const bool counts = counted(s, p, i);
-    for (int q = 0; q < rows.rows * S; ++q) {
-      const int32_t label = labels[q][i];
-      if (label < 0) continue;
-      const Corners<float> corners = corners_of(Pixels<S>::share(q % S), rows.below[q / S]);
-      loss += add_label(s, p + i, label, corners, 1.0f, counts);
-      if (counts) weight_sum += weight == nullptr ? 1.0f : weight[label];
-    }
-  }
-  s.result.loss += loss;
-  s.result.weight += weight_sum;
-}
-
 // What is linear in the logits. Pixels of a cell's first two labels are taken together; few cells
 // have more. `labels` is overwritten.
 template <int S>
 void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p, Labels<float>* labels) {
-  if (s.uniform[0] != nullptr) return add_smooth_labels(s, rows, p, labels);
+  const bool smooths = s.uniform[0] != nullptr;
   const int pixels = rows.rows * S;
   const int32_t label = labels[0][0];
   Index<float> others{};
   for (int q = 0; q < pixels; ++q) {
     others |= load_index(labels[q], 0.0f) ^ broadcast_index<float>(label);
   }
-  if (label >= 0 && !any(others != 0)) {
+  if (!smooths && label >= 0 && !any(others != 0)) {
     float right = 0;
     for (int t = 0; t < S; ++t) right += Pixels<S>::share(t);
     const auto whole = pair_weights(S - right, right, rows.sum_above, rows.sum_below);
@@ -279,12 +259,18 @@ void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p, Labels
   }
   const float* const weight = static_cast<const float*>(s.plan->weight);
   Pair<double> linear{};  // of up to a thousand pixels: in float32 it would lose digits
-  double weight_sum = 0;
+  double weight_sum = 0, loss = 0;
   const auto take = [&](int i, int32_t own, const PairWeights<float>& w, int count) {
-    const Pair<float> sum = add_pairs(s, p + i, own, w, s.hard()[own]);
-    if (!counted(s, p, i)) return;
+    const bool counts = counted(s, p, i);
+    Pair<float> sum{};
+    if (smooths) {
+      loss += add_label(s, p + i, own, w.corners(), 1.0f, counts);
+    } else {
+      sum = add_pairs(s, p + i, own, w, s.hard()[own]);
+    }
+    if (!counts) return;
     linear += __builtin_convertvector(sum, Pair<double>);
-    weight_sum += weight == nullptr ? count : weight[own] * count;
+    weight_sum += count * (weight == nullptr ? 1.0 : double{weight[own]});
   };
   LabelSums sums;
   for (int pass = 0; pass < 2; ++pass) {
@@ -304,7 +290,7 @@ void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p, Labels
       if (labels[q][i] >= 0) take(i, labels[q][i], w, 1);
     }
   }
-  s.result.loss += loss_of<float>(linear[0] + linear[1]);
+  s.result.loss += loss + loss_of<float>(linear[0] + linear[1]);
   s.result.weight += weight_sum;
 }
 

@@ -55,7 +55,6 @@ class BackwardTile {
       weights_ = scratch.take<A>(taps_ * kLanes<A>);
       flipped_ = scratch.take<A>(taps_ * kLanes<A>);
       sums_ = scratch.take<A>(taps_ * kLanes<A>);
-      zeros_ = scratch.take<A>(columns_ * kLanes<A>);
       scratch.take(grad_);
       scratch.take(local_grad_);
       scratch.take(total_);
@@ -72,7 +71,6 @@ class BackwardTile {
     flip_weights();
     const int64_t elements = taps_ * kLanes<A>;
     for (int64_t i = 0; i < elements; ++i) sums_[i] = 0;
-    for (int64_t i = 0; i < columns_ * kLanes<A>; ++i) zeros_[i] = 0;
     if (partial_ != nullptr) {
       for (int64_t i = 0; i < elements; ++i) partial_[i] = 0;
     }
@@ -291,21 +289,21 @@ class BackwardTile {
     }
   }
 
-  // What the columns of rows y0 .. y0 + rows - 1 add.
+  // What the columns of rows y0 .. y0 + rows - 1 add. Fewer than kStep go row by row: zeros in
+  // place of the others would make NaN of what is not finite.
   void add_column_gradients_of(int64_t y0, int rows) {
-    const A* grads[kStep];
-    for (int r = 0; r < kStep; ++r) grads[r] = r < rows ? grad_.at(y0 + r, 0, 0) : zeros_;
+    const A *grads[kStep], *sources[kStep + kMaxStrip - 1];
+    grad_.lines(y0, rows, 0, 0, grads);
     for (int i = 0; i < kStrips; ++i) {
       A* sums = sums_ + layout_.column[i] * kLanes<A>;
       const int length = layout_.length[i];
       const int64_t first = y0 - layout_.radius[i];
-      const A* sources[kStep + kMaxStrip - 1];
-      for (int k = 0; k < kStep + length - 1; ++k) {
-        sources[k] = k < rows + length - 1 ? strips_.row[i].at(first + k, 0, 0) : zeros_;
+      strips_.row[i].lines(first, rows + length - 1, 0, 0, sources);
+      if (rows == kStep && add_column_gradients(sums, grads, sources, length, tile_.width)) {
+        continue;
       }
-      if (add_column_gradients(sums, grads, sources, length, tile_.width)) continue;
       for (int r = 0; r < rows; ++r) {
-        add_column_gradient(sums, grads[r], strips_.row[i], first + r, length, tile_.width);
+        add_column_gradient(sums, grads[r], sources + r, length, tile_.width);
       }
     }
   }
@@ -326,7 +324,7 @@ class BackwardTile {
     S* grad_input = static_cast<S*>(plan_.params.grad_input);
     S* row = pixel(s_, grad_input, tile_.b, tile_.c0, y, tile_.x0);
     const bool writes = puts_registers<A>(s_, tile_);
-    Prefetch<S> next(s_, grad_input, tile_, y + 1, writes || plan_.streams ? 0 : 1, 0, tile_.width);
+    Prefetch<S> next(s_, grad_input, tile_, y + 1, writes ? 0 : 1, 0, tile_.width);
     for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
@@ -352,7 +350,7 @@ class BackwardTile {
   double* partial_;
   int reach_ = 0, columns_ = 0;
   int64_t taps_ = 0, next_grad_ = 0, next_input_ = 0;
-  A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr, *zeros_ = nullptr;
+  A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr;
   StripRows<S, A> strips_{s_, layout_, tile_, nullptr, 0, {}, {}, {}, 0, 0, {}};
   Ring<A> grad_, local_grad_, total_, between_[kStrips];
 };

@@ -51,9 +51,9 @@ SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
   }
 }
 
-// Rows y0 .. of the result, kStep of them together: every register of the strips' rows is loaded
-// once for all of them. Those that are needed are stored, and where `writes` the whole registers of
-// a channels_last map are written at once, while others are computed.
+// Rows y0 .. of the result, kStep of them together, in the one register that holds a tile's
+// channels: every register of the strips' rows is loaded once for all of them. Where `writes`, the
+// results of rows that there are go from the registers to the map, else all of them to `total`.
 template <typename S, typename A>
 void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0,
                           int rows, const Ring<A>& total, bool writes) {
@@ -63,33 +63,34 @@ void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, 
   const int columns = writes ? tile.width : total.columns;
   const int64_t row_elements = s.channels * s.width;
   Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
-  for (int sub = 0; sub < total.subs; ++sub) {
-    const A* w = maps.weights + sub * maps.weights_part;
-    const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
-    for (int r = 0; r < kStep; ++r) local[r] = maps.local.at(y0 + r, sub, 0);
-    Value<A> bias = {};
+  const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
+  A* targets[kStep] = {};
+  for (int r = 0; r < kStep; ++r) {
+    local[r] = maps.local.at(y0 + r, 0, 0);
+    if (!writes) targets[r] = total.at(r, 0, 0);
+  }
+  Value<A> bias = {};
+  for (int i = 0; i < kStrips; ++i) {
+    maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, 0, 0, lines[i]);
+    bias += load(maps.weights + layout.column_bias[i] * kLanes<A>);
+  }
+  S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, tile.c0, y0, tile.x0);
+  for (int column = 0; column < columns; ++column) {
+    written.some(kStep + 2);
+    const int64_t at = column * kLanes<A>;
+    Value<A> acc[kStep];
+#pragma GCC unroll 16
+    for (int r = 0; r < kStep; ++r) acc[r] = bias + load(local[r] + at);
     for (int i = 0; i < kStrips; ++i) {
-      maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, sub, 0, lines[i]);
-      bias += load(w + layout.column_bias[i] * kLanes<A>);
+      add_column<kStep, A>(acc, maps.weights + layout.column[i] * kLanes<A>, lines[i], at,
+                           layout.length[i]);
     }
-    S* output = static_cast<S*>(plan.params.output);
-    output = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0, tile.x0);
-    for (int column = 0; column < columns; ++column) {
-      written.some(kStep + 2);
-      const int64_t at = column * kLanes<A>;
-      Value<A> acc[kStep];
 #pragma GCC unroll 16
-      for (int r = 0; r < kStep; ++r) acc[r] = bias + load(local[r] + at);
-      for (int i = 0; i < kStrips; ++i) {
-        add_column<kStep, A>(acc, w + layout.column[i] * kLanes<A>, lines[i], at, layout.length[i]);
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < kStep; ++r) {
-        if (!writes) {
-          store(total.at(r, sub, column), acc[r]);
-        } else if (r < rows) {
-          put(output + r * row_elements + column * s.channels, acc[r], plan.streams);
-        }
+    for (int r = 0; r < kStep; ++r) {
+      if (!writes) {
+        store(targets[r] + at, acc[r]);
+      } else if (r < rows) {
+        put(output + r * row_elements + column * s.channels, acc[r], plan.streams);
       }
     }
   }

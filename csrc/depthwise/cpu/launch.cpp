@@ -27,19 +27,25 @@ bool writes_past_caches(const UnitShape& s, const void* input, const void* outpu
   const int64_t size = size_of(s.dtype);
   const int64_t bytes = size * s.batch * s.channels * s.height * s.width;
   return s.channels_last && size >= 4 && bytes >= kStreamedBytes && s.channels * size % 64 == 0 &&
-         output != input && reinterpret_cast<uintptr_t>(output) % 64 == 0;
+         output != nullptr && output != input && reinterpret_cast<uintptr_t>(output) % 64 == 0;
 }
 
-// Of a tile whose rings of rows stay in the L2 cache: it has 1 MB and more where there is AVX-512,
-// else perhaps 512 KB. Planes are read and written in longer pieces.
-int32_t widest_tile(const UnitShape& s, const Kernels& kernels) {
+// Columns of a tile of the forward, whose rings of rows stay in the L2 cache: it has 1 MB and more
+// where there is AVX-512, else perhaps 512 KB. Wide tiles suit planes, whose rows are then read and
+// written in longer pieces.
+int32_t widest_forward(const UnitShape& s, const Kernels& kernels) {
   const bool many_rings = s.unit == Unit::kMultiScale;
   if (kernels.register_bytes < 64) return many_rings || s.channels_last ? 64 : 128;
   return many_rings && s.channels_last ? 96 : 128;
 }
 
-// Depends on shape and instruction set alone, like all that decides the order of a sum. All tiles
-// of an image are as wide as each other but for the last, a whole number of blocks.
+// Of the backward; the layout is not asked, as the width decides the order of sums.
+int32_t widest_backward(const UnitShape& s, const Kernels& kernels) {
+  if (s.unit != Unit::kMultiScale) return 128;
+  return kernels.register_bytes < 64 ? 64 : 96;
+}
+
+// All tiles of an image are as wide as each other but for the last, a whole number of blocks.
 int32_t tile_width(const UnitShape& s, int32_t widest) {
   const int64_t tiles = ceil_div(s.width, widest);
   return static_cast<int32_t>(ceil_div(ceil_div(s.width, tiles), 4) * 4);
@@ -49,7 +55,7 @@ BackwardPlan plan_backward(const BackwardParams& params, const Kernels& kernels,
   const UnitShape& s = params.shape;
   BackwardPlan plan;
   plan.params = params;
-  plan.tile_width = tile_width(s, widest_tile(s, kernels));
+  plan.tile_width = tile_width(s, widest_backward(s, kernels));
   plan.tiles = ceil_div(s.width, plan.tile_width);
   plan.streams =
       kernels.register_bytes == 64 && writes_past_caches(s, params.input, params.grad_input);
@@ -68,7 +74,7 @@ void forward(const ForwardParams& params, const Threads& threads) {
   ForwardPlan plan;
   plan.params = params;
   plan.group = 64 / accumulate_bytes(s);
-  plan.tile_width = tile_width(s, widest_tile(s, kernels));
+  plan.tile_width = tile_width(s, widest_forward(s, kernels));
   if (s.unit == Unit::kGelu) {
     int64_t group_bytes = s.channels_last ? kGeluGroupBytes : 64;
     plan.tile_width = tile_width(s, s.channels_last ? kGeluWidth : kGeluWidthOfPlanes);

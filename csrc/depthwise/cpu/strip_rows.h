@@ -7,7 +7,7 @@
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
-// Cache lines requested beside each block of columns: a little more than are read.
+// Cache lines requested at a time, between pieces of the work: a little more than are read.
 constexpr int kPrefetched = 4;
 
 // The first convolution at row y of `target`, in all of its columns; zero outside the image.

@@ -46,16 +46,18 @@ SCRN_INLINE void add_products(Value<A> (&acc)[kTaps], const Grad& grad, const So
 }
 
 // Calls body(Count<n>, first) for pieces of `count` taps that fit into the registers beside kStep
-// gradients; false for a length that networks do not use.
+// gradients; false for a length of no such pieces.
 template <typename Body>
 SCRN_INLINE bool for_taps(int count, const Body& body) {
-  if (!kHasWindow || (count % 7 != 0 && count != 11)) return false;
-  if (count == 11) {
-    body(Count<11>{}, 0);
-  } else {
-    for (int first = 0; first < count; first += 7) body(Count<7>{}, first);
+  if constexpr (kHasWindow) {
+    if (count == 11) {
+      body(Count<11>{}, 0);
+      return true;
+    }
+    for (int first = 0; count % 7 == 0 && first < count; first += 7) body(Count<7>{}, first);
+    return count % 7 == 0;
   }
-  return true;
+  return false;
 }
 
 // sums[k] += the sum over x of grad[x] * source[x + k]; what lies behind the last tap is read and
@@ -107,17 +109,16 @@ bool add_column_gradients(A* sums, const A* const* grads, const A* const* source
   });
 }
 
-// sums[k] += the sum over x of grad[x] * the register at (y + k, x). Even and odd columns are
+// sums[k] += the sum over x of grad[x] * sources[k][x]. Even and odd columns are
 // summed apart, which keeps twice as many sums under way.
 template <typename A>
-void add_column_gradient(A* sums, const A* grad, const Ring<A>& source, int64_t y, int count,
-                         int width) {
+void add_column_gradient(A* sums, const A* grad, const A* const* sources, int count, int width) {
   constexpr int kTaps = 4;
   for (int first = 0; first < count; first += kTaps) {
     const int taps = count - first < kTaps ? count - first : kTaps;
     const A* lines[kTaps];
     for (int i = 0; i < kTaps; ++i) {
-      lines[i] = source.at(y + first + (i < taps ? i : taps - 1), 0, 0);
+      lines[i] = sources[first + (i < taps ? i : taps - 1)];
     }
     Value<A> acc[kTaps] = {}, odd[kTaps] = {};
     int x = 0;

@@ -27,9 +27,16 @@ class Case(cases.Case):
         return "backward_workspace", "backward"
 
 
-# One pixel, fewer rows and columns than a kernel, several steps of rows, two and three tiles with
+# One pixel, fewer rows and columns than a kernel, several steps of rows, two to five tiles with
 # tails; one channel, a register with a tail, more than a group.
-SHAPES = [(1, 1, 1, 1), (2, 3, 4, 6), (1, 17, 19, 5), (1, 2, 11, 70), (1, 9, 3, 131)]
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 3, 4, 6),
+    (1, 17, 19, 5),
+    (1, 2, 11, 70),
+    (1, 9, 3, 131),
+    (1, 2, 9, 270),
+]
 CASES = every(
     *(Case(unit, shape=shape) for unit in UNITS for shape in SHAPES),
     *(Case(unit, shape=(1, 33, 6, 7)) for unit in UNITS),
@@ -79,8 +86,6 @@ def test_one_gradient(device: Device, unit: int, need: str) -> None:
 
 
 class NanCase(Case):
-    """Leaves NaN wherever the kernels keep rows."""
-
     @property
     def input(self) -> cases.Array:
         return np.full(self.shape, np.nan)
@@ -94,13 +99,32 @@ class NanCase(Case):
 @pytest.mark.parametrize("height", [3, 13])
 @pytest.mark.parametrize("unit", UNITS)
 def test_rows_of_an_earlier_call(device: Device, unit: int, height: int, last: bool) -> None:
-    """What scratch memory holds behind the last rows of a map adds nothing."""
-    shape = (1, 18, height, 11)
-    case, before = (kind(unit, shape=shape, channels_last=last) for kind in (Case, NanCase))
+    """What a higher map has left in scratch memory adds nothing to a lower one's results."""
+    case = Case(unit, shape=(1, 18, height, 11), channels_last=last)
+    before = NanCase(unit, shape=(1, 18, 40, 11), channels_last=last)
     before.forward(device)
+    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
     before.backward(device)
     check_backward(device, case)
-    assert_close(case.forward(device).numpy(), case.expected(), case.dtype, "output")
+
+
+@pytest.mark.parametrize("last", LAYOUTS)
+def test_what_is_not_finite_stays_with_its_neighbours(device: Device, last: bool) -> None:
+    """A pixel in the last row meets no tap above the strips' middle, and one gradient of each."""
+    case = Case(MULTI_SCALE, shape=(1, 2, 12, 9), channels_last=last)
+    values = case.input
+    values[0, 0, -1, 4] = np.inf
+
+    class Infinite(Case):
+        @property
+        def input(self) -> cases.Array:
+            return values
+
+    infinite = Infinite(MULTI_SCALE, shape=case.shape, channels_last=last)
+    _, weights = infinite.backward(device)
+    _, expected = infinite.expected_gradients()
+    assert weights is not None
+    assert np.array_equal(np.isfinite(weights.numpy()), np.isfinite(expected))
 
 
 @pytest.mark.parametrize("placement", ["start", "end"])
@@ -121,7 +145,7 @@ def test_guard_pages(device: Device, unit: int, last: bool, placement: str) -> N
 @pytest.mark.parametrize("unit", UNITS)
 def test_any_order_of_tasks(device: Device, unit: int, last: bool) -> None:
     """The same bits."""
-    case = Case(unit, shape=(2, 20, 5, 70), channels_last=last)
+    case = Case(unit, shape=(1, 20, 5, 270), channels_last=last)
     results = []
     for order in ("forward", "reverse", "random"):
         device.set_order(blocks=order, seed=3)
@@ -144,10 +168,15 @@ def test_gelu_over_its_input(device: Device, shape: tuple[int, ...], last: bool)
 
 @pytest.mark.parametrize("misalignment", [0, 1])
 def test_past_the_caches(device: Device, misalignment: int) -> None:
-    """A large output in channels_last is streamed, if its lines are aligned."""
+    """A large result in channels_last is streamed, if its lines are aligned."""
     device.placement, device.misalignment = "start", misalignment
-    for unit in (LARGE_KERNEL, GELU):
-        case = Case(unit, shape=(1, 16, 128, 1032), channels_last=True)
-        output = case.forward(device).raw()
-        part = replace(case, shape=(1, 16, 128, 1032), channels_last=False).forward(device).raw()
-        assert np.array_equal(output, part)
+    for unit in UNITS:
+        case = Case(unit, shape=(1, 16, 128, 1032), need="input")
+        plain, streamed = (
+            (each.forward(device), each.backward(device)[0])
+            for each in (case, replace(case, channels_last=True))
+        )
+        for one, other in zip(plain, streamed, strict=True):
+            assert one is not None
+            assert other is not None
+            assert np.array_equal(one.raw(), other.raw())

@@ -54,7 +54,7 @@ CHOSEN = (
         ),
         (
             "the halo's labels in the loss",
-            "if (!counted(s, p, i)) return;",
+            "if (!counts) return;",
             "",
         ),
         (
@@ -64,8 +64,8 @@ CHOSEN = (
         ),
         (
             "one pixel of each label in the weight",
-            "weight_sum += weight == nullptr ? count : weight[own] * count;",
-            "weight_sum += weight == nullptr ? count : weight[own];",
+            "weight_sum += count * (",
+            "weight_sum += 1 * (",
         ),
     ),
     *planted(

@@ -179,18 +179,8 @@ CHOSEN = (
         ),
         (
             "rows of a step have the first one's local map",
-            "local[r] = maps.local.at(y0 + r, sub, 0);",
-            "local[r] = maps.local.at(y0, sub, 0);",
-        ),
-        (
-            "the second register's columns are the first one's",
-            "sub, 0, lines[i]);",
-            "0, 0, lines[i]);",
-        ),
-        (
-            "the result of the first register for all",
-            "pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0, tile.x0);",
-            "pixel(s, output, tile.b, tile.c0, y0, tile.x0);",
+            "local[r] = maps.local.at(y0 + r, 0, 0);",
+            "local[r] = maps.local.at(y0, 0, 0);",
         ),
         (
             "the dilated kernel's rows lie side by side",
@@ -241,19 +231,14 @@ CHOSEN = (
             "acc[i] = 0 * load(own + at + i * kLanes<A>);",
         ),
         (
-            "gradients behind the last row are of an earlier step",
-            "grads[r] = r < rows ? grad_.at(y0 + r, 0, 0) : zeros_;",
-            "grads[r] = grad_.at(y0 + r, 0, 0);",
+            "rows behind the last one are taken with the others",
+            "if (rows == kStep && add_column_gradients",
+            "if (add_column_gradients",
         ),
         (
-            "rows behind the last one are of an earlier call",
-            "sources[k] = k < rows + length - 1 ?",
-            "sources[k] = k < kStep + length - 1 ?",
-        ),
-        (
-            "zeros that are not zero",
-            "zeros_[i] = 0;",
-            "zeros_[i] = 1;",
+            "the columns' gradients of all rows are the first one's",
+            "add_column_gradient(sums, grads[r], sources + r,",
+            "add_column_gradient(sums, grads[r], sources,",
         ),
         (
             "sums of rows are not added up",
@@ -300,8 +285,8 @@ CHOSEN = (
         ),
         (
             "every piece of a strip is the first one",
-            "for (int first = 0; first < count; first += 7) body(Count<7>{}, first);",
-            "for (int first = 0; first < count; first += 7) body(Count<7>{}, 0);",
+            "first += 7) body(Count<7>{}, first);",
+            "first += 7) body(Count<7>{}, 0);",
         ),
         (
             "columns behind the last whole step add nothing to a row's gradients",
