@@ -58,11 +58,6 @@ CHOSEN = (
             "",
         ),
         (
-            "pixels that have no label are counted with those that have",
-            "label = each >= 0 ? each : label;",
-            "label = each >= -1 ? each : label;",
-        ),
-        (
             "one pixel of each label in the weight",
             "weight_sum += count * (",
             "weight_sum += 1 * (",
