@@ -60,22 +60,21 @@ SCRN_INLINE void add_window(Value<A> (&acc)[kOut], const A* weights, const At& a
 // Of the lengths that networks use; false for another.
 template <int kOut, typename A, typename At>
 SCRN_INLINE bool add_by_window(Value<A> (&acc)[kOut], const A* weights, int count, const At& at) {
+  const auto add = [&](auto taps) SCRN_LAMBDA_INLINE {
+    add_window<decltype(taps)::value, kOut, A>(acc, weights, at);
+    return true;
+  };
   switch (count) {
     case 3:
-      add_window<3, kOut, A>(acc, weights, at);
-      return true;
+      return add(Count<3>{});
     case 5:
-      add_window<5, kOut, A>(acc, weights, at);
-      return true;
+      return add(Count<5>{});
     case 7:
-      add_window<7, kOut, A>(acc, weights, at);
-      return true;
+      return add(Count<7>{});
     case 11:
-      add_window<11, kOut, A>(acc, weights, at);
-      return true;
+      return add(Count<11>{});
     case 21:
-      add_window<21, kOut, A>(acc, weights, at);
-      return true;
+      return add(Count<21>{});
     default:
       return false;
   }

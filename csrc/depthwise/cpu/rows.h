@@ -26,24 +26,13 @@ SCRN_INLINE S* pixel(const UnitShape& s, S* map, int64_t b, int64_t c, int64_t y
 // channels up to kLanes become 0.
 template <typename S, typename A>
 void planes_to_registers(const S* planes, int64_t plane, int channels, int64_t count, A* target) {
-  const int64_t whole = kLanes<A> < kBlock ? 0 : count / kBlock * kBlock;
-  for (int c = 0; c < kLanes<A>; c += kBlock) {
-    const int left = channels - c;
-    const S* from = planes + c * plane;
-    A* to = target + c;
-    if (left >= kBlock) {
-      for (int64_t i = 0; i < whole; i += kBlock) {
-        read_block(from + i, plane, kBlock, to + i * kLanes<A>, kLanes<A>);
+  if constexpr (kLanes<A> >= kBlock) {
+    planes_to_pixels<kLanes<A>>(planes, plane, channels, count, target);
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      for (int c = 0; c < kLanes<A>; ++c) {
+        target[i * kLanes<A> + c] = c < channels ? widen(planes[c * plane + i]) : A(0);
       }
-    } else {
-      for (int64_t i = 0; i < whole; i += kBlock) {
-        read_block(from + i, plane, left, to + i * kLanes<A>, kLanes<A>);
-      }
-    }
-  }
-  for (int64_t i = whole; i < count; ++i) {
-    for (int c = 0; c < kLanes<A>; ++c) {
-      target[i * kLanes<A> + c] = c < channels ? widen(planes[c * plane + i]) : A(0);
     }
   }
 }

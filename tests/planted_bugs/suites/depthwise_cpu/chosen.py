@@ -36,8 +36,8 @@ CHOSEN = (
         ),
         (
             "a strip of 21 taps ends after 11",
-            "add_window<21, kOut, A>(acc, weights, at);",
-            "add_window<11, kOut, A>(acc, weights, at);",
+            "return add(Count<21>{});",
+            "return add(Count<11>{});",
         ),
         (
             "a column of another length is the first row's for every row",
