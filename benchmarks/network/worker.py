@@ -20,10 +20,9 @@ from .engines import EXPECTED, Built, Engine, Task, build
 
 
 def turn(built: Built) -> dict[str, float]:
-    """One call; the peak is that of the whole process. On a GPU, whose clocks fall and whose cache
-    is others' between the turns, one goes before that is not timed."""
-    if built.image is not None and built.image.is_cuda:
-        built.call()
+    """One call; the peak is that of the whole process. One goes before that is not timed, since the
+    caches are those of the other processes, and a GPU's clocks fall between the turns."""
+    built.call()
     start, busy = time.perf_counter(), time.process_time()
     built.call()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - busy
