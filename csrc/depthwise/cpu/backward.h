@@ -11,7 +11,6 @@
 // tile, and leaves what its own pixels add to the weights' gradients in the workspace.
 
 #include "forward.h"
-#include "weight_gradients.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
@@ -28,9 +27,11 @@ class BackwardTile {
                                              : 0;
     taps_ = taps_of(s_);
     columns_ = whole_blocks(tile.width);
-    // Four columns more than are needed: blocks of taps read beyond the last tap.
-    local_grad_ = {nullptr, kStep + 2 * radius, whole_blocks(columns_ + 2 * radius) + 4, -radius};
-    grad_ = {nullptr, kStep + 2 * reach_, local_grad_.columns + 2 * reach_ + 4, -radius - reach_};
+    local_grad_ = {nullptr, kStep + 2 * radius, whole_blocks(columns_ + 2 * radius), -radius};
+    // The last block of a column of `between_` may read a register beyond a row, and what it makes
+    // of it nobody reads.
+    grad_ = {nullptr, kStep + 2 * reach_, whole_blocks(local_grad_.columns + 2 * reach_),
+             -radius - reach_};
     total_ = {nullptr, 1, columns_, 0};
     next_grad_ = -reach_;
     next_input_ = -radius;
@@ -41,8 +42,7 @@ class BackwardTile {
         between_[i] = {nullptr, kStep, whole_blocks(local_grad_.columns + 2 * r), -radius - r};
       }
     } else {
-      strips_.local = {nullptr, kStep + 2 * reach_, whole_blocks(columns_ + 2 * reach_) + 4,
-                       -reach_};
+      strips_.local = {nullptr, kStep + 2 * reach_, whole_blocks(columns_ + 2 * reach_), -reach_};
       if (s_.unit == Unit::kGelu) {
         strips_.local.columns = local_grad_.columns;
         strips_.local.first = -radius;
@@ -200,35 +200,20 @@ class BackwardTile {
   // The transposed column i of the gradient, to `u`.
   void through_column(int64_t y0, int rows, int i, const Ring<A>& u, Prefetch<S>& prefetch) {
     const int length = layout_.length[i];
-    const int64_t first = y0 - layout_.radius[i];
     const A* w = flipped_ + layout_.column[i] * kLanes<A>;
-    A* targets[kStep];
-    for (int r = 0; r < kStep; ++r) targets[r] = u.at(y0 + r, 0, u.first);
-    if constexpr (kHasWindow) {
-      const A* lines[kStep + kMaxStrip - 1];
-      grad_.lines(first, kStep + length - 1, 0, u.first, lines);
-      for (int column = 0; column < u.columns; ++column) {
-        prefetch.some(kPrefetched);
-        Value<A> acc[kStep];
-        fill<kStep, A>(acc, Value<A>{});
-        add_column<kStep, A>(acc, w, lines, column * kLanes<A>, length);
+    const A* lines[kStep + kMaxStrip - 1];
+    grad_.lines(y0 - layout_.radius[i], kStep + length - 1, 0, u.first, lines);
+    for_blocks(rows, u.columns, [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
+      prefetch.some(kPrefetched + 2);
+      Value<A> acc[kRows * kOut];
+      fill<kRows * kOut, A>(acc, Value<A>{});
+      add_column<kRows, kOut, A>(acc, w, lines + r, column * kLanes<A>, length);
 #pragma GCC unroll 16
-        for (int r = 0; r < kStep; ++r) store(targets[r] + column * kLanes<A>, acc[r]);
+      for (int k = 0; k < kRows; ++k) {
+        store_block<kOut, A>(u.at(y0 + r + k, 0, u.first + column), acc + k * kOut);
       }
-    } else {
-      Runs<A> runs[kStep];
-      for (int r = 0; r < rows; ++r) runs[r] = {grad_, first + r, length};
-      for_blocks(u.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        for (int r = 0; r < rows; ++r) {
-          prefetch.some(kPrefetched + 2);
-          Value<A> acc[kOut];
-          fill<kOut, A>(acc, Value<A>{});
-          add_rows<kOut, A>(acc, w, runs[r], (u.first + column) * kLanes<A>);
-          store_block<kOut, A>(targets[r] + column * kLanes<A>, acc);
-        }
-      });
-    }
+    });
   }
 
   void through_dilated(int64_t y0, int rows) {
@@ -289,21 +274,21 @@ class BackwardTile {
     }
   }
 
-  // What the columns of rows y0 .. y0 + rows - 1 add. Fewer than kStep go row by row: zeros in
-  // place of the others would make NaN of what is not finite.
+  // What the columns of rows y0 .. y0 + rows - 1 add. The last few go row by row: zeros in place of
+  // others would make NaN of what is not finite.
   void add_column_gradients_of(int64_t y0, int rows) {
-    const A *grads[kStep], *sources[kStep + kMaxStrip - 1];
+    const A *grads[kStep], *sources[kStep + kMaxStrip + 4];
     grad_.lines(y0, rows, 0, 0, grads);
     for (int i = 0; i < kStrips; ++i) {
       A* sums = sums_ + layout_.column[i] * kLanes<A>;
       const int length = layout_.length[i];
-      const int64_t first = y0 - layout_.radius[i];
-      strips_.row[i].lines(first, rows + length - 1, 0, 0, sources);
-      if (rows == kStep && add_column_gradients(sums, grads, sources, length, tile_.width)) {
-        continue;
+      strips_.row[i].lines(y0 - layout_.radius[i], rows + whole_taps(length) - 1, 0, 0, sources);
+      int r = 0;
+      for (; r + kHeld <= rows; r += kHeld) {
+        add_column_gradient<kHeld>(sums, grads + r, sources + r, length, tile_.width);
       }
-      for (int r = 0; r < rows; ++r) {
-        add_column_gradient(sums, grads[r], sources + r, length, tile_.width);
+      for (; r < rows; ++r) {
+        add_column_gradient<1>(sums, grads + r, sources + r, length, tile_.width);
       }
     }
   }

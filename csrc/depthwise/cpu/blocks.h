@@ -90,18 +90,28 @@ SCRN_INLINE void add_line(Value<A> (&acc)[kOut], const A* weights, const A* sour
   add_taps<kOut, A>(acc, weights, source, count, kLanes<A>);
 }
 
-// acc[i] += sum over k < count of weights[k] * the register at rows[k + i] + offset.
-template <int kOut, typename A>
-SCRN_INLINE void add_column(Value<A> (&acc)[kOut], const A* weights, const A* const* rows,
+// acc[r * kOut + i] += sum over k < count of weights[k] * the register that is `offset` and i
+// registers into rows[r + k].
+template <int kRows, int kOut, typename A>
+SCRN_INLINE void add_column(Value<A> (&acc)[kRows * kOut], const A* weights, const A* const* rows,
                             int64_t offset, int count) {
-  // Otherwise gcc keeps all of the addresses, for which there are not enough registers.
-  rows = pinned(rows);
-  const auto at = [rows, offset](int i) SCRN_LAMBDA_INLINE { return rows[i] + offset; };
-  if (add_by_window<kOut, A>(acc, weights, count, at)) return;
+  if constexpr (kHasWindow) {
+    static_assert(kOut == 1, "the window moves down a column");
+    // Otherwise gcc keeps all of the addresses, for which there are not enough registers.
+    rows = pinned(rows);
+    const auto at = [rows, offset](int i) SCRN_LAMBDA_INLINE { return rows[i] + offset; };
+    if (add_by_window<kRows, A>(acc, weights, count, at)) return;
+  }
   for (int k = 0; k < count; ++k) {
     const Value<A> weight = load(weights + k * kLanes<A>);
 #pragma GCC unroll 16
-    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(at(k + i)), acc[i]);
+    for (int r = 0; r < kRows; ++r) {
+      const A* source = pinned(rows[k + r] + offset);  // or gcc keeps an address for every column
+#pragma GCC unroll 16
+      for (int i = 0; i < kOut; ++i) {
+        acc[r * kOut + i] = fma(weight, load(source + i * kLanes<A>), acc[r * kOut + i]);
+      }
+    }
   }
 }
 
@@ -115,6 +125,19 @@ SCRN_INLINE void for_blocks(int count, const Body& body) {
   for (; first + narrow < count; first += kBlockColumns) body(Count<kBlockColumns>{}, first);
   for (; first + 8 <= count; first += 8) body(Count<8>{}, first);
   for (; first < count; first += 4) body(Count<4>{}, first);
+}
+
+// Calls body(Count<m>, Count<n>, r, column) for blocks of m rows and n columns that cover `rows` of
+// at most kStep rows and `columns`, a multiple of 4: of all kStep rows where a window moves down.
+template <typename Body>
+SCRN_INLINE void for_blocks(int rows, int columns, const Body& body) {
+  if constexpr (kHasWindow) {
+    for (int column = 0; column < columns; ++column) body(Count<kStep>{}, Count<1>{}, 0, column);
+  } else {
+    for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      for (int r = 0; r < rows; ++r) body(Count<1>{}, size, r, column);
+    });
+  }
 }
 
 SCRN_INLINE int whole_blocks(int columns) { return (columns + 3) / 4 * 4; }
@@ -150,38 +173,12 @@ struct Ring {
   void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }
 };
 
-// Rows y .. y + count - 1 of a ring as what they are in memory: two runs of equally distant rows.
-template <typename A>
-struct Runs {
-  const A *first = nullptr, *second = nullptr;  // at the tile's column 0
-  int first_rows = 0, second_rows = 0;
-  int64_t pitch = 0;
-
-  Runs() = default;
-  Runs(const Ring<A>& ring, int64_t y, int count) : pitch(ring.pitch()) {
-    const int left = ring.rows - ring.slot(y);
-    first_rows = left < count ? left : count;
-    second_rows = count - first_rows;
-    first = ring.at(y, 0, 0);
-    second = ring.at(y + first_rows, 0, 0);
-  }
-};
-
-// acc[i] += sum over the rows of weights[k] * the register `offset` + i registers into row k.
-template <int kOut, typename A>
-SCRN_INLINE void add_rows(Value<A> (&acc)[kOut], const A* weights, const Runs<A>& rows,
-                          int64_t offset) {
-  add_taps<kOut, A>(acc, weights, rows.first + offset, rows.first_rows, rows.pitch);
-  add_taps<kOut, A>(acc, weights + rows.first_rows * kLanes<A>, rows.second + offset,
-                    rows.second_rows, rows.pitch);
-}
-
 template <int kOut, typename A>
 SCRN_INLINE void fill(Value<A> (&acc)[kOut], Value<A> value) {
   for (int i = 0; i < kOut; ++i) acc[i] = value;
 }
 template <int kOut, typename A>
-SCRN_INLINE void store_block(A* target, const Value<A> (&acc)[kOut]) {
+SCRN_INLINE void store_block(A* target, const Value<A>* acc) {
   for (int i = 0; i < kOut; ++i) store(target + i * kLanes<A>, acc[i]);
 }
 

@@ -31,7 +31,8 @@ SCRN_INLINE Prefetch<S> output_rows(const ForwardPlan& plan, const Tile& tile, i
   return Prefetch<S>(plan.params.shape, output, tile, y0, plan.streams ? 0 : rows, 0, tile.width);
 }
 
-// Whether the registers of a tile are whole pieces of the map, and go there without another row.
+// Whether the registers of a tile are whole pieces of the map, and can go there without another
+// row.
 template <typename A>
 SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile) {
   return s.channels_last && tile.channels == tile.registers * kLanes<A>;
@@ -41,91 +42,62 @@ SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile) {
 // is its column 0.
 template <int kOut, typename S, typename A>
 SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
-                             const Value<A> (&values)[kOut], bool streams) {
+                             const Value<A>* values, bool streams) {
   target += column * channels;
-  if (column + kOut <= width) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kOut; ++i) put(target + i * channels, values[i], streams);
-  } else {
-    for (int i = 0; column + i < width; ++i) put(target + i * channels, values[i], streams);
+  for (int i = 0; i < kOut; ++i) {
+    if (column + i < width) put(target + i * channels, values[i], streams);
   }
 }
 
-// Rows y0 .. of the result, kStep of them together, in the one register that holds a tile's
-// channels: every register of the strips' rows is loaded once for all of them. Where `writes`, the
-// results of rows that there are go from the registers to the map, else all of them to `total`.
+// Rows y0 .. y0 + rows - 1 of the result: where `writes`, from the registers to the map, else to
+// `total`.
 template <typename S, typename A>
-void add_columns_together(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0,
-                          int rows, const Ring<A>& total, bool writes) {
+void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0, int rows,
+                 const Ring<A>& total, bool writes) {
   const UnitShape& s = plan.params.shape;
   const Layout& layout = maps.layout;
   const Tile& tile = maps.tile;
-  const int columns = writes ? tile.width : total.columns;
   const int64_t row_elements = s.channels * s.width;
   Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
-  const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
-  A* targets[kStep] = {};
-  for (int r = 0; r < kStep; ++r) {
-    local[r] = maps.local.at(y0 + r, 0, 0);
-    if (!writes) targets[r] = total.at(r, 0, 0);
-  }
-  Value<A> bias = {};
-  for (int i = 0; i < kStrips; ++i) {
-    maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, 0, 0, lines[i]);
-    bias += load(maps.weights + layout.column_bias[i] * kLanes<A>);
-  }
-  S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, tile.c0, y0, tile.x0);
-  for (int column = 0; column < columns; ++column) {
-    written.some(kStep + 2);
-    const int64_t at = column * kLanes<A>;
-    Value<A> acc[kStep];
-#pragma GCC unroll 16
-    for (int r = 0; r < kStep; ++r) acc[r] = bias + load(local[r] + at);
-    for (int i = 0; i < kStrips; ++i) {
-      add_column<kStep, A>(acc, maps.weights + layout.column[i] * kLanes<A>, lines[i], at,
-                           layout.length[i]);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kStep; ++r) {
-      if (!writes) {
-        store(targets[r] + at, acc[r]);
-      } else if (r < rows) {
-        put(output + r * row_elements + column * s.channels, acc[r], plan.streams);
-      }
-    }
-  }
-}
-
-// The same row by row, where a window does not fit into the registers.
-template <typename S, typename A>
-void add_columns(const StripRows<S, A>& maps, int64_t y0, int rows, const Ring<A>& total) {
-  const Layout& layout = maps.layout;
-  Runs<A> runs[kStep][kStrips];
-  const A* lines[kStep];
-  for (int r = 0; r < rows; ++r) {
-    lines[r] = maps.local.at(y0 + r, 0, 0);
-    for (int i = 0; i < kStrips; ++i) {
-      runs[r][i] = {maps.row[i], y0 + r - layout.radius[i], layout.length[i]};
-    }
-  }
   for (int sub = 0; sub < total.subs; ++sub) {
     const A* w = maps.weights + sub * maps.weights_part;
+    const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
+    maps.local.lines(y0, kStep, sub, 0, local);
     Value<A> bias = {};
-    for (int i = 0; i < kStrips; ++i) bias += load(w + layout.column_bias[i] * kLanes<A>);
-    for_blocks(total.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-      constexpr int kOut = decltype(size)::value;
-      const int64_t in_part = column * kLanes<A>;
-      const int64_t at = sub * maps.row[0].part() + in_part;
-      for (int r = 0; r < rows; ++r) {
-        Value<A> acc[kOut];
-        const A* local = lines[r] + sub * maps.local.part() + in_part;
-        for (int i = 0; i < kOut; ++i) acc[i] = bias + load(local + i * kLanes<A>);
-        for (int i = 0; i < kStrips; ++i) {
-          add_rows<kOut, A>(acc, w + layout.column[i] * kLanes<A>, runs[r][i], at);
-        }
-        store_block<kOut, A>(total.at(r, sub, column), acc);
+    for (int i = 0; i < kStrips; ++i) {
+      maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, sub, 0, lines[i]);
+      bias += load(w + layout.column_bias[i] * kLanes<A>);
+    }
+    const int64_t c = tile.c0 + sub * kLanes<A>;
+    S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, c, y0, tile.x0);
+    const auto add = [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
+      const int64_t at = column * kLanes<A>;
+      written.some(kRows * kOut + 2);
+      Value<A> acc[kRows * kOut];
+#pragma GCC unroll 16
+      for (int k = 0; k < kRows; ++k) {
+        const A* from = pinned(local[r + k] + at);
+#pragma GCC unroll 16
+        for (int i = 0; i < kOut; ++i) acc[k * kOut + i] = bias + load(from + i * kLanes<A>);
       }
-    });
+      for (int i = 0; i < kStrips; ++i) {
+        add_column<kRows, kOut, A>(acc, w + layout.column[i] * kLanes<A>, lines[i] + r, at,
+                                   layout.length[i]);
+      }
+#pragma GCC unroll 16
+      for (int k = 0; k < kRows; ++k) {
+        const Value<A>* values = acc + k * kOut;
+        if (!writes) {
+          store_block<kOut, A>(total.at(r + k, sub, column), values);
+        } else if (r + k < rows) {
+          put_columns<kOut, S, A>(output + (r + k) * row_elements, s.channels, tile.width, column,
+                                  values, plan.streams);
+        }
+      }
+    };
+    for_blocks(rows, total.columns, add);
   }
 }
 
@@ -136,7 +108,7 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width);
-  const bool writes = kHasWindow && puts_registers<A>(s, tile);
+  const bool writes = subs == 1 && puts_registers<A>(s, tile);
   StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
   maps.shape(subs, columns, /*kept=*/0);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
@@ -152,12 +124,8 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
     maps.advance(input, y0, rows);
-    if constexpr (kHasWindow) {
-      add_columns_together(plan, maps, y0, rows, total, writes);
-      if (writes) continue;
-    } else {
-      add_columns(maps, y0, rows, total);
-    }
+    add_columns(plan, maps, y0, rows, total, writes);
+    if (writes) continue;
     for (int64_t y = y0; y < y0 + rows; ++y) {
       write_row(s, total, y - y0, static_cast<S*>(plan.params.output), tile, y, plan.streams);
     }
@@ -173,7 +141,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
-  const bool writes = kHasWindow && puts_registers<A>(s, tile);
+  const bool writes = subs == 1 && puts_registers<A>(s, tile);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {

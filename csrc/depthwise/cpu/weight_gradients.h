@@ -28,154 +28,106 @@ void add_sum(A* sums, const A* row, int width) {
   store(sums, load(sums) + ((acc[0] + acc[1]) + (acc[2] + acc[3])));
 }
 
-// acc[k] += the sum over r < kStep of the register grad(r) * source(r + k), each of which is loaded
-// once.
-template <int kTaps, typename A, typename Grad, typename Source>
+// Gradients that are held in registers beside the sums of several taps.
+constexpr int kHeld = kHasWindow ? kStep : 4;
+constexpr int kRegisters = kHasWindow ? 32 : 16;
+
+// acc[k] += the sum over r < kCount of the register grad(r) * source(r + k), each of which is
+// loaded once.
+template <int kTaps, int kCount, typename A, typename Grad, typename Source>
 SCRN_INLINE void add_products(Value<A> (&acc)[kTaps], const Grad& grad, const Source& source) {
-  Value<A> g[kStep];
+  Value<A> g[kCount];
 #pragma GCC unroll 16
-  for (int r = 0; r < kStep; ++r) g[r] = load(grad(r));
+  for (int r = 0; r < kCount; ++r) g[r] = load(grad(r));
 #pragma GCC unroll 32
-  for (int i = 0; i < kTaps + kStep - 1; ++i) {
+  for (int i = 0; i < kTaps + kCount - 1; ++i) {
     const Value<A> value = load(source(i));
 #pragma GCC unroll 16
-    for (int r = 0; r < kStep; ++r) {
+    for (int r = 0; r < kCount; ++r) {
       if (i - r >= 0 && i - r < kTaps) acc[i - r] = fma(g[r], value, acc[i - r]);
     }
   }
 }
 
-// Calls body(Count<n>, first) for pieces of `count` taps that fit into the registers beside kStep
-// gradients; false for a length of no such pieces.
+// Taps of a strip are summed in pieces of 11 or 7, of which the last may reach beyond them.
+SCRN_INLINE int whole_taps(int count) { return count == 11 ? 11 : (count + 6) / 7 * 7; }
+
+// Calls body(Count<n>, first) for these pieces.
 template <typename Body>
-SCRN_INLINE bool for_taps(int count, const Body& body) {
-  if constexpr (kHasWindow) {
-    if (count == 11) {
-      body(Count<11>{}, 0);
-      return true;
-    }
-    for (int first = 0; count % 7 == 0 && first < count; first += 7) body(Count<7>{}, first);
-    return count % 7 == 0;
-  }
-  return false;
+SCRN_INLINE void for_taps(int count, const Body& body) {
+  if (count == 11) return body(Count<11>{}, 0);
+  for (int first = 0; first < count; first += 7) body(Count<7>{}, first);
 }
 
-// sums[k] += the sum over x of grad[x] * source[x + k]; what lies behind the last tap is read and
-// thrown away.
+// sums[l][k] += the sum over x of grad[x] * lines[l][x + k * between], for `count` of kTaps, at
+// kTogether columns x at a time, which needs neighbouring taps. Where one line's few taps do not
+// keep the multipliers busy, two have to go together.
+template <int kLines, int kTaps, int kTogether, typename A>
+SCRN_INLINE void add_lines(A* sums, int count, const A* grad, const A* const* lines,
+                           int64_t between, int width) {
+  Value<A> acc[kLines][kTaps];
+  for (int l = 0; l < kLines; ++l) fill<kTaps, A>(acc[l], Value<A>{});
+  int x = 0;
+  const auto add = [&](auto together) SCRN_LAMBDA_INLINE {
+    constexpr int kCount = decltype(together)::value;
+    const A* g = pinned(grad + x * kLanes<A>);
+#pragma GCC unroll 2
+    for (int l = 0; l < kLines; ++l) {
+      const A* from = pinned(lines[l] + x * kLanes<A>);
+      add_products<kTaps, kCount, A>(
+          acc[l], [g](int r) SCRN_LAMBDA_INLINE { return g + r * kLanes<A>; },
+          [from, between](int i) SCRN_LAMBDA_INLINE { return from + i * between; });
+    }
+    x += kCount;
+  };
+  while (x + kTogether <= width) add(Count<kTogether>{});
+  while (x < width) add(Count<1>{});
+  for (int l = 0; l < kLines; ++l) add_to<kTaps, A>(sums + l * kTaps * kLanes<A>, acc[l], count);
+}
+
+// sums[k] += the sum over x of grad[x] * source[x + k].
 template <typename A>
 void add_row_gradient(A* sums, const A* grad, const A* source, int count, int width) {
-  const bool done = for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
+  for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
     constexpr int kTaps = decltype(size)::value;
-    Value<A> acc[kTaps];
-    fill<kTaps, A>(acc, Value<A>{});
-    const A *g = grad, *from = source + first * kLanes<A>;
-    int x = 0;
-    for (; x + kStep <= width; x += kStep) {
-      add_products<kTaps, A>(
-          acc, [g](int r) SCRN_LAMBDA_INLINE { return g + r * kLanes<A>; },
-          [from](int i) SCRN_LAMBDA_INLINE { return from + i * kLanes<A>; });
-      g += kStep * kLanes<A>;
-      from += kStep * kLanes<A>;
-    }
-    add_taps<kTaps, A>(acc, g, from, width - x, kLanes<A>);
-    add_to<kTaps, A>(sums + first * kLanes<A>, acc, kTaps);
-  });
-  if (done) return;
-  for_blocks(whole_blocks(count), [&](auto size, int first) SCRN_LAMBDA_INLINE {
-    constexpr int kOut = decltype(size)::value;
-    Value<A> acc[kOut];
-    fill<kOut, A>(acc, Value<A>{});
-    add_taps<kOut, A>(acc, grad, source + first * kLanes<A>, width, kLanes<A>);
-    add_to<kOut, A>(sums + first * kLanes<A>, acc, count - first);
+    const A* from = source + first * kLanes<A>;
+    add_lines<1, kTaps, kHeld, A>(sums + first * kLanes<A>, count - first, grad, &from, kLanes<A>,
+                                  width);
   });
 }
 
-// sums[k] += the sum over x, and over r < kStep, of grads[r][x] * sources[r + k][x]; false, and
-// nothing, where add_column_gradient has to do it row by row.
-template <typename A>
-bool add_column_gradients(A* sums, const A* const* grads, const A* const* sources, int count,
-                          int width) {
-  return for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
+// sums[k] += the sum over x, and over r < kRows, of grads[r][x] * sources[r + k][x]. There are
+// sources for whole_taps(count).
+template <int kRows, typename A>
+void add_column_gradient(A* sums, const A* const* grads, const A* const* sources, int count,
+                         int width) {
+  for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
     constexpr int kTaps = decltype(size)::value;
     Value<A> acc[kTaps];
     fill<kTaps, A>(acc, Value<A>{});
     for (int x = 0; x < width; ++x) {
       const int64_t at = x * kLanes<A>;
-      add_products<kTaps, A>(
+      add_products<kTaps, kRows, A>(
           acc, [=](int r) SCRN_LAMBDA_INLINE { return grads[r] + at; },
           [=](int i) SCRN_LAMBDA_INLINE { return sources[first + i] + at; });
     }
-    add_to<kTaps, A>(sums + first * kLanes<A>, acc, kTaps);
+    add_to<kTaps, A>(sums + first * kLanes<A>, acc, count - first);
   });
 }
 
-// sums[k] += the sum over x of grad[x] * sources[k][x]. Even and odd columns are
-// summed apart, which keeps twice as many sums under way.
-template <typename A>
-void add_column_gradient(A* sums, const A* grad, const A* const* sources, int count, int width) {
-  constexpr int kTaps = 4;
-  for (int first = 0; first < count; first += kTaps) {
-    const int taps = count - first < kTaps ? count - first : kTaps;
-    const A* lines[kTaps];
-    for (int i = 0; i < kTaps; ++i) {
-      lines[i] = sources[first + (i < taps ? i : taps - 1)];
-    }
-    Value<A> acc[kTaps] = {}, odd[kTaps] = {};
-    int x = 0;
-    for (; x + 2 <= width; x += 2) {
-      const Value<A> even_grad = load(grad + x * kLanes<A>);
-      const Value<A> odd_grad = load(grad + (x + 1) * kLanes<A>);
-      for (int i = 0; i < kTaps; ++i) {
-        acc[i] = fma(even_grad, load(lines[i] + x * kLanes<A>), acc[i]);
-        odd[i] = fma(odd_grad, load(lines[i] + (x + 1) * kLanes<A>), odd[i]);
-      }
-    }
-    for (int i = 0; i < kTaps; ++i) {
-      if (x < width) {
-        acc[i] = fma(load(grad + x * kLanes<A>), load(lines[i] + x * kLanes<A>), acc[i]);
-      }
-      acc[i] += odd[i];
-    }
-    add_to<kTaps, A>(sums + first * kLanes<A>, acc, taps);
-  }
-}
-
-// Of rows `line` and `next` of a square convolution together: on their own, a row's few taps do
-// not keep the multipliers busy.
-template <int kEdge, typename A>
-SCRN_INLINE void add_two_lines(A* sums, A* next_sums, const A* grad, const A* line, const A* next,
-                               int64_t between, int width) {
-  Value<A> acc[kEdge] = {}, next_acc[kEdge] = {};
-  for (int x = 0; x < width; ++x) {
-    line = pinned(line);
-    next = pinned(next);
-    const Value<A> g = load(grad);
-#pragma GCC unroll 8
-    for (int i = 0; i < kEdge; ++i) {
-      acc[i] = fma(g, load(line + i * between), acc[i]);
-      next_acc[i] = fma(g, load(next + i * between), next_acc[i]);
-    }
-    grad += kLanes<A>;
-    line += kLanes<A>;
-    next += kLanes<A>;
-  }
-  add_to<kEdge, A>(sums, acc, kEdge);
-  add_to<kEdge, A>(next_sums, next_acc, kEdge);
-}
-
-template <int kEdge, typename A>
-SCRN_INLINE void add_lines(A* sums, const A* grad, const A* const* lines, int64_t between,
-                           int width) {
-  constexpr int64_t kRow = kEdge * kLanes<A>;
+// The rows of a square convolution, as many together as there are registers for.
+template <int kEdge, int kTogether, typename A>
+SCRN_INLINE void add_square(A* sums, const A* grad, const A* const* lines, int64_t between,
+                            int width) {
+  constexpr int kLines = 2 * kEdge + kTogether < kRegisters ? 2 : 1;
   int i = 0;
-  for (; i + 2 <= kEdge; i += 2) {
-    add_two_lines<kEdge, A>(sums + i * kRow, sums + (i + 1) * kRow, grad, lines[i], lines[i + 1],
-                            between, width);
+  for (; i + kLines <= kEdge; i += kLines) {
+    add_lines<kLines, kEdge, kTogether, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i,
+                                           between, width);
   }
-  Value<A> acc[kEdge];
-  fill<kEdge, A>(acc, Value<A>{});
-  add_taps<kEdge, A>(acc, grad, lines[i], width, kLanes<A>, between);
-  add_to<kEdge, A>(sums + i * kRow, acc, kEdge);
+  if (i == kEdge) return;
+  add_lines<1, kEdge, kTogether, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i, between,
+                                    width);
 }
 
 // Of a square convolution of `source` whose result at row y has the gradient `grad`.
@@ -187,9 +139,10 @@ void add_square_gradient(A* sums, const Ring<A>& grad, const Ring<A>& source, in
   for (int i = 0; i < edge; ++i) lines[i] = source.at(y - radius + i * dilation, 0, -radius);
   const A* g = grad.at(y, 0, 0);
   const int64_t between = dilation * kLanes<A>;
-  if (edge == 3) return add_lines<3, A>(sums, g, lines, between, width);
-  if (edge == 5) return add_lines<5, A>(sums, g, lines, between, width);
-  add_lines<7, A>(sums, g, lines, between, width);
+  if (dilation > 1) return add_square<kDilated, 1, A>(sums, g, lines, between, width);
+  if (edge == 3) return add_square<3, kHeld, A>(sums, g, lines, between, width);
+  if (edge == 5) return add_square<5, kHeld, A>(sums, g, lines, between, width);
+  add_square<7, kHeld, A>(sums, g, lines, between, width);
 }
 
 SCRN_INLINE void write_gradient(DType type, double value, void* gradients, int64_t index) {

@@ -41,18 +41,18 @@ CHOSEN = (
         ),
         (
             "a column of another length is the first row's for every row",
-            "acc[i] = fma(weight, load(at(k + i)), acc[i]);",
-            "acc[i] = fma(weight, load(at(k)), acc[i]);",
+            "const A* source = pinned(rows[k + r] + offset);",
+            "const A* source = pinned(rows[k] + offset);",
         ),
         (
-            "rows behind the ring's end are those before it",
-            "second = ring.at(y + first_rows, 0, 0);",
-            "second = ring.at(y, 0, 0);",
+            "columns in blocks begin at the first one",
+            "for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, column);",
+            "for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, 0);",
         ),
         (
-            "the weights of the first run for the second",
-            "weights + rows.first_rows * kLanes<A>, rows.second",
-            "weights, rows.second",
+            "the last row of a step left out",
+            "for (int r = 0; r < rows; ++r) body(Count<1>{}, size, r, column);",
+            "for (int r = 0; r + 1 < rows; ++r) body(Count<1>{}, size, r, column);",
         ),
         (
             "columns left of the image are not cleared",
@@ -159,28 +159,23 @@ CHOSEN = (
         f"{FOLDER}/forward.h",
         (
             "a column bias left out",
-            "for (int i = 0; i < kStrips; ++i) bias += load(",
-            "for (int i = 1; i < kStrips; ++i) bias += load(",
-        ),
-        (
-            "a step of rows is the first one's",
-            "lines[r] = maps.local.at(y0 + r, 0, 0);",
-            "lines[r] = maps.local.at(y0, 0, 0);",
+            "bias += load(w + layout.column_bias[i] * kLanes<A>);",
+            "bias = load(w + layout.column_bias[i] * kLanes<A>);",
         ),
         (
             "without the local convolution in the sum",
-            "acc[i] = bias + load(local + i * kLanes<A>);",
-            "acc[i] = bias + 0 * load(local + i * kLanes<A>);",
+            "acc[k * kOut + i] = bias + load(from + i * kLanes<A>);",
+            "acc[k * kOut + i] = bias + 0 * load(from + i * kLanes<A>);",
         ),
         (
             "rows below the image are written",
-            "} else if (r < rows) {",
+            "} else if (r + k < rows) {",
             "} else {",
         ),
         (
             "rows of a step have the first one's local map",
-            "local[r] = maps.local.at(y0 + r, 0, 0);",
-            "local[r] = maps.local.at(y0, 0, 0);",
+            "const A* from = pinned(local[r + k] + at);",
+            "const A* from = pinned(local[0] + at);",
         ),
         (
             "the dilated kernel's rows lie side by side",
@@ -232,13 +227,13 @@ CHOSEN = (
         ),
         (
             "rows behind the last one are taken with the others",
-            "if (rows == kStep && add_column_gradients",
-            "if (add_column_gradients",
+            "for (; r + kHeld <= rows; r += kHeld)",
+            "for (; r < rows; r += kHeld)",
         ),
         (
             "the columns' gradients of all rows are the first one's",
-            "add_column_gradient(sums, grads[r], sources + r,",
-            "add_column_gradient(sums, grads[r], sources,",
+            "add_column_gradient<1>(sums, grads + r, sources + r,",
+            "add_column_gradient<1>(sums, grads + r, sources,",
         ),
         (
             "sums of rows are not added up",
@@ -286,17 +281,17 @@ CHOSEN = (
         (
             "every piece of a strip is the first one",
             "first += 7) body(Count<7>{}, first);",
-            "first += 7) body(Count<7>{}, 0);",
+            "first += 7) body(Count<7>{}, 0 * first);",
         ),
         (
             "columns behind the last whole step add nothing to a row's gradients",
-            "add_taps<kTaps, A>(acc, g, from, width - x, kLanes<A>);",
+            "while (x < width) add(Count<1>{});",
             "",
         ),
         (
             "a row's gradient stays where it is",
-            "      g += kStep * kLanes<A>;\n",
-            "",
+            "pinned(grad + x * kLanes<A>);",
+            "pinned(grad);",
         ),
         (
             "a column's last pixel left out",
@@ -319,11 +314,10 @@ CHOSEN = (
             "for (; x + 1 < width; ++x) acc[0]",
         ),
         (
-            "an odd last column left out of the columns' gradients",
-            "      if (x < width) {",
-            "      if (x + 1 < width) {",
+            "the last taps of a strip left out",
+            "for (int first = 0; first < count; first += 7) body",
+            "for (int first = 0; first + 7 <= count; first += 7) body",
         ),
-        ("odd columns left out of the columns' gradients", "acc[i] += odd[i];", ""),
         (
             "taps behind the last one are added to the bias",
             "for (int i = 0; i < kOut && i < count; ++i)",
@@ -331,8 +325,8 @@ CHOSEN = (
         ),
         (
             "the second of two lines is the first",
-            "next_acc[i] = fma(g, load(next + i * between), next_acc[i]);",
-            "next_acc[i] = fma(g, load(line + i * between), next_acc[i]);",
+            "pinned(lines[l] + x * kLanes<A>);",
+            "pinned(lines[0] + x * kLanes<A>);",
         ),
         (
             "sums that start anew with every row",
