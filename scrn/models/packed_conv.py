@@ -94,14 +94,15 @@ class PackedConv2d(nn.Conv2d):
         if (times is not None or onto is not None) and self.activation is not None:
             raise ValueError("activation: expected None beside a product or a sum")
         other = times if onto is None else onto
-        if not self._is_packed_for(input, other):
+        # To ask a module for a parameter takes about a microsecond.
+        weight, bias = self.weight, self.bias
+        if not self._is_packed_for(input, weight, bias, other):
             return self._unpacked(input, times, onto)
         behind = _ATTRIBUTES[self.activation]
         if other is None and self._is_product():
-            weight = self._packed_weight((None, (0, 0)), _pack_product)
+            packed = self._packed_weight(weight, (None, (0, 0)), _pack_product)
             pixels = input.permute(0, 2, 3, 1)
-            products = _mkldnn._linear_pointwise(pixels, weight, self.bias, *behind)
-            return products.permute(0, 3, 1, 2)
+            return _mkldnn._linear_pointwise(pixels, packed, bias, *behind).permute(0, 3, 1, 2)
         padding, before = self._padding(input)
         geometry = (padding, self.stride, self.dilation, self.groups)
 
@@ -109,7 +110,8 @@ class PackedConv2d(nn.Conv2d):
             longer = F.pad(weight, (before[1], 0, before[0], 0))
             return _mkldnn._reorder_convolution_weight(longer, *geometry, list(input.shape))
 
-        given = (input, self._packed_weight((input.shape, before), pack), self.bias, *geometry)
+        packed = self._packed_weight(weight, (input.shape, before), pack)
+        given = (input, packed, bias, *geometry)
         if onto is not None:
             return _mkldnn._convolution_pointwise_.binary(onto, *given, "add", *_NO_ACTIVATION)
         if times is not None:
@@ -124,7 +126,8 @@ class PackedConv2d(nn.Conv2d):
         if onto is None:
             return activated(self.activation, result)
         # What a gradient needs must not be overwritten.
-        return result.add_(onto) if self._is_differentiated(input, onto) else onto.add_(result)
+        given = (input, self.weight, self.bias, onto)
+        return result.add_(onto) if _is_differentiated(*given) else onto.add_(result)
 
     def absorb(self, layer: nn.Module) -> bool:
         """Takes over what a layer does that follows this one alone; False where it cannot."""
@@ -145,27 +148,32 @@ class PackedConv2d(nn.Conv2d):
         is_single = self.kernel_size == self.stride == (1, 1)
         return is_single and self.padding == (0, 0) and self.groups == 1
 
-    def _is_packed_for(self, input: Tensor, other: Tensor | None) -> bool:
+    def _is_packed_for(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor | None
+    ) -> bool:
         """Whether this call takes a packed weight; the others take PyTorch's convolution."""
-        weight = self.weight
+        dtype = input.dtype
         return not (
             torch.compiler.is_compiling()
             or torch._C._are_functorch_transforms_active()
             or not _is_dense_map(input)
-            or not (other is None or _is_dense_map(other))
-            or any(t is not None and t.dtype != input.dtype for t in (weight, self.bias, other))
-            or weight.device.type != "cpu"
+            or weight.dtype != dtype
+            or (bias is not None and bias.dtype != dtype)
+            or (other is not None and (other.dtype != dtype or not _is_dense_map(other)))
+            or not weight.is_cpu
             or weight.is_inference()
-            or not torch.backends.mkldnn.enabled
+            or not torch._C._get_mkldnn_enabled()
             or type(weight) not in (nn.Parameter, Tensor)
             or torch.is_autocast_enabled("cpu")
             or torch._C._get_tracing_state() is not None
-            or self._is_differentiated(input, other)
+            or _is_differentiated(input, weight, bias, other)
         )
 
-    def _packed_weight(self, form: _Form, pack: Callable[[Tensor], Tensor]) -> Tensor:
+    def _packed_weight(
+        self, weight: Tensor, form: _Form, pack: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The packed weight for maps of a size, or one that does for them."""
-        weight, held = self.weight, self._packed
+        held = self._packed
         if held is None or not _is_same(held[0], weight) or held[1] != weight._version:
             held = (weight.detach(), weight._version, {})
         found = held[2].get(form)
@@ -179,10 +187,6 @@ class PackedConv2d(nn.Conv2d):
             # Other threads may read the one that was there.
             self._packed = (*held[:2], dict([*kept, (form, found)]))
         return found
-
-    def _is_differentiated(self, input: Tensor, other: Tensor | None) -> bool:
-        given = (input, self.weight, self.bias, other)
-        return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
         self._packed = self._passed_over = None  # This moves or casts the weight.
@@ -250,6 +254,10 @@ def _pack_product(weight: Tensor) -> Tensor:
     return made
 
 
+def _is_differentiated(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
 def _is_same(held: Tensor, weight: Tensor) -> bool:
     return held.data_ptr() == weight.data_ptr() and held.stride() == weight.stride()
 
@@ -278,7 +286,7 @@ def _is_dense_map(map: Tensor) -> bool:
     """Not a subclass, which may have no memory to read."""
     return (
         type(map) is Tensor
-        and map.device.type == "cpu"
+        and map.is_cpu
         and _multiplies(map.dtype)
         and map.layout == torch.strided
         and map.dim() == 4
