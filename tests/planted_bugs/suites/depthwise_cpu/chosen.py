@@ -40,9 +40,9 @@ CHOSEN = (
             "return add(Count<11>{});",
         ),
         (
-            "a column of another length is the first row's for every row",
+            "a column is its first row at every tap",
             "const A* source = pinned(rows[k + r] + offset);",
-            "const A* source = pinned(rows[k] + offset);",
+            "const A* source = pinned(rows[r] + offset);",
         ),
         (
             "columns in blocks begin at the first one",
