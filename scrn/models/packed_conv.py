@@ -97,7 +97,7 @@ class PackedConv2d(nn.Conv2d):
         # To ask a module for a parameter takes about a microsecond.
         weight, bias = self.weight, self.bias
         if not self._is_packed_for(input, weight, bias, other):
-            return self._unpacked(input, times, onto)
+            return self._unpacked(input, weight, bias, times, onto)
         behind = _ATTRIBUTES[self.activation]
         if other is None and self._is_product():
             packed = self._packed_weight(weight, (None, (0, 0)), _pack_product)
@@ -106,8 +106,8 @@ class PackedConv2d(nn.Conv2d):
         padding, before = self._padding(input)
         geometry = (padding, self.stride, self.dilation, self.groups)
 
-        def pack(weight: Tensor) -> Tensor:
-            longer = F.pad(weight, (before[1], 0, before[0], 0))
+        def pack(plain: Tensor) -> Tensor:
+            longer = F.pad(plain, (before[1], 0, before[0], 0))
             return _mkldnn._reorder_convolution_weight(longer, *geometry, list(input.shape))
 
         packed = self._packed_weight(weight, (input.shape, before), pack)
@@ -119,15 +119,22 @@ class PackedConv2d(nn.Conv2d):
             return _mkldnn._convolution_pointwise.binary(input, times, *others)
         return _mkldnn._convolution_pointwise(*given, *behind)
 
-    def _unpacked(self, input: Tensor, times: Tensor | None, onto: Tensor | None) -> Tensor:
-        result = self._conv_forward(input, self.weight, self.bias)
+    def _unpacked(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        times: Tensor | None,
+        onto: Tensor | None,
+    ) -> Tensor:
+        result = self._conv_forward(input, weight, bias)
         if times is not None:
             return result.mul_(times)
         if onto is None:
             return activated(self.activation, result)
         # What a gradient needs must not be overwritten.
-        given = (input, self.weight, self.bias, onto)
-        return result.add_(onto) if _is_differentiated(*given) else onto.add_(result)
+        differentiated = _is_differentiated(input, weight, bias, onto)
+        return result.add_(onto) if differentiated else onto.add_(result)
 
     def absorb(self, layer: nn.Module) -> bool:
         """Takes over what a layer does that follows this one alone; False where it cannot."""

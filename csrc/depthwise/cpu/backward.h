@@ -11,6 +11,7 @@
 // tile, and leaves what its own pixels add to the weights' gradients in the workspace.
 
 #include "forward.h"
+#include "weight_gradients.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
@@ -28,8 +29,6 @@ class BackwardTile {
     taps_ = taps_of(s_);
     columns_ = whole_blocks(tile.width);
     local_grad_ = {nullptr, kStep + 2 * radius, whole_blocks(columns_ + 2 * radius), -radius};
-    // The last block of a column of `between_` may read a register beyond a row, and what it makes
-    // of it nobody reads.
     grad_ = {nullptr, kStep + 2 * reach_, whole_blocks(local_grad_.columns + 2 * reach_),
              -radius - reach_};
     total_ = {nullptr, 1, columns_, 0};
@@ -47,8 +46,8 @@ class BackwardTile {
         strips_.local.columns = local_grad_.columns;
         strips_.local.first = -radius;
       }
-      strips_.input = {nullptr, kStep + reach_ + 2 * radius + 1,
-                       strips_.local.columns + 2 * radius + 4, strips_.local.first - radius};
+      strips_.input = {nullptr, kStep + reach_ + 2 * radius + 1, strips_.local.columns + 2 * radius,
+                       strips_.local.first - radius};
       strips_.next_local = -reach_;
     }
     place([&](Scratch& scratch) {
@@ -201,6 +200,8 @@ class BackwardTile {
   void through_column(int64_t y0, int rows, int i, const Ring<A>& u, Prefetch<S>& prefetch) {
     const int length = layout_.length[i];
     const A* w = flipped_ + layout_.column[i] * kLanes<A>;
+    A* targets[kStep];
+    u.lines(y0, kStep, 0, u.first, targets);
     const A* lines[kStep + kMaxStrip - 1];
     grad_.lines(y0 - layout_.radius[i], kStep + length - 1, 0, u.first, lines);
     for_blocks(rows, u.columns, [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
@@ -211,7 +212,7 @@ class BackwardTile {
       add_column<kRows, kOut, A>(acc, w, lines + r, column * kLanes<A>, length);
 #pragma GCC unroll 16
       for (int k = 0; k < kRows; ++k) {
-        store_block<kOut, A>(u.at(y0 + r + k, 0, u.first + column), acc + k * kOut);
+        store_block<kOut, A>(targets[r + k] + column * kLanes<A>, acc + k * kOut);
       }
     });
   }
@@ -277,7 +278,7 @@ class BackwardTile {
   // What the columns of rows y0 .. y0 + rows - 1 add. The last few go row by row: zeros in place of
   // others would make NaN of what is not finite.
   void add_column_gradients_of(int64_t y0, int rows) {
-    const A *grads[kStep], *sources[kStep + kMaxStrip + 4];
+    const A *grads[kStep], *sources[kStep + whole_taps(kMaxStrip) - 1];
     grad_.lines(y0, rows, 0, 0, grads);
     for (int i = 0; i < kStrips; ++i) {
       A* sums = sums_ + layout_.column[i] * kLanes<A>;

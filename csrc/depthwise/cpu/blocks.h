@@ -1,8 +1,8 @@
 #pragma once
 
 // The inner loops. Rows of scratch memory hold a register of channels for every column: every
-// convolution, and every gradient of its weights, is a sum over taps of a weight's register times
-// the registers of neighbouring columns.
+// convolution is a sum over taps of a weight's register times the registers of neighbouring
+// columns.
 
 #include "../../common/cpu/parallel.h"
 #include "../../common/cpu/vec.h"
@@ -23,17 +23,16 @@ struct Count {
   static constexpr int value = kCount;
 };
 
-// acc[i] += sum over k < count of weights[k] * source[k * step + i * between], registers all of
-// them, but step and between in elements.
+// acc[i] += sum over k < count of weights[k] * the register that is i behind source + k * step.
 template <int kOut, typename A>
 SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* source, int count,
-                          int64_t step, int64_t between = kLanes<A>) {
+                          int64_t step) {
   for (int k = 0; k < count; ++k) {
     // Otherwise gcc keeps what two taps both read in registers, of which there are not enough.
     source = pinned(source);
     const Value<A> weight = load(weights);
 #pragma GCC unroll 16
-    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(source + i * between), acc[i]);
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, load(source + i * kLanes<A>), acc[i]);
     weights += kLanes<A>;
     source += step;
   }
@@ -127,8 +126,9 @@ SCRN_INLINE void for_blocks(int count, const Body& body) {
   for (; first < count; first += 4) body(Count<4>{}, first);
 }
 
-// Calls body(Count<m>, Count<n>, r, column) for blocks of m rows and n columns that cover `rows` of
-// at most kStep rows and `columns`, a multiple of 4: of all kStep rows where a window moves down.
+// Calls body(Count<m>, Count<n>, r, column) for blocks of m rows and n columns. Without a window
+// they cover the `rows`, and columns in multiples of 4. With one they are of all kStep rows,
+// however few `rows` are: the body needs memory for them.
 template <typename Body>
 SCRN_INLINE void for_blocks(int rows, int columns, const Body& body) {
   if constexpr (kHasWindow) {
@@ -143,7 +143,8 @@ SCRN_INLINE void for_blocks(int rows, int columns, const Body& body) {
 SCRN_INLINE int whole_blocks(int columns) { return (columns + 3) / 4 * 4; }
 
 // Rows of a map, the last `rows` of them kept. Column `first` of the tile is the first of a row.
-// A row has `subs` parts, one for each register of a group's channels.
+// Sums that nobody needs may read beyond a row, as other scratch memory of the task follows the
+// last. A row has `subs` parts, one for each register of a group's channels.
 template <typename A>
 struct Ring {
   A* data = nullptr;
@@ -166,8 +167,14 @@ struct Ring {
            static_cast<int64_t>(column - first) * kLanes<A>;
   }
   // The same of rows y .. y + count - 1.
-  void lines(int64_t y, int count, int sub, int column, const A** result) const {
-    for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, column);
+  template <typename Pointer>
+  void lines(int64_t y, int count, int sub, int column, Pointer* result) const {
+    A* const row = at(0, sub, column);
+    int next = slot(y);
+    for (int i = 0; i < count; ++i) {
+      result[i] = row + next * pitch();
+      if (++next == rows) next = 0;
+    }
   }
   int64_t elements() const { return rows * pitch(); }
   void clear(int64_t y) const { memset(data + slot(y) * pitch(), 0, sizeof(A) * pitch()); }

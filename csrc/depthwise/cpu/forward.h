@@ -38,6 +38,13 @@ SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile) {
   return s.channels_last && tile.channels == tile.registers * kLanes<A>;
 }
 
+// The same of a unit that computes a tile's registers one after the other: of several, each would
+// write a part of a cache line.
+template <typename A>
+SCRN_INLINE bool puts_single_registers(const UnitShape& s, const Tile& tile) {
+  return tile.registers == 1 && puts_registers<A>(s, tile);
+}
+
 // Columns column .. column + kOut - 1 to a channels_last map, those of the tile's `width`; `target`
 // is its column 0.
 template <int kOut, typename S, typename A>
@@ -50,8 +57,8 @@ SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
   }
 }
 
-// Rows y0 .. y0 + rows - 1 of the result: where `writes`, from the registers to the map, else to
-// `total`.
+// Rows y0 .. y0 + rows - 1 of the result: where `writes`, from a tile's only register to the map,
+// else to `total`.
 template <typename S, typename A>
 void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0, int rows,
                  const Ring<A>& total, bool writes) {
@@ -59,18 +66,19 @@ void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y
   const Layout& layout = maps.layout;
   const Tile& tile = maps.tile;
   const int64_t row_elements = s.channels * s.width;
+  S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, tile.c0, y0, tile.x0);
   Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
   for (int sub = 0; sub < total.subs; ++sub) {
     const A* w = maps.weights + sub * maps.weights_part;
     const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
     maps.local.lines(y0, kStep, sub, 0, local);
+    A* targets[kStep] = {};
+    if (!writes) total.lines(0, kStep, sub, 0, targets);
     Value<A> bias = {};
     for (int i = 0; i < kStrips; ++i) {
       maps.row[i].lines(y0 - layout.radius[i], kStep + layout.length[i] - 1, sub, 0, lines[i]);
       bias += load(w + layout.column_bias[i] * kLanes<A>);
     }
-    const int64_t c = tile.c0 + sub * kLanes<A>;
-    S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, c, y0, tile.x0);
     const auto add = [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
       constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
       const int64_t at = column * kLanes<A>;
@@ -90,7 +98,7 @@ void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y
       for (int k = 0; k < kRows; ++k) {
         const Value<A>* values = acc + k * kOut;
         if (!writes) {
-          store_block<kOut, A>(total.at(r + k, sub, column), values);
+          store_block<kOut, A>(targets[r + k] + at, values);
         } else if (r + k < rows) {
           put_columns<kOut, S, A>(output + (r + k) * row_elements, s.channels, tile.width, column,
                                   values, plan.streams);
@@ -108,7 +116,7 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width);
-  const bool writes = subs == 1 && puts_registers<A>(s, tile);
+  const bool writes = puts_single_registers<A>(s, tile);
   StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
   maps.shape(subs, columns, /*kept=*/0);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
@@ -141,7 +149,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
-  const bool writes = subs == 1 && puts_registers<A>(s, tile);
+  const bool writes = puts_single_registers<A>(s, tile);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
@@ -190,7 +198,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
                               s.dilation * kLanes<A>);
           }
           if (writes) {
-            S* row = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0 + r, tile.x0);
+            S* row = pixel(s, output, tile.b, tile.c0, y0 + r, tile.x0);
             put_columns<kOut, S, A>(row, s.channels, tile.width, column, acc, plan.streams);
           } else {
             store_block<kOut, A>(total.at(r, sub, column), acc);

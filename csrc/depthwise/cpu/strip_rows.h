@@ -3,7 +3,6 @@
 // The rows of the maps between the input and the result that forward and backward both need.
 
 #include "rows.h"
-#include "weight_gradients.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
@@ -72,13 +71,7 @@ struct StripRows {
   // `kept`: rows of the input above the first one of a step that are still needed.
   void shape(int subs, int columns, int kept) {
     const int longest = layout.longest;
-    int right = longest;
-    for (int i = 0; i < kStrips && kept > 0; ++i) {
-      // A row's gradient reads beyond its last tap.
-      const int read = layout.radius[i] + whole_taps(layout.length[i]) - layout.length[i];
-      right = read > right ? read : right;
-    }
-    local = {nullptr, kStep + longest, whole_blocks(columns + longest + right), -longest, subs};
+    local = {nullptr, kStep + longest, whole_blocks(columns + 2 * longest), -longest, subs};
     input = {nullptr, kept > 0 ? kStep + longest + kept + kLocal : kLocal, local.columns + 4,
              -longest - 2, subs};
     next_input = -kLocal / 2;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a row of pixels, or a step's rows together, add to the gradients of weights. They are summed
+// What a row of pixels, or several rows together, add to the gradients of weights. They are summed
 // on their own, starting from zero, so that sums stay short.
 
 #include "blocks.h"
@@ -50,7 +50,7 @@ SCRN_INLINE void add_products(Value<A> (&acc)[kTaps], const Grad& grad, const So
 }
 
 // Taps of a strip are summed in pieces of 11 or 7, of which the last may reach beyond them.
-SCRN_INLINE int whole_taps(int count) { return count == 11 ? 11 : (count + 6) / 7 * 7; }
+constexpr int whole_taps(int count) { return count == 11 ? 11 : (count + 6) / 7 * 7; }
 
 // Calls body(Count<n>, first) for these pieces.
 template <typename Body>

@@ -45,9 +45,9 @@ CHOSEN = (
             "const A* source = pinned(rows[r] + offset);",
         ),
         (
-            "columns in blocks begin at the first one",
-            "for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, column);",
-            "for (int i = 0; i < count; ++i) result[i] = at(y + i, sub, 0);",
+            "addresses of rows go on behind the ring's end",
+            "if (++next == rows) next = 0;",
+            "++next;",
         ),
         (
             "the last row of a step left out",
@@ -231,7 +231,12 @@ CHOSEN = (
             "for (; r < rows; r += kHeld)",
         ),
         (
-            "the columns' gradients of all rows are the first one's",
+            "the columns' gradients of rows together are the first ones'",
+            "add_column_gradient<kHeld>(sums, grads + r, sources + r,",
+            "add_column_gradient<kHeld>(sums, grads + r, sources,",
+        ),
+        (
+            "the columns' gradients of the last rows are the first one's",
             "add_column_gradient<1>(sums, grads + r, sources + r,",
             "add_column_gradient<1>(sums, grads + r, sources,",
         ),
@@ -276,7 +281,7 @@ CHOSEN = (
         (
             "products of a gradient and the register beside its own",
             "acc[i - r] = fma(g[r], value, acc[i - r]);",
-            "acc[i - r] = fma(g[r ^ 1], value, acc[i - r]);",
+            "acc[i - r] = fma(g[kCount - 1 - r], value, acc[i - r]);",
         ),
         (
             "every piece of a strip is the first one",
