@@ -309,7 +309,7 @@ class BackwardTile {
     for (int i = 0; i < layout_.edge; ++i) lines[i] = local_grad_.at(y - radius + i, 0, -radius);
     S* grad_input = static_cast<S*>(plan_.params.grad_input);
     S* row = pixel(s_, grad_input, tile_.b, tile_.c0, y, tile_.x0);
-    const bool writes = puts_registers<A>(s_, tile_);
+    const bool writes = puts_registers<A>(s_, tile_, plan_.streams);
     Prefetch<S> next(s_, grad_input, tile_, y + 1, writes ? 0 : 1, 0, tile_.width);
     for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;

@@ -31,18 +31,13 @@ SCRN_INLINE Prefetch<S> output_rows(const ForwardPlan& plan, const Tile& tile, i
   return Prefetch<S>(plan.params.shape, output, tile, y0, plan.streams ? 0 : rows, 0, tile.width);
 }
 
-// Whether the registers of a tile are whole pieces of the map, and can go there without another
-// row.
+// Whether a tile's results go from the registers to the map, without another row. Not where they
+// are parts of cache lines and streamed: those that are written at different times take twice as
+// long.
 template <typename A>
-SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile) {
-  return s.channels_last && tile.channels == tile.registers * kLanes<A>;
-}
-
-// The same of a unit that computes a tile's registers one after the other: of several, each would
-// write a part of a cache line.
-template <typename A>
-SCRN_INLINE bool puts_single_registers(const UnitShape& s, const Tile& tile) {
-  return tile.registers == 1 && puts_registers<A>(s, tile);
+SCRN_INLINE bool puts_registers(const UnitShape& s, const Tile& tile, bool streams) {
+  return s.channels_last && tile.channels == tile.registers * kLanes<A> &&
+         (kRegisterBytes == 64 || !streams);
 }
 
 // Columns column .. column + kOut - 1 to a channels_last map, those of the tile's `width`; `target`
@@ -57,8 +52,8 @@ SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
   }
 }
 
-// Rows y0 .. y0 + rows - 1 of the result: where `writes`, from a tile's only register to the map,
-// else to `total`.
+// Rows y0 .. y0 + rows - 1 of the result: where `writes`, from the registers to the map, else to
+// `total`.
 template <typename S, typename A>
 void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y0, int rows,
                  const Ring<A>& total, bool writes) {
@@ -100,8 +95,8 @@ void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y
         if (!writes) {
           store_block<kOut, A>(targets[r + k] + at, values);
         } else if (r + k < rows) {
-          put_columns<kOut, S, A>(output + (r + k) * row_elements, s.channels, tile.width, column,
-                                  values, plan.streams);
+          put_columns<kOut, S, A>(output + (r + k) * row_elements + sub * kLanes<A>, s.channels,
+                                  tile.width, column, values, plan.streams);
         }
       }
     };
@@ -116,7 +111,7 @@ void multi_scale_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width);
-  const bool writes = puts_single_registers<A>(s, tile);
+  const bool writes = puts_registers<A>(s, tile, plan.streams);
   StripRows<S, A> maps{s, layout, tile, nullptr, part, {}, {}, {}, 0, 0, {}};
   maps.shape(subs, columns, /*kept=*/0);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
@@ -149,7 +144,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
   Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
-  const bool writes = puts_single_registers<A>(s, tile);
+  const bool writes = puts_registers<A>(s, tile, plan.streams);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
@@ -198,7 +193,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
                               s.dilation * kLanes<A>);
           }
           if (writes) {
-            S* row = pixel(s, output, tile.b, tile.c0, y0 + r, tile.x0);
+            S* row = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0 + r, tile.x0);
             put_columns<kOut, S, A>(row, s.channels, tile.width, column, acc, plan.streams);
           } else {
             store_block<kOut, A>(total.at(r, sub, column), acc);
@@ -222,7 +217,7 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), radius = s.square / 2;
-  const bool writes = puts_registers<A>(s, tile);
+  const bool writes = puts_registers<A>(s, tile, plan.streams);
   Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
   Ring<A> total{nullptr, writes ? 0 : 1, columns, 0, subs};
   A* weights = nullptr;

@@ -168,6 +168,11 @@ CHOSEN = (
             "acc[k * kOut + i] = bias + 0 * load(from + i * kLanes<A>);",
         ),
         (
+            "a pixel's registers are written over its first",
+            "put_columns<kOut, S, A>(row + sub * kLanes<A>,",
+            "put_columns<kOut, S, A>(row,",
+        ),
+        (
             "rows below the image are written",
             "} else if (r + k < rows) {",
             "} else {",
