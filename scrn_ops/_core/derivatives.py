@@ -11,6 +11,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
+from .direct import direct
 from .vmap import fold_batch_dims
 
 _ops = torch.ops.scrn_ops
@@ -131,7 +132,7 @@ def apply_operator(function: type[Function], operator: Any, *args: Any) -> Any:
         call = _NODES[function].apply if _tracing_state() is None else operator
         return call(*args)
     with _BelowAutograd():
-        return operator(*args)
+        return direct(operator, args)(*args)
 
 
 _NODES: dict[type[Function], type[Function]] = {}
@@ -144,7 +145,7 @@ def _register_node(function: type[Function], operator: Any) -> None:
 
     def forward(ctx: Any, *args: Any) -> Any:
         with _BelowAutograd():
-            output = operator(*args)
+            output = direct(operator, args)(*args)
         function.setup_context(ctx, args, output)
         return output
 

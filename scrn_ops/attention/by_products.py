@@ -5,24 +5,27 @@ Scores are computed for some of the queries at a time.
 The scores are turned into probabilities and multiplied with the values. Of more queries at a time
 they make better products, of fewer they use less memory; beyond some millions of scores the
 products gain nothing on a CPU. On an H200 parts of four millions took up to a quarter longer than
-the formula, which has one.
+the formula, which has one. Of few scores an operator's call takes longer than its work: they are
+not divided, and nothing is called that the formula does not call, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from .._core.checks import compute_dtype
-from .chunks import Part, parts
-from .layout import empty_gradient, empty_output
+from .chunks import Part
+from .chunks import parts as slices_of
+from .layout import empty_output
 from .products import has_onednn, product, takes_onednn
 
 CHUNK_SCORES, CHUNK_SCORES_CUDA = 1 << 22, 1 << 25
-# So few are not divided: it would save no memory to speak of, and cost calls.
-FEW_SCORES = 1 << 16
+# So few are not divided: it would save no memory to speak of, and cost calls, which take longer
+# beside a GPU's work.
+FEW_SCORES, FEW_SCORES_CUDA = 1 << 16, 1 << 24
 # Beyond this they are computed again for the backward.
 KEPT_BYTES = 256 << 20
 # Torch's flash attention needs no memory for scores. Up to this width, or the second one beside
@@ -46,8 +49,8 @@ def forward(
     dtype = compute_dtype(value)
     # Scaled first, as in the formula: then the products overflow nowhere that its do not.
     q = centred(query, dtype, scale)
-    k, v = centred(key, dtype), value.to(dtype)
-    shared = torch.bmm(unary.to(dtype).softmax(dim=1).unsqueeze(1), v)
+    k, v = centred(key, dtype), in_dtype(value, dtype)
+    shared = torch.bmm(in_dtype(unary, dtype).softmax(dim=1).unsqueeze(1), v)
     output = empty_output(value, query.shape[1])
     if not keep and _flash_fits(q, k, v):
         pairwise = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
@@ -59,10 +62,10 @@ def forward(
         return output, shared.squeeze(1), value.new_empty(0, dtype=dtype)
     probabilities = q.new_empty((*q.shape[:2], k.shape[1]) if keep else 0)
     for part in _parts(q, v, 2 if keep else 1):
-        images, _ = part
-        scores = product(q[part], k[images].transpose(1, 2))
-        p = torch.softmax(scores, dim=2, out=probabilities[part] if keep else scores)
-        product(p, v[images], shared[images], out=output[part])
+        images = part and part[0]
+        scores = product(cut(q, part), cut(k, images).transpose(1, 2))
+        p = torch.softmax(scores, dim=2, out=cut(probabilities, part) if keep else scores)
+        product(p, cut(v, images), cut(shared, images), out=cut(output, part))
         del scores, p  # before the next part's are made
     return output, shared.squeeze(1), probabilities
 
@@ -73,7 +76,6 @@ def backward(
     key: Tensor,
     unary: Tensor,
     value: Tensor,
-    shared: Tensor,
     probabilities: Tensor,
     scale: float,
     needs: tuple[bool, ...],
@@ -81,87 +83,100 @@ def backward(
     """The gradients of query, key, unary and value."""
     need_query, need_key, need_unary, need_value = needs
     dtype = compute_dtype(value)
-    inputs = (query, key, unary, value)
-    gradients = tuple(empty_gradient(t, need) for t, need in zip(inputs, needs, strict=True))
-    u = grad.to(dtype)
-    v = value.to(dtype)
+    grad_q, grad_k, grad_v = (
+        empty_output(of, of.shape[1], dtype) if need else None
+        for of, need in ((query, need_query), (key, need_key), (value, need_value))
+    )
+    grad_unary = None
+    u, v = in_dtype(grad, dtype), in_dtype(value, dtype)
     total = u.sum(dim=1)
-    weights = unary.to(dtype).softmax(dim=1)
+    weights = in_dtype(unary, dtype).softmax(dim=1)
     if need_unary:
-        # The mean of value . total under the weights is the shared term's product with it.
         slopes = torch.bmm(v, total.unsqueeze(2)).squeeze(2)
-        slopes -= (shared * total).sum(dim=1, keepdim=True)
-        gradients[2].copy_(weights * slopes)
-    if not (need_query or need_key or need_value):
-        return gradients
-    q, k = centred(query, dtype, scale), centred(key, dtype)
-    # The results themselves, where they are of the type that is computed in.
-    sums = [g if g.dtype == dtype else g.to(dtype) for g in gradients]
-    grad_q, grad_k, grad_v = (sums[i] if needs[i] else None for i in (0, 1, 3))
+        grad_unary = torch._softmax_backward_data(slopes, weights, 1, dtype)
+    kept = probabilities.dim() == 3
     if grad_v is not None:
         torch.mul(weights.unsqueeze(2), total.unsqueeze(1), out=grad_v)
-    kept = probabilities.dim() == 3
-    if kept and grad_v is not None:
-        grad_v.baddbmm_(probabilities.transpose(1, 2), u)
-    # Beside kept probabilities there are slopes of half their size, without them both are made of
-    # a quarter each: unless scores are few, never more than half of what the formula holds.
-    for part in _parts(q, v, 2 if kept else 4):
-        images, rows = part
         if kept:
-            p = probabilities[part]
+            grad_v.baddbmm_(probabilities.transpose(1, 2), u)
+    # Of the scores: nothing where kept probabilities were all that was needed of them.
+    parts: Iterable[Part | None] = ()
+    if need_query or need_key or (need_value and not kept):
+        q, k = centred(query, dtype, scale), centred(key, dtype)
+        # Beside kept probabilities there are slopes of half their size, without them both are
+        # made of a quarter each: unless scores are few, never more than half of what the formula
+        # holds.
+        parts = _parts(q, v, 2 if kept else 4)
+    for part in parts:
+        images = part and part[0]
+        if kept:
+            p = cut(probabilities, part)
         else:
-            p = product(q[part], k[images].transpose(1, 2))
+            p = product(cut(q, part), cut(k, images).transpose(1, 2))
             torch.softmax(p, dim=2, out=p)
             if grad_v is not None:
-                grad_v[images].baddbmm_(p.transpose(1, 2), u[part])
+                cut(grad_v, images).baddbmm_(p.transpose(1, 2), cut(u, part))
         if grad_q is None and grad_k is None:
             continue
-        slopes = product(u[part], v[images].transpose(1, 2))
-        torch.ops.aten._softmax_backward_data.out(slopes, p, 2, dtype, grad_input=slopes)
+        slopes = product(cut(u, part), cut(v, images).transpose(1, 2))
+        torch._softmax_backward_data(slopes, p, 2, dtype, grad_input=slopes)
         if grad_q is not None:
-            product(slopes, k[images], out=grad_q[part])
+            product(slopes, cut(k, images), out=cut(grad_q, part))
         if grad_k is not None:
             # With beta = 0 what was there is not read.
-            beta = 0 if rows.start == 0 else 1
-            grad_k[images].baddbmm_(slopes.transpose(1, 2), q[part], beta=beta)
+            beta = 0 if part is None or part[1].start == 0 else 1
+            cut(grad_k, images).baddbmm_(slopes.transpose(1, 2), cut(q, part), beta=beta)
         del slopes, p  # before the next part's are made
     if grad_q is not None:
         centred(grad_q, dtype, scale, out=grad_q)
-    for gradient, total_gradient, need in zip(gradients, sums, needs, strict=True):
-        if need and gradient is not total_gradient and gradient.dim() == 3:
-            gradient.copy_(total_gradient)
-    return gradients
+    results = ((query, grad_q), (key, grad_k), (unary, grad_unary), (value, grad_v))
+    return tuple(
+        of.new_empty(0) if gradient is None else in_dtype(gradient, of.dtype)
+        for of, gradient in results
+    )
 
 
-def _parts(q: Tensor, v: Tensor, share: int) -> Iterator[Part]:
-    """Slices of images and queries with at most that share of all scores, unless those are few."""
+def _parts(q: Tensor, v: Tensor, share: int) -> Iterable[Part | None]:
+    """Slices of images and queries with at most that share of all scores, unless those are few;
+    None where one of them would be all."""
     (batch, n, width), (_, m, channels) = q.shape, v.shape
-    most = CHUNK_SCORES_CUDA if v.is_cuda else CHUNK_SCORES
-    limit = min(most, max(FEW_SCORES, -(-batch * n * m // share)))
+    cuda = v.is_cuda
+    few = FEW_SCORES_CUDA if cuda else FEW_SCORES
+    limit = min(CHUNK_SCORES_CUDA if cuda else CHUNK_SCORES, max(few, -(-batch * n * m // share)))
     if takes_onednn(n * m * min(width, channels), q):
         limit = min(limit, n * m)  # it takes one image at a time
-    return parts(batch, n, m, limit)
+    return (None,) if batch * n * m <= limit else slices_of(batch, n, m, limit)
+
+
+def cut(tensor: Tensor, part: Part | slice | None) -> Tensor:
+    """A view costs as much as a small product."""
+    return tensor if part is None else tensor[part]
+
+
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`to` goes all the way to torch's dispatcher even where there is nothing to do."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def centred(
     rows: Tensor, dtype: torch.dtype, scale: float = 1.0, out: Tensor | None = None
 ) -> Tensor:
     """The differences from the mean row, times ``scale``."""
-    rows = rows.to(dtype)
+    rows = in_dtype(rows, dtype)
     mean = rows.mean(dim=1, keepdim=True)
-    if abs(scale) <= 1:
-        # In one pass; what is scaled before the difference is taken must not overflow.
-        return torch.add(mean * -scale, rows, alpha=scale, out=out)
-    return torch.sub(rows, mean, out=out).mul_(scale)
+    if abs(scale) >= 1:
+        centred = torch.sub(rows, mean, out=out)
+        return centred if scale == 1 else centred.mul_(scale)
+    # In one pass; what is scaled before the difference is taken must not overflow.
+    return torch.add(mean.mul_(-scale), rows, alpha=scale, out=out)
 
 
 def _flash_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether torch's flash attention takes the shape, gains by it, and neither a score nor a sum
     of values can overflow: it makes zeros of a row that has a NaN, and divides by the sum last."""
-    width = FLASH_WIDTH_ONEDNN if has_onednn(v) else FLASH_WIDTH
-    if v.is_cuda or not q.shape[2] == v.shape[2] <= width or q.shape[0] == 0:
+    if v.is_cuda or q.shape[0] == 0 or q.shape[1] * k.shape[1] < FLASH_SCORES:
         return False
-    if q.shape[1] * k.shape[1] < FLASH_SCORES:
+    if not q.shape[2] == v.shape[2] <= (FLASH_WIDTH_ONEDNN if has_onednn(v) else FLASH_WIDTH):
         return False
     size_q, size_k, size_v = (float(torch.linalg.vector_norm(t)) for t in (q, k, v))
     limit = torch.finfo(v.dtype).max / 4

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 VECTOR_BYTES = 16  # of the widest access
 
 
-def empty_output(value: Tensor, rows: int) -> Tensor:
-    """[B, rows, Dv] in value's dtype; channel-major where value is, as the maps of an NCHW
-    convolution are after ``flatten(2).transpose(1, 2)``."""
+def empty_output(value: Tensor, rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    """[B, rows, Dv] in value's dtype, if no other is given; channel-major where value is, as the
+    maps of an NCHW convolution are after ``flatten(2).transpose(1, 2)``."""
     batch, _, channels = value.shape
     if value.stride(2) != 1 and value.stride(1) == 1:
-        return value.new_empty(batch, channels, rows).transpose(1, 2)
-    return value.new_empty(batch, rows, channels)
+        return value.new_empty(batch, channels, rows, dtype=dtype).transpose(1, 2)
+    return value.new_empty(batch, rows, channels, dtype=dtype)
 
 
 def empty_gradient(of: Tensor, wanted: bool) -> Tensor:

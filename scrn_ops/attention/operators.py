@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .._core.autocast import register_autocast
 from .._core.checks import check_gradient, compute_dtype
+from .._core.direct import register_direct
 from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from . import by_products
@@ -24,7 +25,7 @@ Results = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @torch.library.impl(_library, "whitened_attention", "CPU")
 @torch.library.impl(_library, "whitened_attention", "CUDA")
-def _(
+def _forward(
     query: Tensor,
     key: Tensor,
     unary: Tensor,
@@ -49,7 +50,7 @@ def _(
 
 @torch.library.impl(_library, "whitened_attention_backward", "CPU")
 @torch.library.impl(_library, "whitened_attention_backward", "CUDA")
-def _(
+def _backward(
     grad: Tensor,
     query: Tensor,
     key: Tensor,
@@ -70,7 +71,11 @@ def _(
         statistics = log_sum_exp.contiguous(), shared.contiguous()
         inputs = (query, key, unary, value)
         return backward(grad, *inputs, output, *statistics, probabilities, scale, needs)
-    return by_products.backward(grad, query, key, unary, value, shared, probabilities, scale, needs)
+    return by_products.backward(grad, query, key, unary, value, probabilities, scale, needs)
+
+
+register_direct(_ops.whitened_attention.default, _forward)
+register_direct(_ops.whitened_attention_backward.default, _backward)
 
 
 @register_fake("whitened_attention", lib=_library)
