@@ -68,13 +68,11 @@ def check_gradient(
         and grad.dtype == dtype
         and grad.layout == torch.strided
         and grad.device == device
-        and grad.shape == shape
+        and grad.shape == tuple(shape)
     ):
         return
     check_dense(name, grad)
-    if grad.dim() != len(shape) or any(
-        got != expected for got, expected in zip(grad.shape, shape, strict=True)
-    ):
+    if grad.shape != tuple(shape):
         raise ValueError(f"{name}: expected {list(shape)}, got {list(grad.shape)}")
     if grad.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {grad.dtype}")
@@ -105,10 +103,13 @@ def without_autocast(device: str) -> AbstractContextManager[object]:
 
 def autocast_features(features: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """``dtype``: that of :func:`autocast_dtype`, where it is known already."""
-    if dtype is None:
-        dtype = autocast_dtype(features)
-    # Not `to` alone, which leaves a node in traced graphs even where it does nothing.
-    return features if features.dtype == dtype else features.to(dtype)
+    return in_dtype(features, autocast_dtype(features) if dtype is None else dtype)
+
+
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Not `to` alone: where there is nothing to do it still goes all the way to torch's dispatcher,
+    and leaves a node in traced graphs."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 class Unscriptable:

@@ -11,6 +11,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
+from .checks import in_dtype
 from .direct import direct
 from .vmap import fold_batch_dims
 
@@ -40,9 +41,8 @@ def refuse_second_derivative(name: str) -> NoReturn:
 
 
 def in_type_of(grad: Tensor, saved: Tensor) -> Tensor:
-    """``saved`` has another type only where autocast acted below the function that saved it; and
-    `to` goes all the way to torch's dispatcher even where there is nothing to do."""
-    return saved if saved.dtype == grad.dtype else saved.to(grad.dtype)
+    """``saved`` has another type only where autocast acted below the function that saved it."""
+    return in_dtype(saved, grad.dtype)
 
 
 def wanted(

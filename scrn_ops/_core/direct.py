@@ -1,7 +1,10 @@
 """Operators whose kernels are Python, called without torch's dispatcher.
 
-The way from Python through the dispatcher to Python takes as long as ten of torch's own operators.
-A plain call goes past it; whatever has to see an operator, or to act before its kernel, gets it.
+The way from Python through the dispatcher to Python takes as long as several of torch's operators.
+A plain call goes past it. Modes, torch's profiler, traces, autocast, subclasses and everything that
+has a key in the dispatcher get the operator. Two things do not: an observer of calls that is no
+profiler (``ExecutionTraceObserver``), for which Python has no question, and a kernel that a program
+registers in the place of the package's own.
 """
 
 from __future__ import annotations
@@ -10,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.autograd.profiler as _profiler
 from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 
 _keys_of = torch._C._dispatch_keys
 _modes = torch._C._len_torch_dispatch_stack
 _any_autocast = torch._C._is_any_autocast_enabled
-_profiles = torch._C._autograd._profiler_enabled
 _tracing_state = torch._C._get_tracing_state
 
 _kernels: dict[Any, Callable[..., Any]] = {}
@@ -33,7 +36,7 @@ def _keys(*names: str) -> DispatchKeySet:
 # it: no subclass, no wrapper of torch.func, no view that is the negative of what lies in memory.
 _PLAIN = tuple(
     keys
-    for device in ("CPU", "CUDA")
+    for device in (("CUDA", "CPU") if torch.version.cuda else ("CPU",))
     for keys in (
         _keys(device, f"Autocast{device}", "ADInplaceOrView", f"Autograd{device}"),
         _keys(device, f"Autocast{device}"),
@@ -49,7 +52,9 @@ def register_direct(operator: Any, kernel: Callable[..., Any]) -> None:
 def direct(operator: Any, args: tuple[Any, ...]) -> Any:
     """What computes ``operator(*args)`` below autograd: its kernel, or else the operator."""
     kernel = _kernels.get(operator)
-    if kernel is None or _modes() or _any_autocast() or _profiles() or _tracing_state() is not None:
+    if kernel is None or _modes() or _any_autocast() or _tracing_state() is not None:
+        return operator
+    if _profiler._is_profiler_enabled:  # in any thread
         return operator
     for arg in args:
         if isinstance(arg, Tensor) and _keys_of(arg) not in _PLAIN:

@@ -71,7 +71,8 @@ class WhitenedAttention(OperatorFunction):
     :func:`scrn_ops.whitened_attention`.
 
     Returns the output, and what the backward needs, which is not differentiable: the rows'
-    log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv], and, if kept,
+    log-sum-exps [B, N] (of Triton's kernels), softmax(unary) times value [B, Dv] (which only the
+    backward of Triton's reads), and, if kept,
     the probabilities [B, N, M], of Triton's kernels the output without its shared term
     [B, N, Dv].
     """

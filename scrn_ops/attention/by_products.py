@@ -1,12 +1,10 @@
 """The attention by matrix products: on the CPU, and on a GPU in float32 and float64.
 
-Scores are computed for some of the queries at a time.
-
-The scores are turned into probabilities and multiplied with the values. Of more queries at a time
-they make better products, of fewer they use less memory; beyond some millions of scores the
-products gain nothing on a CPU. On an H200 parts of four millions took up to a quarter longer than
-the formula, which has one. Of few scores an operator's call takes longer than its work: they are
-not divided, and nothing is called that the formula does not call, too.
+Scores are computed for some of the queries at a time, turned into probabilities and multiplied with
+the values. Of more queries at a time they make better products, of fewer they use less memory;
+beyond some millions of scores the products gain nothing on a CPU. On an H200 parts of four millions
+took up to a quarter longer than the formula, which has one. Of few scores a call of torch takes
+longer than its work: they are not divided, and the calls are fewer than the formula's.
 """
 
 from __future__ import annotations
@@ -16,9 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .._core.checks import compute_dtype
-from .chunks import Part
-from .chunks import parts as slices_of
+from .._core.checks import compute_dtype, in_dtype
+from .chunks import Part, parts
 from .layout import empty_output
 from .products import has_onednn, product, takes_onednn
 
@@ -62,7 +59,7 @@ def forward(
         return output, shared.squeeze(1), value.new_empty(0, dtype=dtype)
     probabilities = q.new_empty((*q.shape[:2], k.shape[1]) if keep else 0)
     for part in _parts(q, v, 2 if keep else 1):
-        images = part and part[0]
+        images = None if part is None else part[0]
         scores = product(cut(q, part), cut(k, images).transpose(1, 2))
         p = torch.softmax(scores, dim=2, out=cut(probabilities, part) if keep else scores)
         product(p, cut(v, images), cut(shared, images), out=cut(output, part))
@@ -99,16 +96,12 @@ def backward(
         torch.mul(weights.unsqueeze(2), total.unsqueeze(1), out=grad_v)
         if kept:
             grad_v.baddbmm_(probabilities.transpose(1, 2), u)
-    # Of the scores: nothing where kept probabilities were all that was needed of them.
-    parts: Iterable[Part | None] = ()
-    if need_query or need_key or (need_value and not kept):
-        q, k = centred(query, dtype, scale), centred(key, dtype)
-        # Beside kept probabilities there are slopes of half their size, without them both are
-        # made of a quarter each: unless scores are few, never more than half of what the formula
-        # holds.
-        parts = _parts(q, v, 2 if kept else 4)
-    for part in parts:
-        images = part and part[0]
+    needs_scores = need_query or need_key or (need_value and not kept)
+    q, k = centred(query, dtype, scale), centred(key, dtype)
+    # Beside kept probabilities there are slopes of half their size, without them both are made of
+    # a quarter each: unless scores are few, never more than half of what the formula holds.
+    for part in _parts(q, v, 2 if kept else 4) if needs_scores else ():
+        images = None if part is None else part[0]
         if kept:
             p = cut(probabilities, part)
         else:
@@ -145,17 +138,13 @@ def _parts(q: Tensor, v: Tensor, share: int) -> Iterable[Part | None]:
     limit = min(CHUNK_SCORES_CUDA if cuda else CHUNK_SCORES, max(few, -(-batch * n * m // share)))
     if takes_onednn(n * m * min(width, channels), q):
         limit = min(limit, n * m)  # it takes one image at a time
-    return (None,) if batch * n * m <= limit else slices_of(batch, n, m, limit)
+    return (None,) if batch * n * m <= limit else parts(batch, n, m, limit)
 
 
 def cut(tensor: Tensor, part: Part | slice | None) -> Tensor:
-    """A view costs as much as a small product."""
+    """That part, or the tensor itself where the part is all: a view takes as long as a small
+    product."""
     return tensor if part is None else tensor[part]
-
-
-def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """`to` goes all the way to torch's dispatcher even where there is nothing to do."""
-    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def centred(
@@ -165,8 +154,8 @@ def centred(
     rows = in_dtype(rows, dtype)
     mean = rows.mean(dim=1, keepdim=True)
     if abs(scale) >= 1:
-        centred = torch.sub(rows, mean, out=out)
-        return centred if scale == 1 else centred.mul_(scale)
+        differences = torch.sub(rows, mean, out=out)
+        return differences if scale == 1 else differences.mul_(scale)
     # In one pass; what is scaled before the difference is taken must not overflow.
     return torch.add(mean.mul_(-scale), rows, alpha=scale, out=out)
 

@@ -7,7 +7,13 @@ import os
 import torch
 from torch import Tensor
 
-from .._core.checks import FEATURE_DTYPES, check_companion, check_coordinate_dtype, check_dense
+from .._core.checks import (
+    FEATURE_DTYPES,
+    autocast_dtype,
+    check_companion,
+    check_coordinate_dtype,
+    check_dense,
+)
 from .table import PATHS
 
 _AXES = {"query": "[B, N, Dk]", "key": "[B, M, Dk]", "unary": "[B, M]", "value": "[B, M, Dv]"}
@@ -23,6 +29,8 @@ def _are_usual(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> bool
     if not isinstance(value, Tensor) or value.dtype not in FEATURE_DTYPES or value.dim() != 3:
         return False
     dtype, device = value.dtype, value.device
+    if dtype.itemsize == 2 and autocast_dtype(value) != dtype:
+        return False
     for tensor in (query, key, unary, value):
         if (
             not isinstance(tensor, Tensor)

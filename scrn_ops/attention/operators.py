@@ -36,6 +36,7 @@ def _forward(
 ) -> Results:
     check_whitened_attention(query, key, unary, value)
     check_path(path, value)
+    scale = float(scale)  # Triton compiles for an integer's value
     if takes_triton(path, value):
         from .kernels.forward import forward
 
@@ -64,6 +65,7 @@ def _backward(
     *needs: bool,
 ) -> tuple[Tensor, ...]:
     _check_backward(grad, query, key, unary, value, output, log_sum_exp, shared, probabilities)
+    scale = float(scale)
     if _by_triton(log_sum_exp, value):
         from .kernels.backward import backward
 

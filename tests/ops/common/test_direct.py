@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.profiler import profile
@@ -11,6 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import scrn_ops
 from scrn_ops import reference
 from scrn_ops._core import direct
+from scrn_ops.attention import by_products, checks
+
+from .maps import BF16, F16, F32
 
 FORWARD = torch.ops.scrn_ops.whitened_attention.default
 BACKWARD = torch.ops.scrn_ops.whitened_attention_backward.default
@@ -110,15 +116,80 @@ def test_a_subclass_is_asked(inputs, taken):
     assert taken == []
 
 
-def test_memory_that_is_not_the_tensors_numbers(inputs, taken):
+@pytest.mark.parametrize("odd", ["negative", "zero"])
+def test_memory_that_is_not_the_tensors_numbers(inputs, taken, odd):
     """Negatives of memory, and zeros without any: torch makes tensors of them before a kernel."""
     query, key, unary, value = inputs
-    negative = torch.complex(torch.zeros_like(query), -query).conj().imag
-    assert negative.is_neg()
-    zeros = torch._efficientzerotensor(unary.shape)
-    expected = reference.whitened_attention(query, key, torch.zeros_like(unary), value)
-    torch.testing.assert_close(attend([negative, key, zeros, value]), expected)
+    if odd == "negative":
+        made = torch.complex(torch.zeros_like(query), -query).conj().imag
+        assert made.is_neg()
+        actual = attend([made, key, unary, value])
+    else:
+        unary = torch.zeros_like(unary)
+        actual = attend([query, key, torch._efficientzerotensor(unary.shape), value])
+    torch.testing.assert_close(actual, reference.whitened_attention(query, key, unary, value))
     assert taken == []
+
+
+def test_the_profiler_of_all_threads_sees_the_operator(inputs, taken):
+    options = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    with profile(experimental_config=options), ThreadPoolExecutor(1) as pool:
+        pool.submit(attend, inputs).result()
+    assert taken == []
+
+
+@pytest.mark.parametrize("scale", [2**70, True + 1, 0.5])
+def test_numbers_arrive_as_the_schema_has_them(inputs, scale, monkeypatch):
+    seen = []
+
+    def spied(*args):
+        seen.append(args[4])
+        return forward(*args)
+
+    forward = by_products.forward
+    monkeypatch.setattr(by_products, "forward", spied)
+    scrn_ops.whitened_attention(*inputs, scale=scale)
+    assert [(type(each), each) for each in seen] == [(float, scale)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_kernel_gives_what_the_operator_gives(dtype, columns, kept):
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((2, 5, 4), (2, 6, 4), (2, 6, 3), (2, 5, 3))
+    query, key, value, grad = (torch.randn(each, generator=generator).to(dtype) for each in shapes)
+    if columns:
+        query, key, value = (t.mT.contiguous().mT for t in (query, key, value))
+    arguments = (query, key, value[:, :, 0].contiguous(), value, 0.5, kept, None)
+    results = FORWARD(*arguments)
+    assert_same(results, direct._kernels[FORWARD](*arguments))
+    _, log_sum_exp, shared, probabilities = results
+    saved = (log_sum_exp, log_sum_exp, shared, probabilities)
+    for needs in ((True,) * 4, (False, False, False, True), (False, True, True, False)):
+        arguments = (grad, query, key, value[:, :, 0].contiguous(), value, *saved, 0.5, *needs)
+        assert_same(BACKWARD(*arguments), direct._kernels[BACKWARD](*arguments))
+
+
+def assert_same(expected, actual):
+    for one, other in zip(expected, actual, strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=0)
+        assert other.stride() == one.stride()
+
+
+@pytest.mark.parametrize("autocast", [None, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtypes", itertools.product((F32, F16, BF16), repeat=2))
+def test_the_quick_check_takes_nothing_that_the_full_one_refuses(inputs, dtypes, autocast):
+    query, *others = inputs
+    tensors = [query.to(dtypes[0]), *(tensor.to(dtypes[1]) for tensor in others)]
+    with torch.autocast("cpu", autocast, enabled=autocast is not None):
+        try:
+            checks._check_each(*tensors)
+        except TypeError:
+            assert not checks._are_usual(*tensors)
+            for backend in ("fused", "eager", "reference"):
+                with pytest.raises(TypeError, match="expected dtype"):
+                    scrn_ops.whitened_attention(*tensors, backend=backend)
 
 
 @pytest.mark.cuda
