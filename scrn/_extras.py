@@ -18,4 +18,4 @@ def hint(error: BaseException, extra: str) -> str:
     if not isinstance(error, ImportError) or missing not in _NETWORK | _TRAIN | _ONNX:
         return ""
     extra = "onnx" if missing in _ONNX else extra
-    return f"pip install '.[{extra}]' brings it"
+    return f"pip install 'scrn[{extra}]' brings it"

@@ -72,7 +72,7 @@ def read_colors(path: Path) -> np.ndarray:
 
 def _decode(path: Path, expected: str, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     if not path.is_file():
-        raise DataError(path, expected, "no such file")
+        raise DataError(path, expected, "a folder" if path.is_dir() else "no such file")
     try:
         with Image.open(path) as image:
             if _has_wide_colors(image):
@@ -102,7 +102,12 @@ def list_images(folder: Path, pattern: str = "*") -> list[Path]:
     """The image files in a folder that match, sorted by name; an error where there are none."""
     if not folder.is_dir():
         raise DataError(folder, "a folder of images", "no such folder")
-    found = sorted(p for p in folder.glob(pattern) if p.suffix.lower() in IMAGE_SUFFIXES)
+    # Hidden files are no photos: systems and editors leave some that are called like images.
+    found = sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     if not found:
         raise DataError(folder, f"images ({pattern}; {', '.join(IMAGE_SUFFIXES)})", "none")
     return found

@@ -30,7 +30,7 @@ def require_pyav() -> Any:
     try:
         import av
     except ImportError as error:
-        raise ImportError("films need PyAV: pip install '.[video]' brings it") from error
+        raise ImportError("films need PyAV: pip install 'scrn[video]' brings it") from error
     return av
 
 

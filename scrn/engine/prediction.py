@@ -91,6 +91,8 @@ def predict_image(
     white: float | None = None,
 ) -> Prediction:
     """See :meth:`scrn.engine.weights.SavedModel.predict`."""
+    if inference is not None and not isinstance(inference, Inference):
+        raise TypeError(f"inference: expected an Inference, got {type(inference).__name__}")
     pixels = as_tensor(image, white)
     labels = segment_labels(saved, pixels, inference, short_side)
     return Prediction(
@@ -104,7 +106,10 @@ def as_tensor(image: ImageLike, white: float | None = None) -> Tensor:
         return read_image(Path(image), upright=True, white=white)
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):
-            raise ValueError(f"image: expected 8 bits a channel, got the mode {image.mode!r}")
+            raise ValueError(
+                f"image: expected 8 bits a channel, got the mode {image.mode!r}; of a file's path "
+                "white= says which value is white"
+            )
         return _from_array(np.array(ImageOps.exif_transpose(image).convert("RGB")))
     if isinstance(image, np.ndarray):
         return _from_array(image)

@@ -85,6 +85,8 @@ def overlay(
     image: np.ndarray, labels: np.ndarray, colors: Sequence[Color], opacity: float = 0.55
 ) -> np.ndarray:
     """The photo ``[H, W, 3]`` with the class colours laid over it."""
+    if not isinstance(opacity, (int, float)):
+        raise TypeError(f"opacity: expected a number, got {opacity!r}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity: expected a number from 0 to 1, got {opacity}")
     picture = np.empty_like(image)

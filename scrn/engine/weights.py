@@ -73,7 +73,7 @@ class SavedModel:
             inference: a sliding window, scales, mirrored.
             short_side: pixels to which the network's input is brought; 0 keeps the image's size,
                 and None takes the model's own setting.
-            white: which value of a file of 16 bits a channel is white.
+            white: which value of a file of 16 bits a channel is white; one of 8 bits does without.
 
         Raises:
             TypeError: something else than these, or values of another type.

@@ -41,6 +41,8 @@ def check_number(name: str, number: object) -> None:
 def check_widths(widths: dict[str, int]) -> None:
     """Of a module."""
     for name, width in widths.items():
+        if isinstance(width, bool) or not isinstance(width, int):
+            raise TypeError(f"{name}: expected an int, got {width!r}")
         if width < 1:
             raise ValueError(f"{name}: expected at least 1, got {width}")
 

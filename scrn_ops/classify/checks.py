@@ -34,6 +34,8 @@ def check_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -
         raise TypeError(f"target: expected a Tensor, got {type(target).__name__}")
     if target.dtype not in TARGET_DTYPES:
         raise TypeError(f"target: expected dtype uint8, int32 or int64, got {target.dtype}")
+    if target.layout != torch.strided:
+        raise NotImplementedError(f"target: expected a dense tensor, got layout {target.layout}")
     shape = target.shape
     if len(shape) != 3:
         raise ValueError(

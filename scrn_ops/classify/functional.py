@@ -63,7 +63,8 @@ def upsampled_cross_entropy(
         ValueError: a rank, size, device, reduction or backend that does not fit.
         TypeError: not tensors, or of another dtype; an option of another type.
         RuntimeError: on the CPU, a label that is no class, with its place. On CUDA, where torch's
-            own loss ends the process's use of the device, such a label makes the loss NaN.
+            own loss ends the process's use of the device, such a label makes the loss NaN. The
+            other backends raise torch's IndexError, without the place.
         NotImplementedError: no fused kernels for the device or the tensor layout; and, from
             autograd, second derivatives and forward mode with the fused kernels.
     """

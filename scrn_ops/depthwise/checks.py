@@ -69,7 +69,12 @@ def check_large_kernel(
 def check_depthwise_gelu(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     checks.check_map("input", input)
     checks.check_dense("weight", weight)
-    size = weight.shape[-1] if weight.dim() == 4 and weight.shape[-1] in SQUARES else SQUARES[0]
+    if weight.dim() != 4 or weight.shape[-1] not in SQUARES:
+        raise ValueError(
+            f"weight: expected [{input.shape[1]}, 1, k, k] with k of 3, 5 or 7, got "
+            f"{list(weight.shape)}"
+        )
+    size = weight.shape[-1]
     _check_weight("weight", weight, input, (size, size))
     _check_bias("bias", bias, input)
 

@@ -262,7 +262,7 @@ sys.exit(main({command!r}))
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"scrn {command[0]}: ")
     assert missing in line
-    assert line.endswith(f"pip install '.[{extra}]' brings it")
+    assert line.endswith(f"pip install 'scrn[{extra}]' brings it")
 
 
 @pytest.mark.parametrize("command", ["fit", "validate"])

@@ -267,4 +267,4 @@ sys.exit(main(["predict", {str(tmp_path / "clip.mp4")!r}, "--device", "cpu"]))
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line == "scrn predict: films need PyAV: pip install '.[video]' brings it"
+    assert line == "scrn predict: films need PyAV: pip install 'scrn[video]' brings it"

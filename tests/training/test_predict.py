@@ -20,6 +20,7 @@ from PIL import Image
 from scrn.cli import main
 from scrn.engine import predict
 from scrn.engine.inference import multiplies_bfloat16
+from scrn.engine.inputs import collect
 from scrn.engine.weights import SavedModel
 from scrn.models.network import FusedSCRN
 from tests.models.helpers import build
@@ -157,6 +158,25 @@ def test_a_tree_of_photos_one_of_them_broken(
         assert errors[1] == (
             "scrn predict: segmented: expected results of 4 images, found 3, see above"
         )
+
+
+def test_hidden_files_of_a_folder_are_no_photos(tmp_path: Path) -> None:
+    for name in ("photo.png", ".photo.png", "._photo.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    assert list(collect([str(tmp_path)], tmp_path / "out").values()) == [tmp_path / "photo.png"]
+
+
+def test_an_output_that_cannot_be_made_is_told_first(
+    model: SavedModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, file = tmp_path / "photo.png", tmp_path / "file"
+    Image.new("RGB", (40, 40)).save(photo)
+    file.write_bytes(b"")
+    command = ["predict", str(photo), "--device", "cpu", "--output", str(file / "out")]
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert "output: expected a folder that can be made, got" in printed.err
+    assert printed.out == ""
 
 
 def test_what_stops_while_writing_leaves_nothing_half_written(

@@ -103,6 +103,15 @@ def test_what_is_no_image(
         saved.predict(image)
 
 
+def test_settings_of_another_type(saved: SavedModel, pixels: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="inference: expected an Inference, got str"):
+        saved.predict(pixels, inference="flip")
+    with pytest.raises(TypeError, match="opacity: expected a number, got 'half'"):
+        saved.predict(pixels).overlay(opacity="half")
+    with pytest.raises(ValueError, match="expected an image, found a folder"):
+        saved.predict(tmp_path)
+
+
 def result_of(labels: np.ndarray) -> Prediction:
     image = np.full((*labels.shape, 3), 100, np.uint8)
     return Prediction(image, labels, NAMES, tuple((50 * i, 0, 250) for i in range(5)))

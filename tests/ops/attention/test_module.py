@@ -92,6 +92,12 @@ def test_bad_options(options, message):
         scrn_ops.DisentangledNonLocal(**{**widths, **options})
 
 
+@pytest.mark.parametrize("width", ["4", 4.0, True, None])
+def test_widths_are_ints(width):
+    with pytest.raises(TypeError, match=f"key_channels: expected an int, got {width!r}"):
+        scrn_ops.DisentangledNonLocal(4, width, 4)
+
+
 def test_bad_maps():
     for bad in (torch.zeros(2, 11, 4, 4), torch.zeros(12, 4, 4)):
         with pytest.raises(ValueError, match=r"x: expected \[B, 12, H, W\]"):

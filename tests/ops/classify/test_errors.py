@@ -20,6 +20,7 @@ LOGITS, TARGET = torch.zeros(2, 4, 3, 3), torch.zeros(2, 6, 6, dtype=torch.int64
         ({"logits": LOGITS[:, :0]}, ValueError, "logits: expected at least one class"),
         ({"target": TARGET.float()}, TypeError, "target: expected dtype uint8, int32 or int64"),
         ({"target": TARGET[0]}, ValueError, "target: expected 3 dimensions"),
+        ({"target": TARGET.to_sparse()}, NotImplementedError, "target: expected a dense tensor"),
         ({"target": TARGET[:1]}, ValueError, "target: expected logits's batch of 2"),
         ({"target": TARGET[:, :0]}, ValueError, "target: expected at least one row"),
         ({"target": TARGET.to("meta")}, ValueError, "target: expected logits's device"),
