@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import NoReturn
 
 import torch
@@ -41,7 +42,7 @@ def check_number(name: str, number: object) -> None:
 def check_widths(widths: dict[str, int]) -> None:
     """Of a module."""
     for name, width in widths.items():
-        if isinstance(width, bool) or not isinstance(width, int):
+        if isinstance(width, bool) or not isinstance(width, Integral):
             raise TypeError(f"{name}: expected an int, got {width!r}")
         if width < 1:
             raise ValueError(f"{name}: expected at least 1, got {width}")

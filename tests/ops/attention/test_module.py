@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,6 +97,7 @@ def test_bad_options(options, message):
 def test_widths_are_ints(width):
     with pytest.raises(TypeError, match=f"key_channels: expected an int, got {width!r}"):
         scrn_ops.DisentangledNonLocal(4, width, 4)
+    scrn_ops.DisentangledNonLocal(4, np.int64(4), 4)
 
 
 def test_bad_maps():
