@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from numbers import Integral
 from typing import NoReturn
 
 import torch
@@ -42,7 +41,8 @@ def check_number(name: str, number: object) -> None:
 def check_widths(widths: dict[str, int]) -> None:
     """Of a module."""
     for name, width in widths.items():
-        if isinstance(width, bool) or not isinstance(width, Integral):
+        # Numpy's integers count, too.
+        if isinstance(width, bool) or not hasattr(width, "__index__"):
             raise TypeError(f"{name}: expected an int, got {width!r}")
         if width < 1:
             raise ValueError(f"{name}: expected at least 1, got {width}")
