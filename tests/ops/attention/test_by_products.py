@@ -99,6 +99,14 @@ def test_values(values, dtype, scale):
     assert_matches_formula(op, tensors, scale, bound=lambda d: bound(d) + loose * (d != F64))
 
 
+@pytest.mark.parametrize("scale", [-1.5, -1.0, -0.5, 0.0, 1.0])
+def test_scales_of_every_kind(scale):
+    """Of 1, beyond it and below it the differences from the mean are made in ways of their own."""
+    tensors = inputs(Shape(2, 7, 5, 16, 24), F32, "cpu")
+    op = partial(scrn_ops.whitened_attention, scale=scale)
+    assert_matches_formula(op, tensors, scale, bound=bound)
+
+
 @pytest.mark.parametrize("scale", [0.3, 1.3])
 def test_means_of_a_thousand_cost_no_more_than_in_the_formula(scale):
     """In float32, where taking them off loses ten of the 24 bits."""
