@@ -172,15 +172,15 @@ def run(args: argparse.Namespace) -> int:
     if args.window and args.short_side is None:
         args.short_side = 0
     _check_device(args.device)
+    if args.keep_memory and torch.device(args.device).type == "cpu":
+        keep_freed_memory()
+    saved = load_model(args.model, args.device)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise ValueError(
             f"output: expected a folder that can be made, got {output} ({problem.strerror})"
         ) from problem
-    if args.keep_memory and torch.device(args.device).type == "cpu":
-        keep_freed_memory()
-    saved = load_model(args.model, args.device)
     if args.model == PACKAGED:
         classes = ", ".join(saved.classes)
         print(
