@@ -15,8 +15,8 @@ constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
 // The GELU's tiles. Where channels are neighbours in memory, many of them are read together: what
 // is taken line by line from far apart costs twice as much.
 constexpr int32_t kGeluWidth = 32, kGeluWidthOfPlanes = 512, kGeluGroupBytes = 2048;
-// Bytes of a task's rows in place: half of an L2 cache of 512 KiB. With three quarters of it a Zen 3
-// took a tenth longer.
+// Bytes of a task's rows in place: half of an L2 cache of 512 KiB. A Zen 3 took a tenth longer with
+// three quarters of it.
 constexpr int64_t kGeluRows = 256 * 1024;
 
 int32_t accumulate_bytes(const UnitShape& s) {
