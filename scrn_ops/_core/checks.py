@@ -66,14 +66,6 @@ def check_gradient(
     name: str, grad: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device
 ) -> None:
     """Of a gradient that comes in, or of what the forward saved."""
-    if (
-        isinstance(grad, Tensor)
-        and grad.dtype == dtype
-        and grad.layout == torch.strided
-        and grad.device == device
-        and grad.shape == tuple(shape)
-    ):
-        return
     check_dense(name, grad)
     if grad.shape != tuple(shape):
         raise ValueError(f"{name}: expected {list(shape)}, got {list(grad.shape)}")

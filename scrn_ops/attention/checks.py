@@ -4,50 +4,15 @@ from __future__ import annotations
 
 import os
 
-import torch
 from torch import Tensor
 
-from .._core.checks import (
-    FEATURE_DTYPES,
-    autocast_dtype,
-    check_companion,
-    check_coordinate_dtype,
-    check_dense,
-)
+from .._core.checks import check_companion, check_coordinate_dtype, check_dense
 from .table import PATHS
 
 _AXES = {"query": "[B, N, Dk]", "key": "[B, M, Dk]", "unary": "[B, M]", "value": "[B, M, Dv]"}
 
 
 def check_whitened_attention(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> None:
-    if not _are_usual(query, key, unary, value):
-        _check_each(query, key, unary, value)
-
-
-def _are_usual(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> bool:
-    """Whether all fits, of one type: to look at each takes as long as several products."""
-    if not isinstance(value, Tensor) or value.dtype not in FEATURE_DTYPES or value.dim() != 3:
-        return False
-    dtype, device = value.dtype, value.device
-    if dtype.itemsize == 2 and autocast_dtype(value) != dtype:
-        return False
-    for tensor in (query, key, unary, value):
-        if (
-            not isinstance(tensor, Tensor)
-            or tensor.dtype != dtype
-            or tensor.device != device
-            or tensor.layout != torch.strided
-        ):
-            return False
-    if query.dim() != 3:
-        return False
-    (batch, n, width), (images, m, channels) = query.shape, value.shape
-    if images != batch or 0 in (n, m, width, channels):
-        return False
-    return key.shape == (batch, m, width) and unary.shape == (batch, m)
-
-
-def _check_each(query: Tensor, key: Tensor, unary: Tensor, value: Tensor) -> None:
     tensors = {"query": query, "key": key, "unary": unary, "value": value}
     for name, tensor in tensors.items():
         _check_axes(name, tensor)

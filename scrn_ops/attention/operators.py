@@ -25,6 +25,11 @@ Results = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @torch.library.impl(_library, "whitened_attention", "CPU")
 @torch.library.impl(_library, "whitened_attention", "CUDA")
+def _(query: Tensor, key: Tensor, unary: Tensor, value: Tensor, *options: Any) -> Results:
+    check_whitened_attention(query, key, unary, value)
+    return _forward(query, key, unary, value, *options)
+
+
 def _forward(
     query: Tensor,
     key: Tensor,
@@ -34,7 +39,7 @@ def _forward(
     keep_probabilities: bool = False,
     path: str | None = None,
 ) -> Results:
-    check_whitened_attention(query, key, unary, value)
+    """Of arguments that are checked."""
     check_path(path, value)
     scale = float(scale)  # Triton compiles for an integer's value
     if takes_triton(path, value):
