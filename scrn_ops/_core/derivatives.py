@@ -11,7 +11,6 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.autograd import Function
 
-from .checks import in_dtype
 from .direct import direct
 from .vmap import fold_batch_dims
 
@@ -40,11 +39,6 @@ def refuse_second_derivative(name: str) -> NoReturn:
     )
 
 
-def in_type_of(grad: Tensor, saved: Tensor) -> Tensor:
-    """``saved`` has another type only where autocast acted below the function that saved it."""
-    return in_dtype(saved, grad.dtype)
-
-
 def wanted(
     gradients: tuple[Tensor, ...], needs: tuple[bool, ...]
 ) -> tuple[Tensor, ...] | list[Tensor | None]:
@@ -58,6 +52,8 @@ class OperatorFunction(Function):
     add its ``setup_context`` and ``backward``.
 
     ``fold`` is the rule for vmap, as :func:`scrn_ops._core.vmap.register_vmap` takes it.
+    A ``backward`` brings what was saved into the gradient's type: autocast may have acted below the
+    function that saved it.
     """
 
     operator: str

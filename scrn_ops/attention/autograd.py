@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._core.checks import in_dtype
 from .._core.derivatives import (
     OperatorFunction,
     apply_operator,
     backward_function,
-    in_type_of,
     register_autograd,
     wanted,
 )
@@ -99,7 +99,7 @@ class WhitenedAttention(OperatorFunction):
             return (None,) * 7
         query, key, unary, value, *saved = ctx.saved_tensors
         needs = ctx.needs_input_grad[:4]
-        value = in_type_of(grad, value)
+        value = in_dtype(value, grad.dtype)
         gradients = apply_operator(
             WhitenedAttentionBackward,
             _ops.whitened_attention_backward.default,

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._core.checks import in_dtype
 from .._core.derivatives import (
     OperatorFunction,
     apply_operator,
     backward_function,
-    in_type_of,
     register_autograd,
     wanted,
 )
@@ -47,7 +47,7 @@ def _gradients(function: type[OperatorFunction], ctx: Any, grad: Tensor) -> tupl
         function,
         getattr(_ops, function.operator).default,
         grad,
-        in_type_of(grad, input),
+        in_dtype(input, grad.dtype),
         weights,
         *ctx.sizes,
         *needs,

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._core.checks import in_dtype
 from .._core.derivatives import (
     OperatorFunction,
     apply_operator,
     backward_function,
-    in_type_of,
     register_autograd,
     wanted,
 )
@@ -79,7 +79,7 @@ class OffsetSample(OperatorFunction):
             OffsetSampleBackward,
             _ops.offset_sample_backward.default,
             grad,
-            in_type_of(grad, input),
+            in_dtype(input, grad.dtype),
             offset,
             ctx.align_corners,
             *needs,
@@ -119,7 +119,7 @@ class SemanticRefine(OperatorFunction):
             SemanticRefineBackward,
             _ops.semantic_refine_backward.default,
             grad,
-            in_type_of(grad, low),
+            in_dtype(low, grad.dtype),
             offset,
             mask,
             aggregated,
