@@ -174,6 +174,7 @@ void run_loss(LossPlan& plan, const Threads& threads, std::vector<TaskResult>& r
   plan.geometric = sizeof(A) == sizeof(float) && plan.loss == nullptr &&
                    plan.grad_loss == nullptr &&
                    (ratio == 2 || ratio == 3 || ratio == 4 || ratio == 8);
+  plan.keeps = plan.geometric && plan.gradient != nullptr && s.classes < kFewClasses;
   // Exponentials of two tiles of 16 cells: a quarter of a MiB.
   const int64_t rows = (INT64_C(1) << 18) / (2 * 16 * int64_t{sizeof(A)} * s.classes);
   plan.tile_rows = static_cast<int32_t>(

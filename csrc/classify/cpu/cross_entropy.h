@@ -20,6 +20,9 @@ int64_t lay_out(const LossPlan& plan, void* memory, LossState<A>& s) {
   }
   s.scratch = scratch.take<A>(classes * s.slots() * kLanes<A>);
   if (plan.geometric) s.exponentials = scratch.take<A>(2 * classes * plan.tile_rows * kLanes<A>);
+  if (plan.keeps) {
+    s.values = scratch.take<A>(classes * plan.tile_rows * plan.x.ratio * kLanes<A>);
+  }
   s.label_pitch = s.first(s.part.cells) - s.first(0) + kLanes<A>;
   s.labels = scratch.take<int32_t>((plan.geometric ? plan.tile_rows : 1) * s.label_pitch);
   return scratch.used();
@@ -63,6 +66,7 @@ void cross_entropy_task(const LossPlan& plan, int64_t task) {
     }
     s.top = above & 1;
     s.bottom = below & 1;
+    s.cell = cell;
     s.counts = s.part.row_counts(cell);
     const int32_t y0 = plan.y.first[cell + 1], y1 = plan.y.first[cell + 2];
     if (!whole_rows_as(s, y0, y1)) {

@@ -98,6 +98,32 @@ SCRN_INLINE Value<float> next_lane(Value<float> first, Value<float> second) {
 #endif
 }
 
+// Every second lane of two registers, from lane kFirst on.
+template <int kFirst>
+SCRN_INLINE Index<float> every_second(Index<float> a, Index<float> b) {
+  Index<float> lanes;
+  for (int i = 0; i < kLanes<float>; ++i) lanes[i] = 2 * i + kFirst;
+  return __builtin_shuffle(a, b, lanes);
+}
+
+// Of S registers of numbers that follow each other, the i-th gets those at i, S + i, 2 S + i, ...
+template <int S>
+SCRN_INLINE void deinterleave(Index<float>* registers) {
+  if constexpr (S > 1) {
+    Index<float> even[S / 2], odd[S / 2];
+    for (int i = 0; i < S / 2; ++i) {
+      even[i] = every_second<0>(registers[2 * i], registers[2 * i + 1]);
+      odd[i] = every_second<1>(registers[2 * i], registers[2 * i + 1]);
+    }
+    deinterleave<S / 2>(even);
+    deinterleave<S / 2>(odd);
+    for (int i = 0; i < S / 2; ++i) {
+      registers[2 * i] = even[i];
+      registers[2 * i + 1] = odd[i];
+    }
+  }
+}
+
 // Adds to a row of nodes what cells have for their left and their right ends: one node is the right
 // end of a cell and the left one of the next. Not two stores of a register: the second one's load
 // would wait for the first to reach the cache.
@@ -120,15 +146,19 @@ SCRN_INLINE void add_ends(double* nodes, Value<double> left, Value<double> right
   store(nodes + 1, load(nodes + 1) + right);
 }
 
-SCRN_INLINE bool any(Index<float> mask) {
+// A bit for every lane whose mask is set, lane 0 the lowest.
+SCRN_INLINE uint32_t lanes_of(Index<float> mask) {
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask(__m512i(mask)) != 0;
+  return _mm512_movepi32_mask(__m512i(mask));
 #elif defined(__AVX2__)
-  return _mm256_movemask_ps(_mm256_castsi256_ps(__m256i(mask))) != 0;
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(__m256i(mask))));
 #else
-  return (mask[0] | mask[1] | mask[2] | mask[3]) != 0;
+  uint32_t lanes = 0;
+  for (int i = 0; i < kLanes<float>; ++i) lanes |= static_cast<uint32_t>(mask[i] != 0) << i;
+  return lanes;
 #endif
 }
+SCRN_INLINE bool any(Index<float> mask) { return lanes_of(mask) != 0; }
 SCRN_INLINE bool any(Index<double> mask) {
   int64_t found = 0;
   for (int i = 0; i < kLanes<double>; ++i) found |= mask[i];

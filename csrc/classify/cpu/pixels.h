@@ -18,9 +18,11 @@ struct LossState {
   A *uniform[2] = {}, *cover[2] = {};  // label smoothing: sum_k uniform_k u_k, pixels' share
   A* scratch = nullptr;                // of a tile
   A* exponentials = nullptr;           // of two tiles of whole_ratio.h
+  A* values = nullptr;                 // of a tile of whole_ratio.h, or null
   int32_t* labels = nullptr;           // [tile_rows][label_pitch]: of rows of pixels
   int64_t label_pitch = 0;
   int32_t top = 0, bottom = 0;  // parities of the row of cells' rows of nodes
+  int32_t cell = 0;             // the row of cells, below the node of that number
   bool counts = false;          // whether the row of cells is this task's
   TaskResult result;
 
@@ -93,6 +95,28 @@ SCRN_INLINE void begin_pixels_as(LossState<A>& s, int32_t y, int r) {
       return begin_pixels<int32_t>(s, y, r);
     case LabelType::kInt64:
       return begin_pixels<int64_t>(s, y, r);
+  }
+}
+
+// Asks for what a register's cells from p on need in the next row of cells, whose pixels are the
+// rows from y on, and for where the gradient of this row's upper nodes goes.
+template <typename A>
+SCRN_INLINE void ask_ahead(const LossState<A>& s, int32_t y, int rows, int32_t p) {
+  const LossPlan& plan = *s.plan;
+  const int64_t size = plan.target_type == LabelType::kUint8   ? 1
+                       : plan.target_type == LabelType::kInt32 ? 4
+                                                               : 8;
+  const int32_t end = p + kLanes<A> < s.part.cells ? p + kLanes<A> : s.part.cells;
+  const char* const target = static_cast<const char*>(plan.target);
+  for (int r = 0; r < rows && y + r < plan.shape.out_h; ++r) {
+    prefetch(target + s.pixel(y + r, s.first(p)) * size, (s.first(end) - s.first(p)) * size);
+  }
+  if (plan.shape.classes >= kFewClasses) return;
+  if (s.cell + 2 < plan.shape.in_h) {
+    ask_for_nodes(plan.shape, plan.logits, s.part, s.cell + 2, p);
+  }
+  if (plan.gradient != nullptr && s.cell >= s.part.row0) {
+    ask_for_nodes(plan.shape, plan.gradient, s.part, s.cell, p);
   }
 }
 

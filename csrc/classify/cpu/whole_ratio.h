@@ -8,21 +8,10 @@
 // classes cross so steeply that a sum underflows, the tile is computed again by any_ratio.h.
 
 #include "any_ratio.h"
+#include "whole_rows.h"
 
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
 namespace {
-
-// Where the S pixels between two nodes lie: for even S at odd multiples of 1 / 2S, for odd S at
-// multiples of 1 / S. The base of the powers is the exponential of the node's 1 / kParts.
-template <int S>
-struct Pixels {
-  static constexpr bool kEven = S % 2 == 0;
-  // The error of the base grows with the power: eight pixels are taken as four and four.
-  static constexpr int kParts = S == 8 ? 8 : kEven ? 2 * S : S;
-  static constexpr float share(int t) {
-    return kEven ? static_cast<float>(2 * t + 1) / (2 * S) : static_cast<float>(t) / S;
-  }
-};
 
 SCRN_INLINE Value<float> square_root(Value<float> x) {
 #if defined(__AVX512F__)
@@ -61,27 +50,6 @@ SCRN_INLINE void between(Value<float> left, Value<float> right, Value<float>* pi
   }
 }
 
-// What a strip's tiles of R rows of pixels share.
-template <int S>
-struct WholeRows {
-  int32_t y = 0, rows = 0;
-  // Weights of the rows of nodes, plain and for the base's exponent.
-  float above[kTileRows], below[kTileRows], above_scaled[kTileRows], below_scaled[kTileRows];
-  float sum_above = 0, sum_below = 0;
-
-  WholeRows(const LossState<float>& s, int32_t y0, int32_t y1) : y(y0), rows(y1 - y0) {
-    for (int r = 0; r < rows; ++r) {
-      below[r] = static_cast<const float*>(s.plan->y.share)[y0 + r];
-      above[r] = 1 - below[r];
-      constexpr float kScale = static_cast<float>(kLog2e / Pixels<S>::kParts);
-      above_scaled[r] = above[r] * kScale;
-      below_scaled[r] = below[r] * kScale;
-      sum_above += above[r];
-      sum_below += below[r];
-    }
-  }
-};
-
 // The exponentials of the nodes from local column p on: [K][rows]. In a loop of its own: with the
 // sums in it an iteration's chain of dependent operations would be longer than a processor sees.
 template <int S>
@@ -97,12 +65,14 @@ void fill_exponentials(const LossState<float>& s, const WholeRows<S>& rows, int3
   }
 }
 
-// Sums over the classes of every pixel, [rows][S].
-template <int S>
+// Sums over the classes of every pixel, [rows][S]; keeps its values, [K][rows][S], where the
+// gradients need no others.
+template <int S, bool kKeeps>
 void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, const float* e,
                  const float* next, float* sums) {
   constexpr int L = kLanes<float>;
   const int64_t classes = s.plan->shape.classes;
+  float* const values = s.values;
   for (int r = 0; r < rows.rows; ++r) {
     Value<float> sum[S], part[S];
     for (int t = 0; t < S; ++t) sum[t] = part[t] = Value<float>{};
@@ -111,7 +81,10 @@ void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, const floa
       const Value<float> left = load(e + at);
       Value<float> pixel[S];
       between<S>(left, next_lane(left, load(next + at)), pixel);
-      for (int t = 0; t < S; ++t) part[t] += pixel[t];
+      for (int t = 0; t < S; ++t) {
+        if constexpr (kKeeps) store(values + at * S + t * L, pixel[t]);
+        part[t] += pixel[t];
+      }
       if (k % kBlock == kBlock - 1) flush<float, S>(part, sum);
     }
     flush<float, S>(part, sum);
@@ -119,19 +92,24 @@ void sum_classes(const LossState<float>& s, const WholeRows<S>& rows, const floa
   }
 }
 
-template <int S>
+template <int S, bool kKeeps>
 void add_gradients(const LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
                    const float* next, const float* factors) {  // [rows][S][left, right]
   constexpr int L = kLanes<float>;
   const int64_t classes = s.plan->shape.classes, stride = s.stride();
+  const float* const values = s.values;
   float *top = s.gradient[s.top] + p, *bottom = s.gradient[s.bottom] + p;
   for (int64_t k = 0; k < classes; ++k, top += stride, bottom += stride) {
     Value<float> top_left{}, top_right{}, bottom_left{}, bottom_right{};
     for (int r = 0; r < rows.rows; ++r) {
       const int64_t at = (k * rows.rows + r) * L;
-      const Value<float> base = load(e + at);
       Value<float> pixel[S];
-      between<S>(base, next_lane(base, load(next + at)), pixel);
+      if constexpr (kKeeps) {
+        for (int t = 0; t < S; ++t) pixel[t] = load(values + at * S + t * L);
+      } else {
+        const Value<float> base = load(e + at);
+        between<S>(base, next_lane(base, load(next + at)), pixel);
+      }
       Value<float> left{}, right{};
       for (int t = 0; t < S; ++t) {
         const float* const factor = factors + 2 * (r * S + t) * L;
@@ -150,148 +128,40 @@ void add_gradients(const LossState<float>& s, const WholeRows<S>& rows, int32_t 
   }
 }
 
-// The sum over the pixels of soft * log(sum), by lane. Of equal factors the mantissas are
-// multiplied, and one logarithm serves all pixels of a cell.
-SCRN_INLINE Value<float> log_sums(const float* sums, const float* soft, int pixels, bool weighted) {
+// What the sums over the classes give: the loss's part, by lane, and the factors of the pixels'
+// values in the gradients, [rows][S][left, right]. False where a sum has underflown.
+template <int S>
+SCRN_INLINE bool use_sums(const LossState<float>& s, const WholeRows<S>& rows, const float* sums,
+                          const Labels<float>* labels, float* factors, Value<float>& loss) {
   constexpr int L = kLanes<float>;
-  if (weighted) {
-    Value<float> total{};
-    for (int q = 0; q < pixels; ++q) {
-      const Value<float> factor = load(soft + q * L);
-      total += factor != 0 ? factor * log_of(load(sums + q * L)) : Value<float>{};
-    }
-    return total;
-  }
-  Value<float> product = broadcast(1.0f);
-  Index<float> exponents{};
-  for (int q = 0; q < pixels; ++q) {
-    const Index<float> bits =
-        load(soft + q * L) != 0 ? bits_of<float>(load(sums + q * L)) : Index<float>{} + 0x3f800000;
-    exponents += (bits >> 23) - 127;
-    product *= reinterpret_cast<Value<float>>((bits & 0x007fffff) | 0x3f800000);
-  }
-  return fma(to_value<float>(exponents), broadcast(static_cast<float>(kLn2)), log_of(product));
-}
-
-// The labels' part of neighbouring cells that all have one label: `w` are a cell's weights.
-SCRN_INLINE void add_one_label(LossState<float>& s, int32_t p, int32_t label,
-                               const PairWeights<float>& w, int pixels) {
-  const int64_t at = label * s.stride() + p;
-  const float hard = s.hard()[label];
-  const float *top = s.nodes[s.top] + at, *bottom = s.nodes[s.bottom] + at;
-  const auto line = [](const float* nodes, Pair<float> weights) {
-    return fma(load(nodes + 1), broadcast(weights[1]), load(nodes) * broadcast(weights[0]));
-  };
-  const Index<float> counts = counted(s, p);
-  const Value<float> linear = line(top, w.top) + line(bottom, w.bottom);
-  const float sum = sum_of<float>(counts != 0 ? linear : Value<float>{});
-  s.result.loss += loss_of<float>(double{hard * sum});
-  const float* const weight = static_cast<const float*>(s.plan->weight);
-  const double each = pixels * (weight == nullptr ? 1.0 : double{weight[label]});
-  for (int i = 0; i < kLanes<float>; ++i) s.result.weight -= counts[i] * each;
-  if (s.gradient[0] == nullptr) return;
-  const auto take = [&](float* gradient, Pair<float> weights) {
-    add_ends(gradient + at, broadcast(-hard * weights[0]), broadcast(-hard * weights[1]));
-  };
-  take(s.gradient[s.top], w.top);
-  take(s.gradient[s.bottom], w.bottom);
-}
-
-// By lane: a label, -1 for none, how many pixels have it, and their weights, summed.
-struct LabelSums {
-  alignas(64) Labels<float> label, pixels;
-  alignas(64) float top_left[kLanes<float>], top_right[kLanes<float>];
-  alignas(64) float bottom_left[kLanes<float>], bottom_right[kLanes<float>];
-};
-
-// Takes the first label that a lane has left, and makes it -1 in `labels`; false where none has
-// any.
-template <int S>
-SCRN_INLINE bool take_label(const WholeRows<S>& rows, Labels<float>* labels, LabelSums& sums) {
-  Index<float> label = ~Index<float>{}, count{};
-  for (int q = rows.rows * S - 1; q >= 0; --q) {
-    const Index<float> each = load_index(labels[q], 0.0f);
-    label = each >= 0 ? each : label;
-  }
-  if (!any(label >= 0)) return false;
-  Value<float> top_left{}, top_right{}, bottom_left{}, bottom_right{};
+  const bool weighted = s.plan->weighted;
+  // Of equal weights the sums' mantissas are multiplied, and one logarithm serves all pixels of a
+  // cell.
+  const Value<float> equal = broadcast(s.soft()[0]);
+  Value<float> logs{}, product = broadcast(1.0f);
+  Index<float> exponents{}, lost{};
   for (int r = 0; r < rows.rows; ++r) {
-    Value<float> on_left{}, on_right{};
     for (int t = 0; t < S; ++t) {
-      const Index<float> each = load_index(labels[r * S + t], 0.0f);
-      const Index<float> same = each == label;
-      on_left += same ? broadcast(1 - Pixels<S>::share(t)) : Value<float>{};
-      on_right += same ? broadcast(Pixels<S>::share(t)) : Value<float>{};
-      count -= same;
-      store_index(labels[r * S + t], each | same);
-    }
-    const Value<float> above = broadcast(rows.above[r]), below = broadcast(rows.below[r]);
-    top_left = fma(on_left, above, top_left);
-    top_right = fma(on_right, above, top_right);
-    bottom_left = fma(on_left, below, bottom_left);
-    bottom_right = fma(on_right, below, bottom_right);
-  }
-  store_index(sums.label, label);
-  store_index(sums.pixels, count);
-  store(sums.top_left, top_left);
-  store(sums.top_right, top_right);
-  store(sums.bottom_left, bottom_left);
-  store(sums.bottom_right, bottom_right);
-  return true;
-}
-
-// What is linear in the logits. Pixels of a cell's first two labels are taken together; few cells
-// have more. `labels` is overwritten.
-template <int S>
-void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p, Labels<float>* labels) {
-  const bool smooths = s.uniform[0] != nullptr;
-  const int pixels = rows.rows * S;
-  const int32_t label = labels[0][0];
-  Index<float> others{};
-  for (int q = 0; q < pixels; ++q) {
-    others |= load_index(labels[q], 0.0f) ^ broadcast_index<float>(label);
-  }
-  if (!smooths && label >= 0 && !any(others != 0)) {
-    float right = 0;
-    for (int t = 0; t < S; ++t) right += Pixels<S>::share(t);
-    const auto whole = pair_weights(S - right, right, rows.sum_above, rows.sum_below);
-    return add_one_label(s, p, label, whole, pixels);
-  }
-  const float* const weight = static_cast<const float*>(s.plan->weight);
-  Pair<double> linear{};  // of up to a thousand pixels: in float32 it would lose digits
-  double weight_sum = 0, loss = 0;
-  const auto take = [&](int i, int32_t own, const PairWeights<float>& w, int count) {
-    const bool counts = counted(s, p, i);
-    Pair<float> sum{};
-    if (smooths) {
-      loss += add_label(s, p + i, own, w.corners(), 1.0f, counts);
-    } else {
-      sum = add_pairs(s, p + i, own, w, s.hard()[own]);
-    }
-    if (!counts) return;
-    linear += __builtin_convertvector(sum, Pair<double>);
-    weight_sum += count * (weight == nullptr ? 1.0 : double{weight[own]});
-  };
-  LabelSums sums;
-  for (int pass = 0; pass < 2; ++pass) {
-    if (!take_label(rows, labels, sums)) break;
-    for (int i = 0; i < kLanes<float>; ++i) {
-      if (sums.label[i] < 0) continue;
-      const PairWeights<float> w = {Pair<float>{sums.top_left[i], sums.top_right[i]},
-                                    Pair<float>{sums.bottom_left[i], sums.bottom_right[i]}};
-      take(i, sums.label[i], w, sums.pixels[i]);
+      const int q = r * S + t;
+      const Index<float> valid = valid_of<float>(labels[q]);
+      const Value<float> sum = valid != 0 ? load(sums + q * L) : broadcast(1.0f);
+      lost |= ~(sum >= static_cast<float>(kUnderflow));
+      Value<float> soft = valid != 0 ? equal : Value<float>{};
+      if (weighted) {
+        soft = look_up(s.soft(), labels[q]);
+        logs += soft != 0 ? soft * log_of(sum) : Value<float>{};
+      } else {
+        exponents += (bits_of<float>(sum) >> 23) - 127;
+        product *= reinterpret_cast<Value<float>>((bits_of<float>(sum) & 0x007fffff) | 0x3f800000);
+      }
+      const Value<float> factor = soft / sum, right = factor * Pixels<S>::share(t);
+      store(factors + 2 * q * L, factor - right);
+      store(factors + (2 * q + 1) * L, right);
     }
   }
-  for (int q = 0; q < pixels; ++q) {
-    if (!any(load_index(labels[q], 0.0f) >= 0)) continue;
-    const float right = Pixels<S>::share(q % S);
-    const auto w = pair_weights(1 - right, right, rows.above[q / S], rows.below[q / S]);
-    for (int i = 0; i < kLanes<float>; ++i) {
-      if (labels[q][i] >= 0) take(i, labels[q][i], w, 1);
-    }
-  }
-  s.result.loss += loss + loss_of<float>(linear[0] + linear[1]);
-  s.result.weight += weight_sum;
+  const Value<float> ln2 = broadcast(static_cast<float>(kLn2));
+  loss = weighted ? logs : equal * fma(to_value<float>(exponents), ln2, log_of(product));
+  return !any(lost);
 }
 
 // `e` holds the exponentials of the tile at p, `next` gets those of the tile behind it.
@@ -299,42 +169,24 @@ template <int S>
 void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const float* e,
                 float* next) {
   constexpr int L = kLanes<float>;
-  const int pixels = rows.rows * S;
   alignas(64) float sums[kTileRows * S * L], factors[2 * kTileRows * S * L];
   Labels<float> labels[kTileRows * S];
-  for (int r = 0; r < rows.rows; ++r) {
-    read_labels<S>(s, r, p, 0, labels + r * S);
-  }
-  fill_exponentials(s, rows, p + L, next);
-  sum_classes(s, rows, e, next, sums);
-  Index<float> lost{};
-  for (int q = 0; q < pixels; ++q) {
-    const Value<float> sum = load(sums + q * L);
-    const Index<float> valid = valid_of<float>(labels[q]);
-    const Value<float> soft = s.plan->weighted
-                                  ? look_up(s.soft(), labels[q])
-                                  : (valid != 0 ? broadcast(s.soft()[0]) : Value<float>{});
-    store(factors + q * L, soft);
-    lost |= ~(sum >= static_cast<float>(kUnderflow)) & valid;
-  }
-  if (any(lost)) {
+  for (int r = 0; r < rows.rows; ++r) read_labels<S>(s, r, p, labels + r * S);
+  ask_ahead(s, rows.y + rows.rows, rows.rows, p);
+  // Behind the last cell its right end stands for all that follows.
+  const bool last = p + L > s.part.cells;
+  const float* const behind = last ? e + L - 1 : next;
+  if (!last) fill_exponentials(s, rows, p + L, next);
+  const bool keeps = s.values != nullptr;
+  (keeps ? sum_classes<S, true> : sum_classes<S, false>)(s, rows, e, behind, sums);
+  Value<float> loss;
+  if (!use_sums(s, rows, sums, labels, factors, loss)) {
     for (int r = 0; r < rows.rows; ++r) pixel_row(s, rows.y + r, r, p);
     return;
   }
-  const Value<float> logs = log_sums(sums, factors, pixels, s.plan->weighted);
-  const float factor = s.plan->weighted ? 1.0f : s.soft()[0];
-  s.result.loss += static_cast<double>(factor) *
-                   static_cast<double>(sum_of<float>(counted(s, p) != 0 ? logs : Value<float>{}));
+  s.result.loss += double{sum_of<float>(counted(s, p) != 0 ? loss : Value<float>{})};
   if (s.gradient[0] != nullptr) {
-    // From behind, as each pixel's two factors take the place of two.
-    for (int q = pixels - 1; q >= 0; --q) {
-      const Value<float> soft = load(factors + q * L);
-      const Value<float> factor = soft != 0 ? soft / load(sums + q * L) : Value<float>{};
-      const Value<float> right = factor * Pixels<S>::share(q % S);
-      store(factors + 2 * q * L, factor - right);
-      store(factors + (2 * q + 1) * L, right);
-    }
-    add_gradients(s, rows, p, e, next, factors);
+    (keeps ? add_gradients<S, true> : add_gradients<S, false>)(s, rows, p, e, behind, factors);
   }
   add_labels(s, rows, p, labels);
 }

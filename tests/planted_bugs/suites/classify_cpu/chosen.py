@@ -39,28 +39,61 @@ CHOSEN = (
         ),
         (
             "the halo's pixels in the loss",
-            "sum_of<float>(counted(s, p) != 0 ? logs : Value<float>{})",
-            "sum_of<float>(logs)",
+            "sum_of<float>(counted(s, p) != 0 ? loss : Value<float>{})",
+            "sum_of<float>(loss)",
         ),
         (
+            "pixels without a class in the logarithms",
+            "valid != 0 ? load(sums + q * L) : broadcast(1.0f);",
+            "load(sums + q * L);",
+        ),
+    ),
+    *planted(
+        f"{FOLDER}/whole_rows.h",
+        (
             "a cell's second label is its first",
-            "store_index(labels[r * S + t], each | same);",
-            "store_index(labels[r * S + t], each);",
+            "label_of(q) | (label_of(q) >= label);",
+            "label_of(q) | (label_of(q) > label);",
         ),
         (
             "pixels of a third label left out",
-            "      if (labels[q][i] >= 0) take(i, labels[q][i], w, 1);",
-            "      if (labels[q][i] >= 1000) take(i, labels[q][i], w, 1);",
+            "lanes_of((each >= 0) & (each <= most));",
+            "lanes_of((each >= 0) & (each < most));",
         ),
         (
             "the halo's labels in the loss",
-            "if (!counts) return;",
+            "const Index<float> counting = cells & counts;",
+            "const Index<float> counting = cells;",
+        ),
+        (
+            "the halo's third labels in the loss",
+            "      if (!counted(s, p, i)) continue;\n",
             "",
         ),
         (
             "one pixel of each label in the weight",
-            "weight_sum += count * (",
-            "weight_sum += 1 * (",
+            "to_value<float>(shares.pixels & counting)",
+            "to_value<float>(counting & 1)",
+        ),
+        (
+            "cells of another label in the gradient",
+            "const Value<float> factor = cells != 0 ? broadcast(-hard) : Value<float>{};",
+            "const Value<float> factor = broadcast(-hard);",
+        ),
+        (
+            "all cells of a tile have the first one's label",
+            "!any(((label ^ first) | (least ^ first)) != 0)",
+            "!any((label ^ first) != 0)",
+        ),
+        (
+            "smoothing of pixels without a class",
+            "[](Index<float> each) { return each >= 0; }",
+            "[](Index<float> each) { return each >= -1; }",
+        ),
+        (
+            "labels of cells in disorder",
+            "deinterleave<S>(pixel);",
+            "",
         ),
     ),
     *planted(
