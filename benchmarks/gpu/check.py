@@ -30,18 +30,21 @@ RUNNING = "running"  # stays behind where the whole script was killed
 OUT_OF_TIME, NOT_STARTED = "out of time", "not started"
 CHECK, LOG = "check.json", "check.log"
 
-# In the order of what they tell, with the weight of each one's share of the minutes, and the
-# file of its rows. Few files, since not every machine hands back many.
-STAGES: dict[str, tuple[int, str | None]] = {
-    "build": (120, None),
-    "smoke": (60, "smoke.json"),
-    "key": (110, "key.json"),
-    "test": (170, "test.json"),
-    "network": (50, "network.json"),
-    "micro": (20, "hardware.json"),
-    "profile": (70, "hardware.json"),
-    "sanitize": (90, "sanitize.json"),
+# In the order of what they tell, with the weight of each one's share of the minutes.
+STAGES = {
+    "build": 120,
+    "smoke": 60,
+    "key": 110,
+    "test": 170,
+    "network": 50,
+    "profile": 70,
+    "sanitize": 90,
 }
+
+
+def file_of(stage: str) -> str:
+    """Of its rows; the build has none."""
+    return f"{stage}.json"
 
 
 class Command(NamedTuple):
@@ -58,7 +61,7 @@ def commands(stage: str, device: str, out: Path) -> list[Command]:
     if stage == "build":
         build = [Command([sys.executable, "setup.py", "build_ext", "--inplace"])]
         return [*(build if device == "cuda" else []), Command([*python, "scrn_ops.doctor"])]
-    file = STAGES[stage][1]
+    file = file_of(stage)
     assert file is not None
     if stage == "test":
         return _suites(device, out / file)
@@ -156,10 +159,9 @@ class Check:
         for number, stage in enumerate(to_run):
             if not resume:
                 known.pop(stage, None)
-                if (rows := self._record(stage)) is not None:
-                    rows.forget()
+                (self.out / file_of(stage)).unlink(missing_ok=True)
             # What earlier stages left over is shared out again.
-            weights = [STAGES[each][0] for each in to_run[number:]]
+            weights = [STAGES[each] for each in to_run[number:]]
             left = max(0.0, end - time.monotonic())
             self.run_stage(stage, left * weights[0] / sum(weights))
             print(self.line(stage), flush=True)
@@ -207,8 +209,7 @@ class Check:
         return f"{stage}: {facts['status']}, {facts['seconds']:.0f} s{cases}"
 
     def _record(self, stage: str) -> Record | None:
-        file = STAGES[stage][1]
-        return None if file is None else Record(self.out / file, stage)
+        return None if stage == "build" else Record(self.out / file_of(stage))
 
     def _environment(self) -> dict[str, str]:
         made = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common.checkout import ROOT
 from . import record
-from .check import CHECK, NO_DEVICE, STAGES
+from .check import CHECK, NO_DEVICE, STAGES, file_of
 from .report import report
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -41,24 +41,21 @@ def merge(folder: Path) -> dict[str, Any]:
         "facts": device,
         "stages": {},
     }
-    for stage, (_, file) in STAGES.items():
+    for stage in STAGES:
         if stage not in check["stages"]:
             continue
         facts = {k: v for k, v in check["stages"][stage].items() if k not in LEFT_OUT}
-        content = None if file is None else record.read(folder / file)
+        content = record.read(folder / file_of(stage))
         if content is not None:
-            rows = [row for row in content["rows"] if row["stage"] == stage]
-            facts["planned"] = content["planned"].get(stage)
-            facts["rows"] = [_short(row) for row in rows]
+            facts["planned"] = content["planned"]
+            facts["rows"] = [_short(row) for row in content["rows"]]
         merged["stages"][stage] = facts
     return merged
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    made = {name: value for name, value in row.items() if name != "stage"}
-    if isinstance(made.get(TEST_NAMES), list):
-        made[TEST_NAMES] = len(made[TEST_NAMES])
-    return made
+    tests = row.get(TEST_NAMES)
+    return row | {TEST_NAMES: len(tests)} if isinstance(tests, list) else row
 
 
 def main(argv: Sequence[str] | None = None) -> int:

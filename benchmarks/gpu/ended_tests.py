@@ -19,7 +19,7 @@ class Ended:
     alone sees the reports of all, and writes."""
 
     def __init__(self, path: Path, suite: str, writes: bool) -> None:
-        self.record, self.suite, self.writes = Record(path, "test"), suite, writes
+        self.record, self.suite, self.writes = Record(path), suite, writes
         before = self.record.row(suite) or {}
         self.passed: list[str] = list(before.get("passed", []))
         self.failed: dict[str, str] = {}

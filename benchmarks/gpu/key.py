@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser("key", __doc__).parse_args(argv)
     device = options.device
     chosen: dict[str, Chosen | None] = {RATES: None, **rows(device)}
-    record = Record(options.json, "key", chosen)
+    record = Record(options.json, chosen)
     # Cases of the same numbers follow each other.
     drawn_for = functools.lru_cache(1)(lambda case: arguments(case, device))
     definition_of = functools.lru_cache(1)(lambda case: Definition(case, arguments(case, device)))

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "peak_bytes": peak_bytes(lambda: model(image), device) + weights + image.nbytes,
         }
 
-    return work(Record(options.json, "network", planned), planned, measure)
+    return work(Record(options.json, planned), planned, measure)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json is None:
         made.error("expected --json or --target")
     planned = {group: (group, cases) for group, cases in groups(device).items()}
-    record = Record(options.json, "profile", planned)
+    record = Record(options.json, planned)
     if on_cuda(device) and shutil.which("ncu") is None:
         print("ncu: not on PATH")
         return 1

@@ -25,24 +25,24 @@ def read(path: Path) -> Any:
 
 
 class Record:
-    """Rows of one stage, each by its name and with a ``status``, in a file that several stages
-    may share. What is there already counts: a second run does what the first left undone."""
+    """Rows of one stage, each by its name and with a ``status``, in a file. What is there already
+    counts: a second run does what the first left undone."""
 
-    def __init__(self, path: Path, stage: str, planned: Iterable[str] = ()) -> None:
-        self.path, self.stage = path, stage
-        self._content: dict[str, Any] = read(path) or {"planned": {}, "rows": []}
+    def __init__(self, path: Path, planned: Iterable[str] = ()) -> None:
+        self.path = path
+        self._content: dict[str, Any] = read(path) or {"planned": 0, "rows": []}
         names = list(planned)
         if names:
-            self._content["planned"][stage] = len(names)
+            self._content["planned"] = len(names)
             write(path, self._content)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return [row for row in self._content["rows"] if row["stage"] == self.stage]
+        return list(self._content["rows"])
 
     @property
     def planned(self) -> int:
-        return int(self._content["planned"].get(self.stage, 0))
+        return int(self._content["planned"])
 
     def row(self, name: str) -> dict[str, Any] | None:
         return next((row for row in self.rows if row["name"] == name), None)
@@ -57,15 +57,6 @@ class Record:
 
     def add(self, name: str, status: str, **facts: object) -> None:
         """In the place of an older row of that name."""
-        made = {"stage": self.stage, "name": name, "status": status, **facts}
-        kept = [r for r in self._content["rows"] if (r["stage"], r["name"]) != (self.stage, name)]
-        self._content["rows"] = [*kept, made]
+        kept = [row for row in self.rows if row["name"] != name]
+        self._content["rows"] = [*kept, {"name": name, "status": status, **facts}]
         write(self.path, self._content)
-
-    def forget(self) -> None:
-        """Drops the stage's rows, not those of others."""
-        kept = [row for row in self._content["rows"] if row["stage"] != self.stage]
-        self._content["rows"] = kept
-        self._content["planned"].pop(self.stage, None)
-        if self.path.is_file():
-            write(self.path, self._content)

@@ -31,7 +31,6 @@ def report(merged: Merged, predictions: dict[str, Any] | None) -> str:
         ),
         "Kernel by kernel": _kernels(rows["key"]),
         "The whole network, fuse(), random weights": _network(rows["network"]),
-        "Reductions into global memory": _reductions(rows["micro"]),
         "Nsight Compute": _counters(rows["profile"]),
         "compute-sanitizer": (
             f"- {row['name']}: {row['status']}, {row['errors']} errors" for row in rows["sanitize"]
@@ -205,15 +204,6 @@ def _network(rows: Sequence[Row]) -> Iterator[str]:
     yield table(head, cells)
     failed = [f"- {row['name']}: {row['status']}" for row in rows if row["status"] != OK]
     yield from ["", *failed] if failed else []
-
-
-def _reductions(rows: Sequence[Row]) -> list[str]:
-    cells = [
-        (each["kind"], each["addresses"], number(each["floats_per_second"], 1, 1e-9))
-        for row in rows
-        for each in row.get("rows", [])
-    ]
-    return _shown(("kind", "addresses", "10^9 floats/s"), cells)
 
 
 def _counters(rows: Sequence[Row]) -> list[str]:

@@ -52,7 +52,7 @@ def measure(command: list[str]) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parser("sanitize", __doc__).parse_args(argv)
     planned = dict(commands(options.device))
-    record = Record(options.json, "sanitize", planned)
+    record = Record(options.json, planned)
     if on_cuda(options.device) and shutil.which("compute-sanitizer") is None:
         print("compute-sanitizer: not on PATH")
         return 1

@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json is None:
         made.error("expected --json or --group")
     planned = [name for name, *_ in names(options.device)]
-    record = Record(options.json, "smoke", planned)
+    record = Record(options.json, planned)
     run_all(options.device, record)
     return int(not record.all_ended_well)
 

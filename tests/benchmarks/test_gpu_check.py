@@ -13,7 +13,15 @@ import pytest
 import torch
 
 from benchmarks.gpu import check
-from benchmarks.gpu.check import NO_DEVICE, NOT_STARTED, OUT_OF_TIME, STAGES, Check, Command
+from benchmarks.gpu.check import (
+    NO_DEVICE,
+    NOT_STARTED,
+    OUT_OF_TIME,
+    STAGES,
+    Check,
+    Command,
+    file_of,
+)
 from benchmarks.gpu.record import OK, Record
 
 SCRIPT = check.ROOT / "benchmarks" / "gpu_check.sh"
@@ -55,7 +63,7 @@ def test_wrong_use_is_explained(tmp_path, arguments):
 
 
 def test_few_files_come_back():
-    files = {file for _, file in STAGES.values() if file is not None}
+    files = {file_of(stage) for stage in STAGES if stage != "build"}
     assert len(files | {check.CHECK, check.LOG}) <= MOST_FILES
 
 
@@ -142,7 +150,7 @@ def test_no_command_takes_all_time_from_the_next(planned):
 def test_the_minutes_are_shared_by_weight_and_what_is_left_over_goes_on(planned):
     planned.commands |= {stage: [python("")] for stage in STAGES}
     planned.run("smoke", "key", "test", seconds=100)
-    weights = {name: STAGES[name][0] for name in ("smoke", "key", "test")}
+    weights = {name: STAGES[name] for name in ("smoke", "key", "test")}
     assert planned.shares["smoke"] == pytest.approx(100 * weights["smoke"] / 340, abs=1)
     # The first took next to nothing of its 17 seconds.
     assert planned.shares["key"] > 100 * weights["key"] / 340
@@ -157,17 +165,17 @@ def test_resuming_skips_what_ended_well_and_runs_the_rest(planned, tmp_path):
     planned.commands["smoke"] = [python(note.format(str(well)))]
     planned.commands["key"] = [python(note.format(str(once))), python(failing)]
     planned.run("smoke", "key")
-    rows = Record(tmp_path / "key.json", "key")
+    rows = Record(tmp_path / "key.json")
     rows.add("a row", OK)
     stages = planned.run("smoke", "key", resume=True)
     assert [path.read_text() for path in (well, once, twice)] == ["x", "x", "xx"]
     assert [each["status"] for each in stages["key"]["commands"]] == [OK, "failed: exit status 1"]
     # Its share is that of the only stage that is left.
     assert planned.shares["key"] == pytest.approx(60, abs=2)
-    assert Record(tmp_path / "key.json", "key").ended_well("a row")
+    assert Record(tmp_path / "key.json").ended_well("a row")
     planned.run("smoke", "key")
     assert [path.read_text() for path in (well, once, twice)] == ["xx", "xx", "xxx"]
-    assert not Record(tmp_path / "key.json", "key").ended_well("a row")
+    assert not Record(tmp_path / "key.json").ended_well("a row")
 
 
 def test_a_folder_of_another_device_is_refused(tmp_path, capsys):
@@ -176,25 +184,22 @@ def test_a_folder_of_another_device_is_refused(tmp_path, capsys):
     assert "holds results of other; expected those of cpu" in capsys.readouterr().err
 
 
-def test_rows_of_stages_that_share_a_file_stay_apart(tmp_path):
-    path = tmp_path / "hardware.json"
-    first, second = Record(path, "micro", ["a", "b"]), None
-    first.add("a", OK, figure=1)
-    second = Record(path, "profile", ["a"])
-    second.add("a", "wrong", figure=2)
-    second.add("a", OK, figure=3)
-    assert [row["figure"] for row in Record(path, "profile").rows] == [3]
-    Record(path, "profile").forget()
-    left = Record(path, "micro")
-    assert (left.planned, left.rows[0]["figure"]) == (2, 1)
-    assert Record(path, "profile").rows == []
+def test_a_row_takes_the_place_of_an_older_one(tmp_path):
+    path = tmp_path / "profile.json"
+    record = Record(path, ["a", "b"])
+    record.add("a", "wrong", figure=2)
+    record.add("b", OK, figure=1)
+    record.add("a", OK, figure=3)
+    left = Record(path)
+    assert left.planned == 2
+    assert {row["name"]: row["figure"] for row in left.rows} == {"a": 3, "b": 1}
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from benchmarks.gpu.record import Record
-record = Record(Path(sys.argv[1]), "key")
+record = Record(Path(sys.argv[1]))
 for number in range(10**6):
     record.add(f"row {number % 20}", "ok", filling="x" * 100_000)
 """
@@ -235,7 +240,7 @@ def test_a_killed_rehearsal_leaves_what_had_ended_and_is_resumed(tmp_path):
     output, errors = resumed.communicate()
     assert resumed.returncode == 0, errors
     after = content(tmp_path)
-    planned = after["key.json"]["planned"]["key"]
+    planned = after["key.json"]["planned"]
     assert f"key: ok, {after['check.json']['stages']['key']['seconds']:.0f} s" in output
     assert f"{planned} of {planned} cases" in output
     assert after["key.json"]["rows"][: len(rows)] == rows

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import KW_ONLY, dataclass, replace
@@ -10,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import pytest
 import torch
 
-from benchmarks.gpu import check, key, measure, micro, profile, sanitize, smoke
+from benchmarks.gpu import check, key, measure, profile, sanitize, smoke
 from benchmarks.gpu.record import OK, Record
 from benchmarks.ops import cases, gate
 from benchmarks.ops.case import DETERMINISTIC, OURS, Case, Family, Op, draw
@@ -95,10 +94,10 @@ def test_smoke_puts_down_what_a_process_that_ended_early_left_undone(monkeypatch
         return real([sys.executable, "-c", script], **options)
 
     monkeypatch.setattr(subprocess, "Popen", fake)
-    record = Record(tmp_path / "smoke.json", "smoke")
+    record = Record(tmp_path / "smoke.json")
     record.add(third, OK)
     smoke.run_all("cpu", record)
-    found = {row["name"]: row["status"] for row in Record(tmp_path / "smoke.json", "smoke").rows}
+    found = {row["name"]: row["status"] for row in Record(tmp_path / "smoke.json").rows}
     assert found == {
         first: OK, second: "failed: its process ended with 9 before it", third: OK,
     }  # fmt: skip
@@ -135,7 +134,7 @@ def key_run(monkeypatch, tmp_path, *chosen):
     monkeypatch.setattr(key, "rows", lambda device: made)
     path = tmp_path / "key.json"
     status = key.main(["--device", "cpu", "--json", str(path)])
-    return status, {row["name"]: row for row in Record(path, "key").rows}
+    return status, {row["name"]: row for row in Record(path).rows}
 
 
 def test_key_times_everything_that_is_right(monkeypatch, tmp_path):
@@ -164,7 +163,7 @@ def test_key_marks_what_is_wrong_and_goes_on_where_it_stopped(monkeypatch, tmp_p
     ours = rows[REFINE.name]["rows"][OURS]
     assert (rows[REFINE.name]["status"], ours["status"]) == ("wrong", "wrong")
     assert "output is off by" in ours["note"]
-    Record(tmp_path / "key.json", "key").add(REFINE.name, OK, rows="kept")
+    Record(tmp_path / "key.json").add(REFINE.name, OK, rows="kept")
     status, rows = key_run(monkeypatch, tmp_path, REFINE, replace(REFINE, layout="channels_last"))
     assert status == 0
     assert rows[REFINE.name]["rows"] == "kept"
@@ -304,7 +303,7 @@ def test_tests_that_passed_are_kept_and_not_run_again(tmp_path):
 
     def run():
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
-        return done.returncode, Record(path, "test").row("ops")
+        return done.returncode, Record(path).row("ops")
 
     status, row = run()
     assert (status, row["status"]) == (1, "failed")
@@ -326,10 +325,3 @@ def test_a_rehearsal_times_calls_alone():
     assert measure.call_seconds(lambda: None, "cpu") < 1
     assert measure.graph_seconds(lambda: None, "cpu") is None
     assert measure.kernel_seconds(lambda: None, "cpu") is None
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_120"])
-def test_micro_compiles(tmp_path, architecture):
-    micro.compile_to(tmp_path / "atomics", architecture)
-    assert (tmp_path / "atomics").is_file()

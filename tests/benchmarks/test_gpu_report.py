@@ -17,10 +17,10 @@ FORWARD = "semantic_refine B=1 C=128 128x256 -> 256x512 float32 smooth forward n
 
 def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, ours=OK, eager=OK):
     facts = {"status": status, "seconds": 1.0, "share_seconds": 9.0, "commands": []}
-    stages = dict.fromkeys(("smoke", "key", "test", "micro", "profile", "sanitize"), facts)
+    stages = dict.fromkeys(("smoke", "key", "test", "profile", "sanitize"), facts)
     check = {"device": {"name": device, "torch": "2.11"}, "commit": commit, "python": "3.12.1"}
     write(folder / "check.json", {**check, "date": "2026-11-28T03:00:00", "stages": stages})
-    key = Record(folder / "key.json", "key", ["rates", FORWARD, "other"])
+    key = Record(folder / "key.json", ["rates", FORWARD, "other"])
     key.add("rates", OK, copy_bytes=3e12)
     rows = {
         "fused": {"status": ours, "call": 1e-4, "graph": 9e-5, "kernels": 7e-5},
@@ -30,15 +30,12 @@ def visit(folder, device="GPU 9", commit="abcdef123456", status=OK, ours=OK, eag
         "void scrn::cuda::zero_kernel<float>(P)": {"launches": 2, "seconds": 5e-6}
     }
     key.add(FORWARD, OK, layout="nchw", direction="forward", floor=5.2e-5, rows=rows)
-    tests = Record(folder / "test.json", "test")
+    tests = Record(folder / "test.json")
     tests.add("ops", "failed", passed=["a", "b"], failed={"c": "why"}, skipped={"no device": 2})
-    hardware = folder / "hardware.json"
-    rate = {"kind": "red.f32", "addresses": "L2", "floats_per_second": 2.5e11}
-    Record(hardware, "micro").add("reductions", OK, rows=[rate])
     kernel = {"case": "first", "kernel": "flash", "dram_percent": 81.5, "nanoseconds": None}
-    Record(hardware, "profile").add("group", OK, kernels=[kernel], refused=["lts__x"])
-    Record(folder / "sanitize.json", "sanitize").add("memcheck op", OK, errors=0)
-    Record(folder / "smoke.json", "smoke").add("a case", "wrong", note="output is off")
+    Record(folder / "profile.json").add("group", OK, kernels=[kernel], refused=["lts__x"])
+    Record(folder / "sanitize.json").add("memcheck op", OK, errors=0)
+    Record(folder / "smoke.json").add("a case", "wrong", note="output is off")
 
 
 @pytest.fixture
@@ -55,7 +52,6 @@ def test_collected_figures_are_in_the_page(tmp_path, collected):
     page = collected(tmp_path / "visit", tmp_path)
     assert "Measured at abcdef123456." in page
     assert "| key | ok | 1 | 9 |" in page
-    assert "| red.f32 | L2 | 250.0 |" in page
     cells = "| 100.0 | 90.0 | 70.0 | 52.0 | 50.0 (eager) | x0.5 | 360.0 (eager) | x4.0 |  |"
     assert f"| {FORWARD} {cells}" in page
     assert f"| {FORWARD} | scrn::cuda::zero_kernel | 2 | 5.0 |" in page
