@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (loss <= ALLOWED_LOSS and gradient <= ALLOWED_GRADIENT):
             print(f"WRONG: allowed are {ALLOWED_LOSS:.0e} and {ALLOWED_GRADIENT:.0e}")
             return 1
-    # Before this process has a step's memory, and keeps it.
+    # Measured first: later this process holds a step's memory, and does not give it back.
     program = "benchmarks.train_step"
     peaks = {ops: memory.in_own_process(program, ops, threads, recipe) for ops in options.ops}
     steps = {ops: step(each, image, labels) for ops, each in tasks.items()}

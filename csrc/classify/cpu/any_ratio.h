@@ -206,7 +206,6 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
     sum_right += right;
     sum_left += (valid != 0 ? broadcast(A(1)) : Value<A>{}) - right;
   }
-  Pair<A> linear{};
   for (int i = 0; i < kLanes<A>; ++i) {
     if (present[i] == 0) continue;
     const bool counts = counted(s, p, i);
@@ -219,8 +218,8 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
       if (smooths) {
         s.result.loss += add_label(s, p + i, label, w.corners(), scale[n][i], counts);
       } else {
-        const Pair<A> part = add_pairs(s, p + i, label, w, s.hard()[label] * scale[n][i]);
-        if (counts) linear += part;
+        const double part = add_pairs(s, p + i, label, w, s.hard()[label] * scale[n][i]);
+        if (counts) s.result.loss -= part;
       }
       if (counts) {
         s.result.weight += (one ? static_cast<double>(present[i]) : 1.0) *
@@ -228,7 +227,6 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
       }
     }
   }
-  s.result.loss += loss_of<A>(static_cast<double>(linear[0]) + static_cast<double>(linear[1]));
 }
 
 // All slots of row y, whose labels begin_pixels has put into row r.

@@ -80,12 +80,13 @@ class AxisTables {
   std::vector<A> share_, slot_share_;
 };
 
-// Depends on the shape alone: neither the instruction set nor the number of threads may change
-// the order of a sum.
+// Depends on the shape alone: the number of threads must not change the order of a sum.
 Tiling tile(int64_t images, int64_t classes, int32_t rows, int32_t columns, int64_t element) {
   const int64_t column_bytes = 6 * classes * element;
-  const int64_t most = classes < kManyClasses ? std::max<int64_t>(kScratchBytes / column_bytes, 31)
-                                              : 15;  // whose cells fill a register
+  // The cells of 15 and of 31 columns fill registers; rows of labels count where there are few
+  // classes.
+  const int64_t fit = std::min<int64_t>(kScratchBytes / column_bytes, 1023);
+  const int64_t most = classes >= kManyClasses ? 15 : fit < 48 ? 31 : fit;
   Tiling tiling;
   tiling.strips = ceil_div(columns, most);
   tiling.strip = static_cast<int32_t>(ceil_div(columns, tiling.strips));
@@ -174,7 +175,6 @@ void run_loss(LossPlan& plan, const Threads& threads, std::vector<TaskResult>& r
   plan.geometric = sizeof(A) == sizeof(float) && plan.loss == nullptr &&
                    plan.grad_loss == nullptr &&
                    (ratio == 2 || ratio == 3 || ratio == 4 || ratio == 8);
-  plan.keeps = plan.geometric && plan.gradient != nullptr && s.classes < kFewClasses;
   // Exponentials of two tiles of 16 cells: a quarter of a MiB.
   const int64_t rows = (INT64_C(1) << 18) / (2 * 16 * int64_t{sizeof(A)} * s.classes);
   plan.tile_rows = static_cast<int32_t>(

@@ -19,8 +19,11 @@ int64_t lay_out(const LossPlan& plan, void* memory, LossState<A>& s) {
     if (smooths && plan.gradient != nullptr) s.cover[i] = scratch.take<A>(stride);
   }
   s.scratch = scratch.take<A>(classes * s.slots() * kLanes<A>);
-  if (plan.geometric) s.exponentials = scratch.take<A>(2 * classes * plan.tile_rows * kLanes<A>);
-  if (plan.keeps) {
+  if (plan.geometric) {
+    // One register more, which is read from its last lane on.
+    s.exponentials = scratch.take<A>((2 * classes * plan.tile_rows + 1) * kLanes<A>);
+  }
+  if (plan.geometric && plan.gradient != nullptr && classes < kFewClasses) {
     s.values = scratch.take<A>(classes * plan.tile_rows * plan.x.ratio * kLanes<A>);
   }
   s.label_pitch = s.first(s.part.cells) - s.first(0) + kLanes<A>;

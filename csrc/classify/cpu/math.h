@@ -18,6 +18,16 @@ constexpr A kLowest = sizeof(A) == 4 ? A(-1e30) : A(-1e300);
 template <typename A>
 constexpr A kInfinite = sizeof(A) == 4 ? A(-1e20) : A(-1e285);
 
+// What was interpolated, a number or a register of them, with minus infinity where that stands in
+// it.
+template <typename A>
+SCRN_INLINE A or_infinite(A x) {
+  return x < kInfinite<A> ? -static_cast<A>(__builtin_inf()) : x;
+}
+SCRN_INLINE Value<float> or_infinite(Value<float> x) {
+  return x < kInfinite<float> ? broadcast(-__builtin_inff()) : x;
+}
+
 // b where either is NaN.
 SCRN_INLINE Value<float> larger(Value<float> a, Value<float> b) {
 #if defined(__AVX512F__)
@@ -165,6 +175,11 @@ SCRN_INLINE bool any(Index<double> mask) {
   return found != 0;
 }
 
+SCRN_INLINE int32_t sum_of(Index<float> x) {
+  int32_t total = 0;
+  for (int i = 0; i < kLanes<float>; ++i) total += x[i];
+  return total;
+}
 template <typename A>
 SCRN_INLINE A sum_of(Value<A> x) {
   A total = 0;

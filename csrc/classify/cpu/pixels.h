@@ -98,11 +98,13 @@ SCRN_INLINE void begin_pixels_as(LossState<A>& s, int32_t y, int r) {
   }
 }
 
-// Asks for what a register's cells from p on need in the next row of cells, whose pixels are the
-// rows from y on, and for where the gradient of this row's upper nodes goes.
+// Asks for what a register's cells from p on need next: the labels of the rows of pixels from y on,
+// and before the next row of cells its lower nodes and where the gradient of this one's upper nodes
+// goes.
 template <typename A>
 SCRN_INLINE void ask_ahead(const LossState<A>& s, int32_t y, int rows, int32_t p) {
   const LossPlan& plan = *s.plan;
+  if (y >= plan.y.first[s.part.row1 + 1]) return;
   const int64_t size = plan.target_type == LabelType::kUint8   ? 1
                        : plan.target_type == LabelType::kInt32 ? 4
                                                                : 8;
@@ -111,7 +113,7 @@ SCRN_INLINE void ask_ahead(const LossState<A>& s, int32_t y, int rows, int32_t p
   for (int r = 0; r < rows && y + r < plan.shape.out_h; ++r) {
     prefetch(target + s.pixel(y + r, s.first(p)) * size, (s.first(end) - s.first(p)) * size);
   }
-  if (plan.shape.classes >= kFewClasses) return;
+  if (plan.shape.classes >= kFewClasses || y < plan.y.first[s.cell + 2]) return;
   if (s.cell + 2 < plan.shape.in_h) {
     ask_for_nodes(plan.shape, plan.logits, s.part, s.cell + 2, p);
   }
@@ -179,7 +181,7 @@ template <typename A>
 SCRN_INLINE A weighted(const Corners<A>& w, const A* top, const A* bottom) {
   const A sum = w.top_left * top[0] + w.top_right * top[1] + w.bottom_left * bottom[0] +
                 w.bottom_right * bottom[1];
-  return sum < kInfinite<A> ? -static_cast<A>(__builtin_inf()) : sum;
+  return or_infinite(sum);
 }
 
 template <typename A>
@@ -234,10 +236,10 @@ SCRN_INLINE PairWeights<A> pair_weights(A left, A right, A above, A below) {
   return {Pair<A>{left * above, right * above}, Pair<A>{left * below, right * below}};
 }
 
-// As add_label without smoothing. What the loss loses is returned: the sum over both elements.
+// As add_label without smoothing; what the loss loses is returned.
 template <typename A>
-SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label,
-                              const PairWeights<A>& w, A hard) {
+SCRN_INLINE double add_pairs(const LossState<A>& s, int32_t cell, int32_t label,
+                             const PairWeights<A>& w, A hard) {
   const int64_t at = label * s.stride() + cell;
   const Pair<A> part = w.top * read_as<Pair<A>>(s.nodes[s.top] + at) +
                        w.bottom * read_as<Pair<A>>(s.nodes[s.bottom] + at);
@@ -247,13 +249,9 @@ SCRN_INLINE Pair<A> add_pairs(const LossState<A>& s, int32_t cell, int32_t label
     write_as(top, read_as<Pair<A>>(top) - hard * w.top);
     write_as(bottom, read_as<Pair<A>>(bottom) - hard * w.bottom);
   }
-  return hard * part;
-}
-
-// Of the sum of what is linear, the loss; infinite where a label's logit is -inf.
-template <typename A>
-SCRN_INLINE double loss_of(double linear) {
-  return linear < kInfinite<A> ? __builtin_inf() : -linear;
+  const A sum = part[0] + part[1];
+  if (sum < kInfinite<A>) return hard == 0 ? 0 : -static_cast<double>(hard) * __builtin_inf();
+  return static_cast<double>(hard * sum);
 }
 
 }  // namespace

@@ -14,8 +14,9 @@ constexpr int kSlots = 4, kTileRows = 8;
 // From so many classes on strips, rows and pixels are as few as there can be: the scratch memory of
 // a task, which should stay in the L2 cache, is at most 1 MiB up to some 1100 classes.
 constexpr int64_t kManyClasses = 640;
-// Of fewer classes whole_ratio.h keeps the values of a tile's pixels for the gradients, and asks
-// for the next row of nodes ahead: of more both lines and values push each other out of the caches.
+// With fewer classes whole_ratio.h keeps the values of a tile's pixels for the gradients, and asks
+// for the next row of nodes ahead. With more, these would push out of the caches what is needed
+// now.
 constexpr int64_t kFewClasses = 64;
 
 // Outputs of one dimension by the cell that they fall into: the space between two neighbouring
@@ -63,7 +64,6 @@ struct LossPlan {
   int32_t tile_rows = 0;          // that whole_ratio.h takes together
   bool weighted = false;
   bool geometric = false;           // by whole_ratio.h
-  bool keeps = false;               // whole_ratio.h the values of a tile's pixels
   const void* weight = nullptr;     // [K], accumulate type, or null
   const void* grad_loss = nullptr;  // per pixel, or null
   void* loss = nullptr;             // per pixel, or null

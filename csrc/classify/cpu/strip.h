@@ -104,7 +104,7 @@ void read_row(const ResizeShape& shape, const void* logits, const Part& part, in
 }
 
 // Asks for the nodes from local column p on, as many as a register has, in a row of the logits or
-// of what lies like them; a line of the cache once.
+// of what lies like them; roughly, as rows may begin within a line of the cache.
 SCRN_INLINE void ask_for_nodes(const ResizeShape& shape, const void* map, const Part& part,
                                int32_t row, int32_t p) {
   const int64_t size = static_cast<int64_t>(size_of(shape.dtype)), K = shape.classes;

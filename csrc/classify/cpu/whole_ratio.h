@@ -154,6 +154,7 @@ SCRN_INLINE bool use_sums(const LossState<float>& s, const WholeRows<S>& rows, c
         exponents += (bits_of<float>(sum) >> 23) - 127;
         product *= reinterpret_cast<Value<float>>((bits_of<float>(sum) & 0x007fffff) | 0x3f800000);
       }
+      if (s.gradient[0] == nullptr) continue;
       const Value<float> factor = soft / sum, right = factor * Pixels<S>::share(t);
       store(factors + 2 * q * L, factor - right);
       store(factors + (2 * q + 1) * L, right);
@@ -171,12 +172,13 @@ void whole_tile(LossState<float>& s, const WholeRows<S>& rows, int32_t p, const 
   constexpr int L = kLanes<float>;
   alignas(64) float sums[kTileRows * S * L], factors[2 * kTileRows * S * L];
   Labels<float> labels[kTileRows * S];
-  for (int r = 0; r < rows.rows; ++r) read_labels<S>(s, r, p, labels + r * S);
+  for (int r = 0; r < rows.rows; ++r) read_tile_labels<S>(s, r, p, labels + r * S);
   ask_ahead(s, rows.y + rows.rows, rows.rows, p);
-  // Behind the last cell its right end stands for all that follows.
-  const bool last = p + L > s.part.cells;
-  const float* const behind = last ? e + L - 1 : next;
-  if (!last) fill_exponentials(s, rows, p + L, next);
+  // Where the last lane is no cell nothing needs the tile behind: in its place, of which lane 0
+  // alone is used, that lane's node is read.
+  const bool needs_next = p + L <= s.part.cells;
+  const float* const behind = needs_next ? next : e + L - 1;
+  if (needs_next) fill_exponentials(s, rows, p + L, next);
   const bool keeps = s.values != nullptr;
   (keeps ? sum_classes<S, true> : sum_classes<S, false>)(s, rows, e, behind, sums);
   Value<float> loss;

@@ -83,18 +83,18 @@ SCRN_INLINE Shares whole_shares(const WholeRows<S>& rows) {
 }
 
 // The sum by lane of what the corners' values have at the pixels; `factor` times the pixels'
-// weights is added to the corners' gradients. `rows` and `gradients` are by parity.
-SCRN_INLINE Value<float> add_shares(const LossState<float>& s, float* const* rows,
+// weights is added to the corners' gradients. `nodes` and `gradients` are by parity.
+SCRN_INLINE Value<float> add_shares(const LossState<float>& s, float* const* nodes,
                                     float* const* gradients, int64_t at,
                                     const Corners<Value<float>>& w, Value<float> factor) {
-  const float *top = rows[s.top] + at, *bottom = rows[s.bottom] + at;
+  const float *top = nodes[s.top] + at, *bottom = nodes[s.bottom] + at;
   if (gradients[0] != nullptr) {
     // One after the other: the two rows may be one.
     add_ends(gradients[s.top] + at, w.top_left * factor, w.top_right * factor);
     add_ends(gradients[s.bottom] + at, w.bottom_left * factor, w.bottom_right * factor);
   }
-  return fma(load(top + 1), w.top_right, load(top) * w.top_left) +
-         fma(load(bottom + 1), w.bottom_right, load(bottom) * w.bottom_left);
+  return or_infinite(fma(load(top + 1), w.top_right, load(top) * w.top_left) +
+                     fma(load(bottom + 1), w.bottom_right, load(bottom) * w.bottom_left));
 }
 
 // What is linear in the logits, pixel by pixel, of the labels up to the one that each cell has in
@@ -103,7 +103,7 @@ template <int S>
 void add_pixels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
                 const Labels<float>* labels, Index<float> most) {
   const float* const weight = static_cast<const float*>(s.plan->weight);
-  Pair<double> linear{};  // of up to a thousand pixels: in float32 it would lose digits
+  double linear = 0, weights = 0;
   for (int q = 0; q < rows.rows * S; ++q) {
     const Index<float> each = load_index(labels[q], 0.0f);
     const float right = Pixels<S>::share(q % S);
@@ -112,13 +112,14 @@ void add_pixels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
     for (; lanes != 0; lanes &= lanes - 1) {
       const int i = __builtin_ctz(lanes);
       const int32_t label = labels[q][i];
-      const Pair<float> sum = add_pairs(s, p + i, label, w, s.hard()[label]);
+      const double part = add_pairs(s, p + i, label, w, s.hard()[label]);
       if (!counted(s, p, i)) continue;
-      linear += __builtin_convertvector(sum, Pair<double>);
-      s.result.weight += weight == nullptr ? 1.0 : double{weight[label]};
+      linear += part;
+      weights += weight == nullptr ? 1.0 : double{weight[label]};
     }
   }
-  s.result.loss += loss_of<float>(linear[0] + linear[1]);
+  s.result.loss -= linear;
+  s.result.weight += weights;
 }
 
 // What is linear in the logits. Pixels of a cell's first two labels are taken together; few cells
@@ -136,15 +137,20 @@ void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
   if (!any(label >= 0)) return;
   const Index<float> counts = counted(s, p);
   const float* const weight = static_cast<const float*>(s.plan->weight);
-  Value<float> linear{}, weights{};  // by lane
+  Index<float> found{};
+  Value<float> linear{};  // by lane: of 64 pixels at most
   const auto take = [&](int32_t own, Index<float> cells, const Shares& shares) {
     const float hard = s.hard()[own];
     const Value<float> factor = cells != 0 ? broadcast(-hard) : Value<float>{};
     const Value<float> line =
         add_shares(s, s.nodes, s.gradient, own * s.stride() + p, shares.weights, factor);
     const Index<float> counting = cells & counts;
-    linear += counting != 0 ? line * hard : Value<float>{};
-    weights += to_value<float>(shares.pixels & counting) * (weight == nullptr ? 1.0f : weight[own]);
+    if (hard != 0) linear += counting != 0 ? line * hard : Value<float>{};
+    if (weight == nullptr) {
+      found += shares.pixels & counting;
+    } else {
+      s.result.weight += sum_of(shares.pixels & counting) * double{weight[own]};
+    }
   };
   const Index<float> first = broadcast_index<float>(label[0]);
   if (label[0] >= 0 && !any(((label ^ first) | (least ^ first)) != 0)) {
@@ -174,14 +180,15 @@ void add_labels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
     const Value<float> line = add_shares(s, s.uniform, s.cover, p, valid.weights, broadcast(1.0f));
     linear += (valid.pixels & counts) != 0 ? line : Value<float>{};
   }
-  s.result.loss += loss_of<float>(double{sum_of<float>(linear)});
-  s.result.weight += double{sum_of<float>(weights)};
+  s.result.loss -= double{sum_of<float>(linear)};
+  s.result.weight += sum_of(found);
 }
 
 // Labels by pixel and cell from local cell p on; -1: no pixel, or one without a class. Between
 // nodes at the left and at the right of all of them they follow each other.
 template <int S>
-SCRN_INLINE void read_labels(const LossState<float>& s, int r, int32_t p, Labels<float>* labels) {
+SCRN_INLINE void read_tile_labels(const LossState<float>& s, int r, int32_t p,
+                                  Labels<float>* labels) {
   constexpr int L = kLanes<float>;
   if constexpr ((S & (S - 1)) == 0) {
     if (p + L <= s.part.cells && s.first(p + L) - s.first(p) == S * L) {

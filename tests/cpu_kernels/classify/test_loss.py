@@ -68,6 +68,19 @@ CASES = [
         for high in ((low[0] * factor, low[1] * factor),)
         for weighted, reduction in ((False, "sum"), (False, "mean"), (True, "mean"))
     ),
+    # Whole registers of cells of eight pixels, of one label and smoothed; halves of a cell that
+    # count once, smoothed.
+    Case(classes=3, low=(2, 45), high=(16, 360)),
+    Areas(classes=3, low=(3, 60), high=(24, 480), area=40, weighted=True, smoothing_percent=10),
+    Case(batch=1, classes=3, low=(70, 4), high=(140, 8), reduction="sum", smoothing_percent=10),
+    # A cell's rows in two tiles.
+    Case(classes=3, low=(2, 9), high=(24, 36)),
+    # The most classes whose values are kept, and one more.
+    *(
+        Case(batch=1, classes=classes, low=(3, 9), high=(3 * ratio, 9 * ratio))
+        for classes in (63, 64)
+        for ratio in (2, 3, 8)
+    ),
 ]
 
 
@@ -100,6 +113,17 @@ def test_between_guard_pages(device: Device, case: Case) -> None:
         device.placement = placement
         check_loss(device, case)
         check_argmax(device, case, confident=placement == "end")
+
+
+@pytest.mark.parametrize("classes", [3, 64])
+@pytest.mark.parametrize("high", [(12, 36), (13, 35)], ids=str)
+def test_a_loss_needs_no_gradient(device: Device, classes: int, high: tuple[int, int]) -> None:
+    """It has the same bits."""
+    case = Case(classes=classes, low=(3, 9), high=high)
+    loss, _ = case.loss(device)
+    alone, gradient = case.loss(device, differentiated=False)
+    assert gradient is None
+    assert np.array_equal(alone, loss)
 
 
 class Spikes(Case):

@@ -73,6 +73,24 @@ def test_the_loss_of_an_impossible_label_is_infinite(kernels, high, reduction):
 
 
 @HIGHS
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("factor", [1e-12, -1.0, 0.0])
+def test_an_impossible_label_of_any_weight(kernels, high, factor, smoothing):
+    logits, target = inputs(kernels, high)
+    logits[:, 2, 1] = -math.inf
+    target[:] = 0
+    target[0, high[0] // 2] = 2
+    weight = torch.tensor([1, 1, factor, 1, 1], device=logits.device)
+    found, _ = loss_and_gradient(
+        logits, target, reduction="sum", weight=weight, label_smoothing=smoothing
+    )
+    if factor == 0:
+        assert found.isfinite()
+    else:
+        assert found == math.copysign(math.inf, factor)
+
+
+@HIGHS
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_nan_comes_out_of_every_weight_above_zero(kernels, high, value):
     logits, target = inputs(kernels, high)

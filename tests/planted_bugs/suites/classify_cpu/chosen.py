@@ -38,6 +38,11 @@ CHOSEN = (
             "      store(factors + (2 * q + 1) * L, factor - right);",
         ),
         (
+            "values of the first class for all",
+            "pixel[t] = load(values + at * S + t * L);",
+            "pixel[t] = load(values + r * L * S + t * L);",
+        ),
+        (
             "the halo's pixels in the loss",
             "sum_of<float>(counted(s, p) != 0 ? loss : Value<float>{})",
             "sum_of<float>(loss)",
@@ -72,8 +77,8 @@ CHOSEN = (
         ),
         (
             "one pixel of each label in the weight",
-            "to_value<float>(shares.pixels & counting)",
-            "to_value<float>(counting & 1)",
+            "sum_of(shares.pixels & counting)",
+            "sum_of(counting & 1)",
         ),
         (
             "cells of another label in the gradient",
@@ -89,6 +94,21 @@ CHOSEN = (
             "smoothing of pixels without a class",
             "[](Index<float> each) { return each >= 0; }",
             "[](Index<float> each) { return each >= -1; }",
+        ),
+        (
+            "the halo's pixels in the smoothing",
+            "(valid.pixels & counts) != 0",
+            "valid.pixels != 0",
+        ),
+        (
+            "left weights of whole cells by the right ones",
+            "const float left = S - right;",
+            "const float left = S - right - 1;",
+        ),
+        (
+            "border cells as wide as others",
+            "s.first(p + L) - s.first(p) == S * L",
+            "true",
         ),
         (
             "labels of cells in disorder",
@@ -126,8 +146,8 @@ CHOSEN = (
         f"{FOLDER}/classify_cpu.cpp",
         (
             "many classes in strips as wide as few",
-            "const int64_t most = classes < kManyClasses",
-            "const int64_t most = classes < 100 * kManyClasses",
+            "const int64_t most = classes >= kManyClasses",
+            "const int64_t most = classes >= 100 * kManyClasses",
         ),
         (
             "the last pixels of a shape in no cell",
