@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -87,6 +88,14 @@ def test_a_run_measures_every_variant(rows):
     assert any(f"{times:.2f} times the sum of its operators' floors" in line for line in lines)
     table = lines[0].splitlines()
     assert all(any(line.startswith(f"| {each.name} ") for line in table) for each in VARIANTS)
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_what_is_below_the_floors_is_no_speed(rows, share):
+    floor = sum(work.floor for work in rows[-1].operators.values())
+    quick = [*rows[:-1], replace(rows[-1], seconds=[share * floor])]
+    said = [line for line in report.variants(quick, (64, 96), RATES) if "no floor is right" in line]
+    assert len(said) == (share < 1)
 
 
 def test_a_floor_is_of_operations_or_of_bytes():

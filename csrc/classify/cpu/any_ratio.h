@@ -7,8 +7,6 @@
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
 namespace {
 
-constexpr double kLog2e = 1.4426950408889634, kLn2 = 0.6931471805599453;
-
 // Classes whose sum is rounded before it is added to that of the others.
 constexpr int64_t kBlock = 32;
 

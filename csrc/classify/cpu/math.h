@@ -11,6 +11,8 @@ namespace {
 using namespace scrn::cpu::SCRN_CPU_ISA;
 using scrn::cpu::thread_scratch;
 
+constexpr double kLog2e = 1.4426950408889634, kLn2 = 0.6931471805599453;
+
 // Stands for minus infinity in what is interpolated: a weight of zero makes NaN of infinity. What
 // is interpolated with it, and lies below kInfinite, is minus infinity.
 template <typename A>
