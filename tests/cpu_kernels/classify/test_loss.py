@@ -72,7 +72,10 @@ CASES = [
     # count once, smoothed.
     Case(classes=3, low=(2, 45), high=(16, 360)),
     Areas(classes=3, low=(3, 60), high=(24, 480), area=40, weighted=True, smoothing_percent=10),
-    Case(batch=1, classes=3, low=(70, 4), high=(140, 8), reduction="sum", smoothing_percent=10),
+    *(
+        Case(batch=1, classes=3, low=(70, 4), high=high, reduction="sum", smoothing_percent=10)
+        for high in ((140, 8), (140, 9))
+    ),
     # A cell's rows in two tiles.
     Case(classes=3, low=(2, 9), high=(24, 36)),
     # The most classes whose values are kept, and one more.
