@@ -128,10 +128,11 @@ void write_losses(LossState<A>& s, int32_t y, int32_t p, int32_t slot, const Lab
       const int32_t label = labels[n][i];
       out[x] = 0;
       if (label < 0) continue;
+      const A right = share[n][i];
       const double linear =
-          add_label(s, p + i, label, corners_of<A>(share[n][i], below), A(1), true);
+          add_label(s, p + i, label, pair_weights(1 - right, right, 1 - below, below), A(1));
       const A soft = s.soft()[label];
-      out[x] = static_cast<A>((soft != 0 ? static_cast<double>(soft) * log_sum[n][i] : 0) + linear);
+      out[x] = static_cast<A>((soft != 0 ? static_cast<double>(soft) * log_sum[n][i] : 0) - linear);
     }
   }
 }
@@ -192,7 +193,6 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
                       s.gradient[s.bottom] + p);
   }
   const A* const weight = static_cast<const A*>(plan.weight);
-  const bool smooths = s.uniform[0] != nullptr;
   // A cell of one label needs its pixels' weights summed.
   Index<A> differs{}, present{};
   Value<A> sum_left{}, sum_right{};
@@ -213,13 +213,9 @@ void pixel_tile(LossState<A>& s, int32_t y, int r, int32_t p, int32_t slot) {
       if (label < 0) continue;
       const A left = one ? sum_left[i] : 1 - share[n][i], right = one ? sum_right[i] : share[n][i];
       const PairWeights<A> w = pair_weights(left, right, row.above, row.below);
-      if (smooths) {
-        s.result.loss += add_label(s, p + i, label, w.corners(), scale[n][i], counts);
-      } else {
-        const double part = add_pairs(s, p + i, label, w, s.hard()[label] * scale[n][i]);
-        if (counts) s.result.loss -= part;
-      }
+      const double linear = add_label(s, p + i, label, w, scale[n][i]);
       if (counts) {
+        s.result.loss -= linear;
         s.result.weight += (one ? static_cast<double>(present[i]) : 1.0) *
                            (weight == nullptr ? 1.0 : static_cast<double>(weight[label]));
       }

@@ -45,7 +45,7 @@ class AxisTables {
                                          static_cast<double>(divisor))
                         : A(0);
       }
-      ++first_[cell + 2 > in_size + 1 ? in_size + 1 : cell + 2];
+      ++first_[cell + 2];
     }
     for (int32_t c = 0; c <= in_size; ++c) {
       axis_.slots = std::max(axis_.slots, first_[c + 1]);

@@ -172,51 +172,6 @@ struct Corners {
   A top_left, top_right, bottom_left, bottom_right;
 };
 
-template <typename A>
-SCRN_INLINE Corners<A> corners_of(A right, A below) {
-  return {(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right};
-}
-
-template <typename A>
-SCRN_INLINE A weighted(const Corners<A>& w, const A* top, const A* bottom) {
-  const A sum = w.top_left * top[0] + w.top_right * top[1] + w.bottom_left * bottom[0] +
-                w.bottom_right * bottom[1];
-  return or_infinite(sum);
-}
-
-template <typename A>
-SCRN_INLINE void add(const Corners<A>& w, A factor, A* top, A* bottom) {
-  top[0] += w.top_left * factor;
-  top[1] += w.top_right * factor;
-  bottom[0] += w.bottom_left * factor;
-  bottom[1] += w.bottom_right * factor;
-}
-
-// What is linear in the logits, of pixels of one label in one cell: `w` are their weights,
-// summed, `scale` the gradient that comes in. The loss's part is returned.
-template <typename A>
-SCRN_INLINE double add_label(LossState<A>& s, int32_t cell, int32_t label, const Corners<A>& w,
-                             A scale, bool counts) {
-  const int64_t at = label * s.stride() + cell;
-  const A hard = s.hard()[label] * scale;
-  double loss = 0;
-  if (counts && hard != 0) {
-    loss -= static_cast<double>(hard) *
-            static_cast<double>(weighted(w, s.nodes[s.top] + at, s.nodes[s.bottom] + at));
-  }
-  if (s.gradient[0] != nullptr) {
-    add(w, -hard, s.gradient[s.top] + at, s.gradient[s.bottom] + at);
-  }
-  if (s.uniform[0] != nullptr) {
-    if (counts) {
-      loss -= static_cast<double>(scale) *
-              static_cast<double>(weighted(w, s.uniform[s.top] + cell, s.uniform[s.bottom] + cell));
-    }
-    if (s.gradient[0] != nullptr) add(w, scale, s.cover[s.top] + cell, s.cover[s.bottom] + cell);
-  }
-  return loss;
-}
-
 // Two neighbouring nodes.
 template <typename A>
 struct PairOf {
@@ -228,7 +183,6 @@ using Pair = typename PairOf<A>::type;
 template <typename A>
 struct PairWeights {
   Pair<A> top, bottom;
-  Corners<A> corners() const { return {top[0], top[1], bottom[0], bottom[1]}; }
 };
 
 template <typename A>
@@ -236,22 +190,37 @@ SCRN_INLINE PairWeights<A> pair_weights(A left, A right, A above, A below) {
   return {Pair<A>{left * above, right * above}, Pair<A>{left * below, right * below}};
 }
 
-// As add_label without smoothing; what the loss loses is returned.
+// The sum of what the nodes' values have at pixels of one cell: `w` are the pixels' weights,
+// summed, and `factor` times them is added to the gradients. `nodes` and `gradients` are by parity.
 template <typename A>
-SCRN_INLINE double add_pairs(const LossState<A>& s, int32_t cell, int32_t label,
-                             const PairWeights<A>& w, A hard) {
-  const int64_t at = label * s.stride() + cell;
-  const Pair<A> part = w.top * read_as<Pair<A>>(s.nodes[s.top] + at) +
-                       w.bottom * read_as<Pair<A>>(s.nodes[s.bottom] + at);
-  if (s.gradient[0] != nullptr) {
-    A *top = s.gradient[s.top] + at, *bottom = s.gradient[s.bottom] + at;
+SCRN_INLINE A add_weights(const LossState<A>& s, A* const* nodes, A* const* gradients, int64_t at,
+                          const PairWeights<A>& w, A factor) {
+  const Pair<A> part = w.top * read_as<Pair<A>>(nodes[s.top] + at) +
+                       w.bottom * read_as<Pair<A>>(nodes[s.bottom] + at);
+  if (gradients[0] != nullptr) {
+    A *top = gradients[s.top] + at, *bottom = gradients[s.bottom] + at;
     // One after the other: the two rows may be one.
-    write_as(top, read_as<Pair<A>>(top) - hard * w.top);
-    write_as(bottom, read_as<Pair<A>>(bottom) - hard * w.bottom);
+    write_as(top, read_as<Pair<A>>(top) + factor * w.top);
+    write_as(bottom, read_as<Pair<A>>(bottom) + factor * w.bottom);
   }
-  const A sum = part[0] + part[1];
-  if (sum < kInfinite<A>) return hard == 0 ? 0 : -static_cast<double>(hard) * __builtin_inf();
-  return static_cast<double>(hard * sum);
+  return or_infinite(part[0] + part[1]);
+}
+
+// Of pixels of one label, without smoothing: how far what is linear in the logits lowers the loss.
+template <typename A>
+SCRN_INLINE double add_own(const LossState<A>& s, int32_t cell, int32_t label,
+                           const PairWeights<A>& w, A hard) {
+  const A own = add_weights(s, s.nodes, s.gradient, label * s.stride() + cell, w, -hard);
+  return hard == 0 ? 0 : static_cast<double>(hard * own);
+}
+
+// The same with smoothing; `scale` is the gradient that comes in.
+template <typename A>
+SCRN_INLINE double add_label(const LossState<A>& s, int32_t cell, int32_t label,
+                             const PairWeights<A>& w, A scale) {
+  const double own = add_own(s, cell, label, w, s.hard()[label] * scale);
+  if (s.uniform[0] == nullptr) return own;
+  return own + static_cast<double>(scale * add_weights(s, s.uniform, s.cover, cell, w, scale));
 }
 
 }  // namespace

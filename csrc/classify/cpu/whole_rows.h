@@ -112,9 +112,9 @@ void add_pixels(LossState<float>& s, const WholeRows<S>& rows, int32_t p,
     for (; lanes != 0; lanes &= lanes - 1) {
       const int i = __builtin_ctz(lanes);
       const int32_t label = labels[q][i];
-      const double part = add_pairs(s, p + i, label, w, s.hard()[label]);
+      const double own = add_own(s, p + i, label, w, s.hard()[label]);
       if (!counted(s, p, i)) continue;
-      linear += part;
+      linear += own;
       weights += weight == nullptr ? 1.0 : double{weight[label]};
     }
   }

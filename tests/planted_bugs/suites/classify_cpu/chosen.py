@@ -150,11 +150,6 @@ CHOSEN = (
             "const int64_t most = classes >= 100 * kManyClasses",
         ),
         (
-            "the last pixels of a shape in no cell",
-            "++first_[cell + 2 > in_size + 1 ? in_size + 1 : cell + 2];",
-            "++first_[cell + 2];",
-        ),
-        (
             "a mean over no pixel has a slope",
             "if (!valid) statistics.gradient_scale = 0;",
             "",
