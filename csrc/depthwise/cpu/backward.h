@@ -33,7 +33,6 @@ class BackwardTile {
              -radius - reach_};
     total_ = {nullptr, 1, columns_, 0};
     next_grad_ = -reach_;
-    next_input_ = -radius;
     if (s_.unit == Unit::kMultiScale) {
       strips_.shape(1, columns_, /*kept=*/radius);
       for (int i = 0; i < kStrips; ++i) {
@@ -48,6 +47,7 @@ class BackwardTile {
       }
       strips_.input = {nullptr, kStep + reach_ + 2 * radius + 1, strips_.local.columns + 2 * radius,
                        strips_.local.first - radius};
+      strips_.next_input = -radius;
       strips_.next_local = -reach_;
     }
     place([&](Scratch& scratch) {
@@ -82,19 +82,17 @@ class BackwardTile {
     for (int64_t y0 = 0; y0 < s_.height; y0 += kStep) {
       const int rows = s_.height - y0 < kStep ? static_cast<int>(s_.height - y0) : kStep;
       read_rows(y0, rows);
-      switch (s_.unit) {
-        case Unit::kMultiScale:
-          through_strips(y0, rows);
-          break;
-        case Unit::kLargeKernel:
-          through_dilated(y0, rows);
-          break;
-        case Unit::kGelu:
-          through_gelu(y0, rows);
-          break;
+      if (s_.unit == Unit::kMultiScale) through_columns(y0, rows);
+      if (s_.unit == Unit::kLargeKernel) through_dilated(y0, rows);
+      // What a row adds is read from the L1 cache.
+      for (int64_t y = y0; y < y0 + rows; ++y) {
+        if (s_.unit == Unit::kMultiScale) through_rows(y);
+        if (s_.unit == Unit::kGelu) through_gelu(y);
+        clear_outside(local_grad_, y, local_grad_.first, local_grad_.first + local_grad_.columns,
+                      tile_.x0, s_.width);
+        if (partial_ != nullptr) add_weight_gradients(y);
       }
       if (partial_ != nullptr) {
-        for (int64_t y = y0; y < y0 + rows; ++y) add_weight_gradients(y);
         if (s_.unit == Unit::kMultiScale) add_column_gradients_of(y0, rows);
         flush_sums();
       }
@@ -133,126 +131,102 @@ class BackwardTile {
   void read_rows(int64_t y0, int rows) {
     const S* grad = static_cast<const S*>(plan_.params.grad);
     const S* input = static_cast<const S*>(plan_.params.input);
+    const int radius = layout_.edge / 2;
     for (; next_grad_ < y0 + rows + reach_; ++next_grad_) {
       read_row(s_, grad, tile_, next_grad_, grad_);
     }
     if (s_.unit == Unit::kMultiScale) {
       if (!wants_weights()) return;
       strips_.advance(input, y0, rows);
-      // The rows below the image that the last rows' gradients of the weights look at.
-      for (; strips_.next_input < y0 + rows + layout_.edge / 2; ++strips_.next_input) {
-        read_row(s_, input, tile_, strips_.next_input, strips_.input);
-      }
-      return;
+      return read_input(input, y0 + rows + radius);
     }
     if (!wants_weights() && s_.unit != Unit::kGelu) return;
-    const int radius = layout_.edge / 2;
-    for (; strips_.next_local < y0 + rows + reach_; ++strips_.next_local) {
-      const int64_t y = strips_.next_local;
-      if (y < 0 || y >= s_.height) {
-        strips_.local.clear(y);
-        continue;
-      }
-      read_input(input, y + radius);
-      local_row(s_, layout_, weights_, 0, strips_.input, strips_.local, y, tile_.x0);
-    }
-    read_input(input, y0 + rows - 1 + radius);
+    read_local_rows(s_, layout_, weights_, 0, input, tile_, strips_.input, strips_.local,
+                    strips_.next_input, strips_.next_local, y0 + rows + reach_);
+    read_input(input, y0 + rows + radius);
   }
-  void read_input(const S* input, int64_t last) {
-    for (; next_input_ <= last; ++next_input_) {
-      read_row(s_, input, tile_, next_input_, strips_.input);
+  // The rows below the image that the last rows' gradients of the weights look at.
+  void read_input(const S* input, int64_t end) {
+    for (; strips_.next_input < end; ++strips_.next_input) {
+      read_row(s_, input, tile_, strips_.next_input, strips_.input);
     }
   }
 
-  void through_strips(int64_t y0, int rows) {
+  // The transposed columns of the gradient, to `between_`.
+  void through_columns(int64_t y0, int rows) {
+    int pieces = 0;
+    for (const Ring<A>& u : between_) pieces += blocks_of(rows, u.columns);
     Prefetch<S> prefetch(s_, static_cast<const S*>(plan_.params.grad), tile_, next_grad_, kStep,
-                         grad_.first, grad_.first + grad_.columns);
+                         grad_.first, grad_.first + grad_.columns, pieces);
     for (int i = 0; i < kStrips; ++i) {
       const Ring<A>& u = between_[i];
-      through_column(y0, rows, i, u, prefetch);
+      const A* w = flipped_ + layout_.column[i] * kLanes<A>;
+      A* targets[kStep];
+      u.lines(y0, kStep, 0, u.first, targets);
+      const A* lines[kStep + kMaxStrip - 1];
+      grad_.lines(y0 - layout_.radius[i], kStep + layout_.length[i] - 1, 0, u.first, lines);
+      for_blocks(rows, u.columns, [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
+        constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
+        const int64_t at = column * kLanes<A>;
+        prefetch.some();
+        Value<A> acc[kRows * kOut];
+        fill<kRows * kOut, A>(acc, Value<A>{});
+        add_column<kRows, kOut, A>(acc, w, lines + r, at, layout_.length[i]);
+#pragma GCC unroll 16
+        for (int k = 0; k < kRows; ++k) store_block<kOut, A>(targets[r + k] + at, acc + k * kOut);
+      });
       for (int64_t y = y0; y < y0 + rows; ++y) {
         clear_outside(u, y, u.first, u.first + u.columns, tile_.x0, s_.width);
       }
     }
-    for (int64_t y = y0; y < y0 + rows; ++y) {
-      const A* own = grad_.at(y, 0, local_grad_.first);
-      A* target = local_grad_.at(y, 0, local_grad_.first);
-      const A* lines[kStrips];
-      for (int i = 0; i < kStrips; ++i) {
-        lines[i] = between_[i].at(y, 0, local_grad_.first - layout_.radius[i]);
-      }
-      for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        const int64_t at = column * kLanes<A>;
-        Value<A> acc[kOut];
-        for (int i = 0; i < kOut; ++i) acc[i] = load(own + at + i * kLanes<A>);
-        for (int i = 0; i < kStrips; ++i) {
-          add_line<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
-                            layout_.length[i]);
-        }
-        store_block<kOut, A>(target + at, acc);
-      });
-      clear_local_grad(y);
-    }
   }
 
-  // The transposed column i of the gradient, to `u`.
-  void through_column(int64_t y0, int rows, int i, const Ring<A>& u, Prefetch<S>& prefetch) {
-    const int length = layout_.length[i];
-    const A* w = flipped_ + layout_.column[i] * kLanes<A>;
-    A* targets[kStep];
-    u.lines(y0, kStep, 0, u.first, targets);
-    const A* lines[kStep + kMaxStrip - 1];
-    grad_.lines(y0 - layout_.radius[i], kStep + length - 1, 0, u.first, lines);
-    for_blocks(rows, u.columns, [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
-      constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
-      prefetch.some(kPrefetched + 2);
-      Value<A> acc[kRows * kOut];
-      fill<kRows * kOut, A>(acc, Value<A>{});
-      add_column<kRows, kOut, A>(acc, w, lines + r, column * kLanes<A>, length);
-#pragma GCC unroll 16
-      for (int k = 0; k < kRows; ++k) {
-        store_block<kOut, A>(targets[r + k] + column * kLanes<A>, acc + k * kOut);
+  // The gradient, and the transposed rows of `between_`.
+  void through_rows(int64_t y) {
+    const A* own = grad_.at(y, 0, local_grad_.first);
+    A* target = local_grad_.at(y, 0, local_grad_.first);
+    const A* lines[kStrips];
+    for (int i = 0; i < kStrips; ++i) {
+      lines[i] = between_[i].at(y, 0, local_grad_.first - layout_.radius[i]);
+    }
+    for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
+      constexpr int kOut = decltype(size)::value;
+      const int64_t at = column * kLanes<A>;
+      Value<A> acc[kOut];
+      for (int i = 0; i < kOut; ++i) acc[i] = load(own + at + i * kLanes<A>);
+      for (int i = 0; i < kStrips; ++i) {
+        add_line<kOut, A>(acc, flipped_ + layout_.row[i] * kLanes<A>, lines[i] + at,
+                          layout_.length[i]);
       }
+      store_block<kOut, A>(target + at, acc);
     });
   }
 
   void through_dilated(int64_t y0, int rows) {
-    for (int64_t y = y0; y < y0 + rows; ++y) {
-      const A* lines[kDilated];
-      for (int i = 0; i < kDilated; ++i) {
-        lines[i] = grad_.at(y - reach_ + i * s_.dilation, 0, grad_.first);
-      }
-      A* target = local_grad_.at(y, 0, local_grad_.first);
-      for_blocks(local_grad_.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        Value<A> acc[kOut];
-        fill<kOut, A>(acc, Value<A>{});
-        for (int i = 0; i < kDilated; ++i) {
-          add_taps<kOut, A>(acc, flipped_ + (layout_.dilated + i * kDilated) * kLanes<A>,
-                            lines[i] + column * kLanes<A>, kDilated, s_.dilation * kLanes<A>);
-        }
-        store_block<kOut, A>(target + column * kLanes<A>, acc);
-      });
-      clear_local_grad(y);
-    }
+    const int columns = local_grad_.columns, pieces = rows * blocks_of(columns);
+    Prefetch<S> grad(s_, static_cast<const S*>(plan_.params.grad), tile_, next_grad_, kStep,
+                     grad_.first, grad_.first + grad_.columns, pieces);
+    const Ring<A>& source = strips_.input;
+    Prefetch<S> input(s_, static_cast<const S*>(plan_.params.input), tile_, strips_.next_input,
+                      wants_weights() ? kStep : 0, source.first, source.first + source.columns,
+                      pieces);
+    dilated_rows(s_, layout_, flipped_ + layout_.dilated * kLanes<A>, Value<A>{}, grad_, 0, y0,
+                 rows, columns,
+                 [&](auto size, int r, int column, const Value<A>* acc) SCRN_LAMBDA_INLINE {
+                   grad.some();
+                   input.some();
+                   store_block<decltype(size)::value, A>(
+                       local_grad_.at(y0 + r, 0, local_grad_.first + column), acc);
+                 });
   }
 
-  void through_gelu(int64_t y0, int rows) {
-    for (int64_t y = y0; y < y0 + rows; ++y) {
-      const A* grad = grad_.at(y, 0, local_grad_.first);
-      const A* local = strips_.local.at(y, 0, local_grad_.first);
-      A* target = local_grad_.at(y, 0, local_grad_.first);
-      for (int64_t i = 0; i < local_grad_.columns * kLanes<A>; i += kLanes<A>) {
-        store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));
-      }
-      clear_local_grad(y);
+  void through_gelu(int64_t y) {
+    const A* grad = grad_.at(y, 0, local_grad_.first);
+    const A* local = strips_.local.at(y, 0, local_grad_.first);
+    A* target = local_grad_.at(y, 0, local_grad_.first);
+    for (int64_t i = 0; i < local_grad_.columns * kLanes<A>; i += kLanes<A>) {
+      store(target + i, load(grad + i) * gelu_slope<A>(load(local + i)));
     }
-  }
-
-  void clear_local_grad(int64_t y) {
-    clear_outside(local_grad_, y, local_grad_.first, local_grad_.first + local_grad_.columns,
-                  tile_.x0, s_.width);
   }
 
   // What row y of the tile's own columns adds.
@@ -271,7 +245,12 @@ class BackwardTile {
       add_row_gradient(sums_ + layout_.row[i] * kLanes<A>, u,
                        strips_.local.at(y, 0, -layout_.radius[i]), layout_.length[i], width);
       add_sum(sums_ + layout_.row_bias[i] * kLanes<A>, u, width);
-      add_sum(sums_ + layout_.column_bias[i] * kLanes<A>, grad_.at(y, 0, 0), width);
+    }
+    // All columns have the same bias's gradient.
+    A* first = sums_ + layout_.column_bias[0] * kLanes<A>;
+    add_sum(first, grad_.at(y, 0, 0), width);
+    for (int i = 1; i < kStrips; ++i) {
+      store(sums_ + layout_.column_bias[i] * kLanes<A>, load(first));
     }
   }
 
@@ -310,11 +289,12 @@ class BackwardTile {
     S* grad_input = static_cast<S*>(plan_.params.grad_input);
     S* row = pixel(s_, grad_input, tile_.b, tile_.c0, y, tile_.x0);
     const bool writes = puts_registers<A>(s_, tile_, plan_.streams);
-    Prefetch<S> next(s_, grad_input, tile_, y + 1, writes ? 0 : 1, 0, tile_.width);
+    Prefetch<S> next(s_, grad_input, tile_, y + 1, writes ? 0 : 1, 0, tile_.width,
+                     blocks_of(columns_));
     for_blocks(columns_, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       Value<A> acc[kOut];
-      next.some(kBlockColumns + 2);
+      next.some();
       fill<kOut, A>(acc, Value<A>{});
       for (int i = 0; i < layout_.edge; ++i) {
         add_line<kOut, A>(acc, flipped_ + i * layout_.edge * kLanes<A>,
@@ -335,7 +315,7 @@ class BackwardTile {
   const Layout layout_;
   double* partial_;
   int reach_ = 0, columns_ = 0;
-  int64_t taps_ = 0, next_grad_ = 0, next_input_ = 0;
+  int64_t taps_ = 0, next_grad_ = 0;
   A *weights_ = nullptr, *flipped_ = nullptr, *sums_ = nullptr;
   StripRows<S, A> strips_{s_, layout_, tile_, nullptr, 0, {}, {}, {}, 0, 0, {}};
   Ring<A> grad_, local_grad_, total_, between_[kStrips];

@@ -41,18 +41,20 @@ SCRN_INLINE void add_taps(Value<A> (&acc)[kOut], const A* weights, const A* sour
 // Whether there are registers for a sum's results and for as many of its operands: AVX-512 has 32.
 constexpr bool kHasWindow = kRegisterBytes == 64;
 
-// acc[i] += sum over k < kTaps of weights[k] * the register at(k + i), each loaded once.
-template <int kTaps, int kOut, typename A, typename At>
+// acc[i] += sum over k < kTaps of weights[k] * the register at(k * kApart + i), each loaded once.
+template <int kTaps, int kApart, int kOut, typename A, typename At>
 SCRN_INLINE void add_window(Value<A> (&acc)[kOut], const A* weights, const At& at) {
+  constexpr int kKept = kOut - kApart;  // from one tap to the next
   Value<A> window[kOut];
 #pragma GCC unroll 16
-  for (int i = 0; i + 1 < kOut; ++i) window[i] = load(at(i));
+  for (int i = 0; i < kKept; ++i) window[i] = load(at(i));
 #pragma GCC unroll 32
   for (int k = 0; k < kTaps; ++k) {
-    window[(k + kOut - 1) % kOut] = load(at(k + kOut - 1));
+#pragma GCC unroll 4
+    for (int i = k * kApart + kKept; i < k * kApart + kOut; ++i) window[i % kOut] = load(at(i));
     const Value<A> weight = load(weights + k * kLanes<A>);
 #pragma GCC unroll 16
-    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, window[(k + i) % kOut], acc[i]);
+    for (int i = 0; i < kOut; ++i) acc[i] = fma(weight, window[(k * kApart + i) % kOut], acc[i]);
   }
 }
 
@@ -60,7 +62,7 @@ SCRN_INLINE void add_window(Value<A> (&acc)[kOut], const A* weights, const At& a
 template <int kOut, typename A, typename At>
 SCRN_INLINE bool add_by_window(Value<A> (&acc)[kOut], const A* weights, int count, const At& at) {
   const auto add = [&](auto taps) SCRN_LAMBDA_INLINE {
-    add_window<decltype(taps)::value, kOut, A>(acc, weights, at);
+    add_window<decltype(taps)::value, 1, kOut, A>(acc, weights, at);
     return true;
   };
   switch (count) {
@@ -87,6 +89,17 @@ SCRN_INLINE void add_line(Value<A> (&acc)[kOut], const A* weights, const A* sour
     if (add_by_window<kOut, A>(acc, weights, count, at)) return;
   }
   add_taps<kOut, A>(acc, weights, source, count, kLanes<A>);
+}
+
+// A row of the dilated convolution: add_taps that are `dilation` columns apart.
+template <int kOut, typename A>
+SCRN_INLINE void add_dilated(Value<A> (&acc)[kOut], const A* weights, const A* source,
+                             int dilation) {
+  if (kHasWindow && dilation == 3) {
+    const auto at = [source](int i) SCRN_LAMBDA_INLINE { return source + i * kLanes<A>; };
+    return add_window<kDilated, 3, kOut, A>(acc, weights, at);
+  }
+  add_taps<kOut, A>(acc, weights, source, kDilated, dilation * kLanes<A>);
 }
 
 // acc[r * kOut + i] += sum over k < count of weights[k] * the register that is `offset` and i
@@ -138,6 +151,12 @@ SCRN_INLINE void for_blocks(int rows, int columns, const Body& body) {
       for (int r = 0; r < rows; ++r) body(Count<1>{}, size, r, column);
     });
   }
+}
+
+// How many blocks that is.
+SCRN_INLINE int blocks_of(int count) { return (count + kBlockColumns - 1) / kBlockColumns; }
+SCRN_INLINE int blocks_of(int rows, int columns) {
+  return kHasWindow ? columns : rows * blocks_of(columns);
 }
 
 SCRN_INLINE int whole_blocks(int columns) { return (columns + 3) / 4 * 4; }

@@ -25,10 +25,11 @@ SCRN_INLINE Tile tile_of(const UnitShape& s, int64_t tiles, int tile_width, int 
 // A store waits for its line, unless it is streamed: lines of planes lie too far apart for the
 // hardware to foresee.
 template <typename S>
-SCRN_INLINE Prefetch<S> output_rows(const ForwardPlan& plan, const Tile& tile, int64_t y0,
-                                    int rows) {
+SCRN_INLINE Prefetch<S> output_rows(const ForwardPlan& plan, const Tile& tile, int64_t y0, int rows,
+                                    int64_t pieces) {
   const S* output = static_cast<const S*>(plan.params.output);
-  return Prefetch<S>(plan.params.shape, output, tile, y0, plan.streams ? 0 : rows, 0, tile.width);
+  return Prefetch<S>(plan.params.shape, output, tile, y0, plan.streams ? 0 : rows, 0, tile.width,
+                     pieces);
 }
 
 // Whether a tile's results go from the registers to the map, without another row. Not where they
@@ -62,7 +63,8 @@ void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y
   const Tile& tile = maps.tile;
   const int64_t row_elements = s.channels * s.width;
   S* output = pixel(s, static_cast<S*>(plan.params.output), tile.b, tile.c0, y0, tile.x0);
-  Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
+  Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows,
+                                       total.subs * blocks_of(rows, total.columns));
   for (int sub = 0; sub < total.subs; ++sub) {
     const A* w = maps.weights + sub * maps.weights_part;
     const A *local[kStep], *lines[kStrips][kStep + kMaxStrip - 1];
@@ -77,7 +79,7 @@ void add_columns(const ForwardPlan& plan, const StripRows<S, A>& maps, int64_t y
     const auto add = [&](auto down, auto size, int r, int column) SCRN_LAMBDA_INLINE {
       constexpr int kRows = decltype(down)::value, kOut = decltype(size)::value;
       const int64_t at = column * kLanes<A>;
-      written.some(kRows * kOut + 2);
+      written.some();
       Value<A> acc[kRows * kOut];
 #pragma GCC unroll 16
       for (int k = 0; k < kRows; ++k) {
@@ -143,7 +145,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
-  Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
+  Ring<A> source{nullptr, kStep + kLocal, local.columns + 4, -reach - 2, subs};
   const bool writes = puts_registers<A>(s, tile, plan.streams);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;
@@ -159,47 +161,28 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   int64_t next_input = -kLocal / 2, next_local = -reach;
   for (int64_t y0 = 0; y0 < s.height; y0 += kStep) {
     const int rows = s.height - y0 < kStep ? static_cast<int>(s.height - y0) : kStep;
-    for (; next_local < y0 + rows + reach; ++next_local) {
-      if (next_local < 0 || next_local >= s.height) {
-        local.clear(next_local);
-        continue;
-      }
-      for (; next_input <= next_local + kLocal / 2; ++next_input) {
-        read_row(s, input, tile, next_input, source);
-      }
-      local_row(s, layout, weights, part, source, local, next_local, tile.x0);
-    }
+    read_local_rows(s, layout, weights, part, input, tile, source, local, next_input, next_local,
+                    y0 + rows + reach);
+    const int pieces = subs * rows * blocks_of(columns);
     Prefetch<S> prefetch(s, input, tile, next_input, kStep, source.first,
-                         source.first + source.columns);
-    Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows);
-    const A* lines[kStep][kDilated];
-    for (int r = 0; r < rows; ++r) {
-      for (int i = 0; i < kDilated; ++i) {
-        lines[r][i] = local.at(y0 + r - reach + i * s.dilation, 0, -reach);
-      }
-    }
+                         source.first + source.columns, pieces);
+    Prefetch<S> written = output_rows<S>(plan, tile, y0, writes ? 0 : rows, pieces);
     for (int sub = 0; sub < subs; ++sub) {
-      const A* w = weights + sub * part + layout.dilated * kLanes<A>;
-      for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
-        constexpr int kOut = decltype(size)::value;
-        const int64_t at = sub * local.part() + column * kLanes<A>;
-        for (int r = 0; r < rows; ++r) {
-          prefetch.some(kPrefetched + 2);
-          written.some(kBlockColumns + 2);
-          Value<A> acc[kOut];
-          fill<kOut, A>(acc, load(w + kDilated * kDilated * kLanes<A>));
-          for (int i = 0; i < kDilated; ++i) {
-            add_taps<kOut, A>(acc, w + i * kDilated * kLanes<A>, lines[r][i] + at, kDilated,
-                              s.dilation * kLanes<A>);
-          }
-          if (writes) {
-            S* row = pixel(s, output, tile.b, tile.c0 + sub * kLanes<A>, y0 + r, tile.x0);
-            put_columns<kOut, S, A>(row, s.channels, tile.width, column, acc, plan.streams);
-          } else {
-            store_block<kOut, A>(total.at(r, sub, column), acc);
-          }
-        }
-      });
+      const A* w = weights + sub * part;
+      dilated_rows(s, layout, w + layout.dilated * kLanes<A>,
+                   load(w + layout.dilated_bias * kLanes<A>), local, sub, y0, rows, columns,
+                   [&](auto size, int r, int column, const Value<A>* acc) SCRN_LAMBDA_INLINE {
+                     constexpr int kOut = decltype(size)::value;
+                     prefetch.some();
+                     written.some();
+                     if (writes) {
+                       const int c = tile.c0 + sub * kLanes<A>;
+                       put_columns<kOut, S, A>(pixel(s, output, tile.b, c, y0 + r, tile.x0),
+                                               s.channels, tile.width, column, acc, plan.streams);
+                     } else {
+                       store_block<kOut, A>(total.at(r, sub, column), acc);
+                     }
+                   });
     }
     if (writes) continue;
     for (int64_t y = y0; y < y0 + rows; ++y) {
@@ -236,15 +219,15 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
     }
     const A* lines[kMaxSquare];
     for (int i = 0; i < s.square; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
-    Prefetch<S> prefetch(s, input, tile, next_input, 1, source.first,
-                         source.first + source.columns);
+    Prefetch<S> prefetch(s, input, tile, next_input, 1, source.first, source.first + source.columns,
+                         subs * blocks_of(columns));
     S* row = pixel(s, output, tile.b, tile.c0, y, tile.x0);
     for_blocks(columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
       for (int sub = 0; sub < subs; ++sub) {
         const A* w = weights + sub * part;
         const int64_t at = sub * source.part() + column * kLanes<A>;
-        prefetch.some(kPrefetched + 2);
+        prefetch.some();
         Value<A> acc[kOut];
         fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
         for (int i = 0; i < s.square; ++i) {

@@ -19,7 +19,8 @@ struct Normal {
 SCRN_INLINE Normal<float> normal(Value<float> x) {
   const Value<float> z = (x < 0.0f ? -x : x) * 0.70710678f;
   const Value<float> e = exp_negative(-z * z);
-  const Value<float> t = 1.0f / fma(z, broadcast<float>(0.5f), broadcast<float>(1.0f));
+  const Value<float> one = broadcast<float>(1.0f);
+  const Value<float> t = divide(one, fma(z, broadcast<float>(0.5f), one));
   Value<float> p = broadcast<float>(0.058793200791565026f);
   p = fma(p, t, broadcast<float>(-0.2181971885257322f));
   p = fma(p, t, broadcast<float>(0.1220970553056574f));
@@ -60,7 +61,7 @@ SCRN_INLINE Value<float> gelu(Value<float> x) {
   q = fma(q, u, broadcast<float>(0.2503172468346181f));
   p = fma(p, u, broadcast<float>(0.3989422453759096f));
   q = fma(q, u, broadcast<float>(1.0f));
-  const Value<float> below = fma(inside, p / q, broadcast<float>(0.5f));
+  const Value<float> below = fma(inside, divide(p, q), broadcast<float>(0.5f));
   return x * (x < -kEnd ? Value<float>{} : below);
 }
 

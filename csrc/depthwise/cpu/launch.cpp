@@ -13,8 +13,10 @@ const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 // would only cost.
 constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
 // The GELU's tiles. Where channels are neighbours in memory, many of them are read together: what
-// is taken line by line from far apart costs twice as much.
+// is taken line by line from far apart costs twice as much. With AVX-512 the rows of narrow tiles
+// stay in the L1 cache, which took a quarter less.
 constexpr int32_t kGeluWidth = 32, kGeluWidthOfPlanes = 512, kGeluGroupBytes = 2048;
+constexpr int32_t kNarrowGeluWidth = 16, kNarrowGeluGroupBytes = 512;
 // Bytes of a task's rows in place: half of an L2 cache of 512 KiB. A Zen 3 took a tenth longer with
 // three quarters of it.
 constexpr int64_t kGeluRows = 256 * 1024;
@@ -77,8 +79,11 @@ void forward(const ForwardParams& params, const Threads& threads) {
   plan.group = 64 / accumulate_bytes(s);
   plan.tile_width = tile_width(s, widest_forward(s, kernels));
   if (s.unit == Unit::kGelu) {
-    int64_t group_bytes = s.channels_last ? kGeluGroupBytes : 64;
-    plan.tile_width = tile_width(s, s.channels_last ? kGeluWidth : kGeluWidthOfPlanes);
+    const bool narrow = kernels.register_bytes == 64;
+    const int32_t width = narrow ? kNarrowGeluWidth : kGeluWidth;
+    int64_t group_bytes = narrow ? kNarrowGeluGroupBytes : kGeluGroupBytes;
+    if (!s.channels_last) group_bytes = 64;
+    plan.tile_width = tile_width(s, s.channels_last ? width : kGeluWidthOfPlanes);
     if (params.output == params.input) {
       // A tile's neighbours would find their part of the input overwritten.
       plan.tile_width = s.width;

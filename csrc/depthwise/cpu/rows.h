@@ -105,14 +105,14 @@ void read_row(const UnitShape& s, const S* map, const Tile& tile, int64_t y, con
   }
 }
 
-// Requests the cache lines of a tile's rows, a few at a time, while something else is computed: the
-// lines of a tile lie scattered, and no hardware foresees them.
+// Requests the cache lines of a tile's rows in pieces, while something else is computed: the lines
+// of a tile lie scattered, and no hardware foresees them.
 template <typename S>
 class Prefetch {
  public:
   // Rows first .. first + rows - 1 of a map, columns from .. to - 1 of the tile.
   Prefetch(const UnitShape& s, const S* map, const Tile& tile, int64_t first, int64_t rows,
-           int from, int to) {
+           int from, int to, int64_t pieces) {
     if (first < 0) {
       rows += first;
       first = 0;
@@ -134,10 +134,12 @@ class Prefetch {
     if (rows_ == 0) planes_ = 0;
     next_ = line_;
     left_ = lines_;
+    piece_ = static_cast<int>(ceil_div(run_ * lines_ * rows_ * planes_, pieces));
   }
 
-  SCRN_INLINE_MEMBER void some(int count) {
-    for (; count > 0 && planes_ > 0; --count) {
+  // The next piece.
+  SCRN_INLINE_MEMBER void some() {
+    for (int count = piece_; count > 0 && planes_ > 0; --count) {
       __builtin_prefetch(next_, 0, 2);
       next_ += 64;
       if (--run_left_ > 0) continue;
@@ -158,7 +160,7 @@ class Prefetch {
  private:
   const char *line_ = nullptr, *next_ = nullptr;
   int64_t stride_ = 0, row_ = 0, next_plane_ = 0, rows_ = 0, rows_left_ = 0;
-  int lines_ = 0, left_ = 0, planes_ = 0;
+  int lines_ = 0, left_ = 0, planes_ = 0, piece_ = 0;
   int run_ = 1, run_left_ = 1;  // lines that lie side by side
 };
 

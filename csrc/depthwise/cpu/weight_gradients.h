@@ -59,14 +59,15 @@ SCRN_INLINE void for_taps(int count, const Body& body) {
   for (int first = 0; first < count; first += 7) body(Count<7>{}, first);
 }
 
-// sums[l][k] += the sum over x of grad[x] * lines[l][x + k * between], for `count` of kTaps, at
-// kTogether columns x at a time, which needs neighbouring taps. Where one line's few taps do not
-// keep the multipliers busy, two have to go together.
+// sums[l][k] += the sum over x of grad[x] * lines[l][x + k * dilation], for `count` of kTaps, at
+// kTogether columns x at a time. Where one line's few taps do not keep the multipliers busy, two
+// have to go together.
 template <int kLines, int kTaps, int kTogether, typename A>
-SCRN_INLINE void add_lines(A* sums, int count, const A* grad, const A* const* lines,
-                           int64_t between, int width) {
+SCRN_INLINE void add_lines(A* sums, int count, const A* grad, const A* const* lines, int dilation,
+                           int width) {
   Value<A> acc[kLines][kTaps];
   for (int l = 0; l < kLines; ++l) fill<kTaps, A>(acc[l], Value<A>{});
+  const int64_t between = dilation * kLanes<A>;
   int x = 0;
   const auto add = [&](auto together) SCRN_LAMBDA_INLINE {
     constexpr int kCount = decltype(together)::value;
@@ -75,13 +76,17 @@ SCRN_INLINE void add_lines(A* sums, int count, const A* grad, const A* const* li
     for (int l = 0; l < kLines; ++l) {
       const A* from = pinned(lines[l] + x * kLanes<A>);
       add_products<kTaps, kCount, A>(
-          acc[l], [g](int r) SCRN_LAMBDA_INLINE { return g + r * kLanes<A>; },
+          acc[l], [g, between](int r) SCRN_LAMBDA_INLINE { return g + r * between; },
           [from, between](int i) SCRN_LAMBDA_INLINE { return from + i * between; });
     }
-    x += kCount;
+    x += kCount * dilation;
   };
-  while (x + kTogether <= width) add(Count<kTogether>{});
-  while (x < width) add(Count<1>{});
+  // Columns that are `dilation` apart look at the same columns of the source.
+  for (int first = 0; first < dilation; ++first) {
+    x = first;
+    while (x + (kTogether - 1) * dilation < width) add(Count<kTogether>{});
+    while (x < width) add(Count<1>{});
+  }
   for (int l = 0; l < kLines; ++l) add_to<kTaps, A>(sums + l * kTaps * kLanes<A>, acc[l], count);
 }
 
@@ -91,8 +96,7 @@ void add_row_gradient(A* sums, const A* grad, const A* source, int count, int wi
   for_taps(count, [&](auto size, int first) SCRN_LAMBDA_INLINE {
     constexpr int kTaps = decltype(size)::value;
     const A* from = source + first * kLanes<A>;
-    add_lines<1, kTaps, kHeld, A>(sums + first * kLanes<A>, count - first, grad, &from, kLanes<A>,
-                                  width);
+    add_lines<1, kTaps, kHeld, A>(sums + first * kLanes<A>, count - first, grad, &from, 1, width);
   });
 }
 
@@ -116,18 +120,18 @@ void add_column_gradient(A* sums, const A* const* grads, const A* const* sources
 }
 
 // The rows of a square convolution, as many together as there are registers for.
-template <int kEdge, int kTogether, typename A>
-SCRN_INLINE void add_square(A* sums, const A* grad, const A* const* lines, int64_t between,
+template <int kEdge, typename A>
+SCRN_INLINE void add_square(A* sums, const A* grad, const A* const* lines, int dilation,
                             int width) {
-  constexpr int kLines = 2 * kEdge + kTogether < kRegisters ? 2 : 1;
+  constexpr int kLines = 2 * kEdge + kHeld < kRegisters ? 2 : 1;
   int i = 0;
   for (; i + kLines <= kEdge; i += kLines) {
-    add_lines<kLines, kEdge, kTogether, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i,
-                                           between, width);
+    add_lines<kLines, kEdge, kHeld, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i,
+                                       dilation, width);
   }
   if (i == kEdge) return;
-  add_lines<1, kEdge, kTogether, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i, between,
-                                    width);
+  add_lines<1, kEdge, kHeld, A>(sums + i * kEdge * kLanes<A>, kEdge, grad, lines + i, dilation,
+                                width);
 }
 
 // Of a square convolution of `source` whose result at row y has the gradient `grad`.
@@ -138,11 +142,9 @@ void add_square_gradient(A* sums, const Ring<A>& grad, const Ring<A>& source, in
   const A* lines[kMaxSquare];
   for (int i = 0; i < edge; ++i) lines[i] = source.at(y - radius + i * dilation, 0, -radius);
   const A* g = grad.at(y, 0, 0);
-  const int64_t between = dilation * kLanes<A>;
-  if (dilation > 1) return add_square<kDilated, 1, A>(sums, g, lines, between, width);
-  if (edge == 3) return add_square<3, kHeld, A>(sums, g, lines, between, width);
-  if (edge == 5) return add_square<5, kHeld, A>(sums, g, lines, between, width);
-  add_square<7, kHeld, A>(sums, g, lines, between, width);
+  if (edge == 3) return add_square<3, A>(sums, g, lines, dilation, width);
+  if (edge == 5) return add_square<5, A>(sums, g, lines, dilation, width);
+  add_square<7, A>(sums, g, lines, dilation, width);
 }
 
 SCRN_INLINE void write_gradient(DType type, double value, void* gradients, int64_t index) {

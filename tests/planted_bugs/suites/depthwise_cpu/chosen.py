@@ -26,13 +26,23 @@ CHOSEN = (
         ),
         (
             "a window that does not move",
-            "window[(k + kOut - 1) % kOut] = load(at(k + kOut - 1));",
-            "window[(k + kOut - 1) % kOut] = load(at(kOut - 1));",
+            "window[i % kOut] = load(at(i));",
+            "window[i % kOut] = load(at(i % kOut));",
         ),
         (
             "a window that is a register wider",
-            "window[(k + i) % kOut], acc[i]);",
-            "window[(k + i + 1) % kOut], acc[i]);",
+            "window[(k * kApart + i) % kOut], acc[i]);",
+            "window[(k * kApart + i + 1) % kOut], acc[i]);",
+        ),
+        (
+            "every dilation is three",
+            "if (kHasWindow && dilation == 3) {",
+            "if (kHasWindow && dilation >= 3) {",
+        ),
+        (
+            "the dilated kernel's columns lie side by side",
+            "add_taps<kOut, A>(acc, weights, source, kDilated, dilation * kLanes<A>);",
+            "add_taps<kOut, A>(acc, weights, source, kDilated, kLanes<A>);",
         ),
         (
             "a strip of 21 taps ends after 11",
@@ -135,6 +145,31 @@ CHOSEN = (
             "target.first, x0, s.width);",
         ),
         (
+            "rows of the first convolution below the image",
+            "const int64_t last = end < s.height ? end : s.height;",
+            "const int64_t last = end;",
+        ),
+        (
+            "a row of the input too few for the first convolution",
+            "for (; next_input < next_row + rows + layout.edge / 2; ++next_input)",
+            "for (; next_input < next_row + rows; ++next_input)",
+        ),
+        (
+            "all rows of the first convolution are its first one",
+            "lines[r + i] + at, edge);",
+            "lines[i] + at, edge);",
+        ),
+        (
+            "the dilated kernel's rows lie side by side",
+            "source.at(y0 + r - layout.reach + i * s.dilation, sub, source.first);",
+            "source.at(y0 + r - layout.reach + i, sub, source.first);",
+        ),
+        (
+            "rows that no dilated row starts with left out",
+            "for (int first = 0; first < rows && first < s.dilation; ++first)",
+            "for (int first = 0; first < rows && first < 2; ++first)",
+        ),
+        (
             "a row of a strip outside the image has its bias",
             "if (y < 0 || y >= s.height) return target.clear(y);",
             "if (y < -100 || y >= s.height) return target.clear(y);",
@@ -183,16 +218,6 @@ CHOSEN = (
             "const A* from = pinned(local[0] + at);",
         ),
         (
-            "the dilated kernel's rows lie side by side",
-            "lines[r][i] = local.at(y0 + r - reach + i * s.dilation, 0, -reach);",
-            "lines[r][i] = local.at(y0 + r - reach + i, 0, -reach);",
-        ),
-        (
-            "the dilated kernel's columns lie side by side",
-            "lines[r][i] + at, kDilated,\n                              s.dilation * kLanes<A>);",
-            "lines[r][i] + at, kDilated,\n                              kLanes<A>);",
-        ),
-        (
             "the convolution in front of GELU has no bias",
             "fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));\n        for",
             "fill<kOut, A>(acc, Value<A>{});\n        for",
@@ -217,8 +242,8 @@ CHOSEN = (
         ),
         (
             "the local gradient is not zero outside the image",
-            "                  tile_.x0, s_.width);\n  }\n\n  // What row y",
-            "                  -tile_.x0, s_.width + 4096);\n  }\n\n  // What row y",
+            "local_grad_.first + local_grad_.columns,\n                      tile_.x0, s_.width);",
+            "local_grad_.first,\n                      tile_.x0, s_.width);",
         ),
         (
             "gradients between the strips are not zero outside the image",
@@ -292,6 +317,11 @@ CHOSEN = (
             "every piece of a strip is the first one",
             "first += 7) body(Count<7>{}, first);",
             "first += 7) body(Count<7>{}, 0 * first);",
+        ),
+        (
+            "columns between dilated ones add nothing to the gradients",
+            "for (int first = 0; first < dilation; ++first) {\n    x = first;",
+            "for (int first = 0; first < 1; ++first) {\n    x = first;",
         ),
         (
             "columns behind the last whole step add nothing to a row's gradients",
