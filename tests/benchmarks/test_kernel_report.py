@@ -19,6 +19,8 @@ from benchmarks.compiled.kernels import Kernel, count_opcodes, parse_name
 from benchmarks.compiled.library import CannotReport, read
 from benchmarks.compiled.loops import loop_loads
 from benchmarks.compiled.occupancy import LIMITS, occupancy
+from benchmarks.ops import derived
+from benchmarks.ops.cases.srm import SampledCase
 
 sys.path.insert(0, str(library.ROOT / "tools"))
 import toolkit
@@ -233,6 +235,22 @@ def test_every_kernel_is_read(kernels: list[Kernel]) -> None:
     assert len(names) >= 10
     for architecture in library.ARCHITECTURES:
         assert {each.name for each in kernels if each.architecture == architecture} == names
+
+
+@pytest.mark.slow
+def test_the_kernels_of_a_case_are_in_the_library(
+    kernels: list[Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture = derived.H200_ARCHITECTURE
+    compiled = [each for each in kernels if each.architecture == architecture]
+    monkeypatch.setattr(derived, "_compiled", lambda: compiled)
+    for layout in ("nchw", "channels_last"):
+        case = SampledCase(
+            "semantic_refine", (64, 128), (128, 256), layout=layout, direction="both"
+        )
+        ((_, *_, shares),) = derived.derive([case])
+        assert shares.keys() == case.kernels.keys()
+        assert all(0.1 < share <= 1 for share in shares.values())
 
 
 @pytest.mark.parametrize(

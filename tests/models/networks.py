@@ -46,7 +46,6 @@ COVERING = [
     Network(TINY, "srm", "f4"),
     Network(TINY, "bilinear", "none"),
     Network(TINY, "fam", "ppm"),
-    Network(TINY, "srm", "dappm"),
     Network(TINY, "srm", "ccam"),
     Network(TINY, "align_fa", "dam"),
     Network(TINY, "fam", "crm_scaled"),

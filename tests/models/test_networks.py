@@ -50,7 +50,11 @@ def small(network: Network, request: pytest.FixtureRequest) -> None:
 
 class TestNetwork:
     @pytest.mark.parametrize("size", SIZES, ids=str)
-    def test_forward_and_backward(self, model: SCRN, size: tuple[int, int]) -> None:
+    def test_forward_and_backward(
+        self, model: SCRN, size: tuple[int, int], network: Network, pytestconfig: pytest.Config
+    ) -> None:
+        if size == SIZES[-1] and not (network.is_tiny or pytestconfig.getoption("all_networks")):
+            pytest.skip("takes long, and has no other code than a smaller network")
         x = image(*size).requires_grad_()
         logits, embedding = model.train()(x, return_embedding=True)
         assert logits.shape == (2, NUM_CLASSES, *size)

@@ -169,9 +169,10 @@ def test_gelu_over_its_input(device: Device, shape: tuple[int, ...], last: bool)
 
 @pytest.mark.parametrize("misalignment", [0, 1])
 def test_past_the_caches(device: Device, misalignment: int) -> None:
-    """A large result in channels_last is streamed, if its lines are aligned."""
+    """A large result in channels_last is streamed, if its lines are aligned, which is asked at one
+    place for all units."""
     device.placement, device.misalignment = "start", misalignment
-    for unit in UNITS:
+    for unit in UNITS if misalignment == 0 else (GELU,):
         case = Case(unit, shape=(1, 16, 128, 1032), need="input")
         plain, streamed = (
             (each.forward(device), each.backward(device)[0])

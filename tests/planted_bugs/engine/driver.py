@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import mechanical
@@ -53,6 +53,8 @@ class Driver:
     Args:
         folder: of the trees with a mistake, and of what is known of this machine.
         outcomes: of the file, by default that one.
+        whole_baseline: whether all tests of a stage must pass without a mistake, or only the one
+            that has noticed it, which is enough for a few mistakes.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class Driver:
         folder: Path = FOLDER,
         outcomes: Path | None = None,
         keep_killed: bool = False,
+        whole_baseline: bool = True,
     ) -> None:
         self.suite, self.jobs, self.folder = suite, jobs, folder
-        self.keep_killed = keep_killed
+        self.keep_killed, self.whole_baseline = keep_killed, whole_baseline
         self.path = (outcomes or folder) / f"{suite.name}.json"
         self.known = read(self.path)
         self.decided: dict[str, Outcome] = {}  # by this run
@@ -154,7 +157,8 @@ class Driver:
 
     def _run_stages(self, mutation: Mutation, tree: Path) -> tuple[str, str, str]:
         for stage in self.suite.stages(mutation):
-            self.check_baseline(stage)
+            if self.whole_baseline:
+                self.check_baseline(stage)
             try:
                 failed = run_stage(stage, tree)
             except Stillborn:
@@ -162,6 +166,8 @@ class Driver:
             except Equivalent:
                 return EQUIVALENT, stage.name, ""
             if failed:
+                if not self.whole_baseline:
+                    self.check_baseline(narrowed(stage, failed))
                 return KILLED, stage.name, failed
         return SURVIVED, "", ""
 
@@ -235,6 +241,17 @@ def run_stage(stage: Stage, tree: Path) -> str:
         raise CannotDecide(f"{stage.name}: exit status {run.returncode}\n{run.stdout}{run.stderr}")
     found = re.search(r"^(?:FAILED|ERROR) (?:\S*/)?(\S+)", run.stdout, re.MULTILINE)
     return found.group(1) if found else "a failure without a name"
+
+
+def narrowed(stage: Stage, failed: str) -> Stage:
+    """The stage with every case of the test that failed and nothing else; with all tests where
+    something else has ended them."""
+    file, _, test = failed.partition("::")
+    paths = [each for each in stage.arguments if Path(each).name == file]
+    if not (test and paths):
+        return stage
+    others = [each for each in stage.arguments if not each.endswith(".py")]
+    return replace(stage, arguments=(*others, f"{paths[0]}::{test.partition('[')[0]}"))
 
 
 def counted(driver: Driver) -> Iterator[tuple[Mutation, Outcome]]:

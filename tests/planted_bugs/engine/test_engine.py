@@ -199,6 +199,28 @@ def test_tests_that_fail_without_a_mistake(toy: Path) -> None:
         run(toy, suite_of(toy, FIRST))
 
 
+def test_without_the_whole_baseline_the_test_that_noticed_must_pass(toy: Path) -> None:
+    tests = toy / "checks" / "test_numbers.py"
+    stage = Stage("all", (str(tests),))
+    suite = replace(suite_of(toy, FIRST), stages=lambda mutation: (stage,))
+    tests.write_text(f"{TEST}\ndef test_broken():\n    assert False\n")
+    driver = Driver(suite, folder=toy / "results", whole_baseline=False)
+    assert driver.decide(FIRST).by == "test_numbers.py::test_largest"
+    tests.write_text(TEST.replace("== 3", "== 4"))
+    driver = Driver(suite, folder=toy / "results", whole_baseline=False)
+    with pytest.raises(CannotDecide, match=r"without a mistake: test_numbers\.py::test_larg"):
+        driver.decide(FIRST)
+
+
+def test_a_stage_is_narrowed_to_the_test_that_failed() -> None:
+    stage = Stage("all", ("--confcutdir=/a", "/a/test_b.py", "/a/test_c.py", "-k", "float32"))
+    for failed in ("test_c.py::test_d[1-2]", "test_c.py::test_d"):
+        found = driver_module.narrowed(stage, failed)
+        assert found.arguments == ("--confcutdir=/a", "-k", "float32", "/a/test_c.py::test_d")
+    for failed in ("test_e.py::test_d", "killed by signal 11", "stopped after 10 s"):
+        assert driver_module.narrowed(stage, failed) is stage
+
+
 def test_tests_that_cannot_run(toy: Path) -> None:
     (toy / "checks" / "test_numbers.py").write_text("import nowhere\n")
     with pytest.raises(CannotDecide, match="exit status 2"):

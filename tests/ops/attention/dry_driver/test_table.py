@@ -52,6 +52,14 @@ def jitted() -> set[str]:
     return {name for name in names if not re.search(rf"(?<!def )(?<!\.)\b{name}\(", text)}
 
 
+def one_of_a_row(wanted: list[Case]) -> list[Case]:
+    """Of the calls that take the same rows the one of the widest embeddings and most queries, which
+    needs the most registers: those in bf16 for an H100 are all compiled."""
+    wanted = sorted(wanted, key=lambda each: each.shape)
+    rows = {(each.shape[0], each.shape[3], each.direction): each for each in wanted}
+    return list(rows.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", table.FAMILIES)
@@ -59,7 +67,10 @@ def test_every_row_is_compiled_and_fits(family, dtype, pytestconfig):
     every = pytestconfig.getoption("--all-dry-runs")
     if dtype == "fp16" and family != 90 and not every:
         pytest.skip("the tiles of bf16; --all-dry-runs compiles them for fp16 too")
-    found = list(report.distinct(tiles.cases([family], [dtype], ["contiguous"])))
+    wanted = list(tiles.cases([family], [dtype], ["contiguous"]))
+    if (family, dtype) != (90, "bf16") and not every:
+        wanted = one_of_a_row(wanted)
+    found = list(report.distinct(wanted))
     assert {row.kernel for row in found} == jitted()
     taken = {(row.kernel, row.tiles) for row in found}
     for kernel in table.KERNELS:

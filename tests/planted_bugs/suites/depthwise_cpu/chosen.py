@@ -8,6 +8,14 @@ FOLDER = "csrc/depthwise/cpu"
 
 CHOSEN = (
     *planted(
+        "csrc/common/cpu/vec.h",
+        (
+            "a quotient to fourteen bits",
+            "return fma(r, fma(-q, b, a), q);",
+            "return q;",
+        ),
+    ),
+    *planted(
         f"{FOLDER}/blocks.h",
         (
             "the last block of columns left out",
