@@ -14,6 +14,7 @@ from benchmarks import readme, summary
 from benchmarks.common import checkout, environment, pages, timing
 from benchmarks.common.yardstick import COPY
 from benchmarks.compiled.kernels import Kernel
+from benchmarks.compiled.library import CannotReport
 from benchmarks.ops import derived
 from benchmarks.ops.case import BASELINE, OURS
 from benchmarks.ops.cases.attention import AttentionCase
@@ -28,6 +29,7 @@ SAMPLE = SampledCase(
 )
 ATTEND = AttentionCase(2048, 256, 1024, dtype=torch.bfloat16)
 SAMPLER = "sample_forward_channels_last"
+REAL_LIBRARY = derived._compiled
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +102,19 @@ def test_occupancy_is_that_of_the_kernels_that_run():
     )
     ((_, *_, shares),) = derived.derive([REFINE])
     assert shares == {SAMPLER: 28 / 64}  # warps, as many as the registers of 7 blocks allow
+
+
+def test_the_library_is_read_for_one_architecture(monkeypatch):
+    asked = []
+    monkeypatch.setattr(derived, "read", lambda library, wanted: asked.append(wanted) or [SAMPLE])
+    assert REAL_LIBRARY.__wrapped__() == (SAMPLE,)
+    assert asked == [[90]]
+
+    def refuse(library, wanted):
+        raise CannotReport("no cuobjdump")
+
+    monkeypatch.setattr(derived, "read", refuse)
+    assert REAL_LIBRARY.__wrapped__() == ()
 
 
 def planted(

@@ -42,10 +42,14 @@ def model(built: SCRN) -> SCRN:
     return copy.deepcopy(built)
 
 
-@pytest.fixture
-def small(network: Network, request: pytest.FixtureRequest) -> None:
-    if not network.is_tiny and not request.config.getoption("all_networks"):
+def skip_large(network: Network, config: pytest.Config) -> None:
+    if not network.is_tiny and not config.getoption("all_networks"):
         pytest.skip("takes long, and has no other code than a smaller network")
+
+
+@pytest.fixture
+def small(network: Network, pytestconfig: pytest.Config) -> None:
+    skip_large(network, pytestconfig)
 
 
 class TestNetwork:
@@ -53,8 +57,8 @@ class TestNetwork:
     def test_forward_and_backward(
         self, model: SCRN, size: tuple[int, int], network: Network, pytestconfig: pytest.Config
     ) -> None:
-        if size == SIZES[-1] and not (network.is_tiny or pytestconfig.getoption("all_networks")):
-            pytest.skip("takes long, and has no other code than a smaller network")
+        if size == SIZES[-1]:
+            skip_large(network, pytestconfig)
         x = image(*size).requires_grad_()
         logits, embedding = model.train()(x, return_embedding=True)
         assert logits.shape == (2, NUM_CLASSES, *size)

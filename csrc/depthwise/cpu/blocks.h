@@ -95,9 +95,9 @@ SCRN_INLINE void add_line(Value<A> (&acc)[kOut], const A* weights, const A* sour
 template <int kOut, typename A>
 SCRN_INLINE void add_dilated(Value<A> (&acc)[kOut], const A* weights, const A* source,
                              int dilation) {
-  if (kHasWindow && dilation == 3) {
+  if constexpr (kHasWindow) {
     const auto at = [source](int i) SCRN_LAMBDA_INLINE { return source + i * kLanes<A>; };
-    return add_window<kDilated, 3, kOut, A>(acc, weights, at);
+    if (dilation == 3) return add_window<kDilated, 3, kOut, A>(acc, weights, at);
   }
   add_taps<kOut, A>(acc, weights, source, kDilated, dilation * kLanes<A>);
 }

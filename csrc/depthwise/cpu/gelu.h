@@ -20,6 +20,7 @@ SCRN_INLINE Normal<float> normal(Value<float> x) {
   const Value<float> z = (x < 0.0f ? -x : x) * 0.70710678f;
   const Value<float> e = exp_negative(-z * z);
   const Value<float> one = broadcast<float>(1.0f);
+  // Of the largest x it is no quotient any more, where e is 0; of infinity NaN, as in the slope.
   const Value<float> t = divide(one, fma(z, broadcast<float>(0.5f), one));
   Value<float> p = broadcast<float>(0.058793200791565026f);
   p = fma(p, t, broadcast<float>(-0.2181971885257322f));

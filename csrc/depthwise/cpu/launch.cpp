@@ -14,7 +14,7 @@ const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 constexpr int64_t kStreamedBytes = 8 * 1024 * 1024;
 // The GELU's tiles. Where channels are neighbours in memory, many of them are read together: what
 // is taken line by line from far apart costs twice as much. With AVX-512 the rows of narrow tiles
-// stay in the L1 cache, which took a quarter less.
+// stay in an L1 cache of 48 KB: 15 % less at 2048 channels of 32x64.
 constexpr int32_t kGeluWidth = 32, kGeluWidthOfPlanes = 512, kGeluGroupBytes = 2048;
 constexpr int32_t kNarrowGeluWidth = 16, kNarrowGeluGroupBytes = 512;
 // Bytes of a task's rows in place: half of an L2 cache of 512 KiB. A Zen 3 took a tenth longer with
@@ -79,12 +79,13 @@ void forward(const ForwardParams& params, const Threads& threads) {
   plan.group = 64 / accumulate_bytes(s);
   plan.tile_width = tile_width(s, widest_forward(s, kernels));
   if (s.unit == Unit::kGelu) {
-    const bool narrow = kernels.register_bytes == 64;
+    const bool in_place = params.output == params.input;
+    const bool narrow = kernels.register_bytes == 64 && !in_place;
     const int32_t width = narrow ? kNarrowGeluWidth : kGeluWidth;
     int64_t group_bytes = narrow ? kNarrowGeluGroupBytes : kGeluGroupBytes;
     if (!s.channels_last) group_bytes = 64;
     plan.tile_width = tile_width(s, s.channels_last ? width : kGeluWidthOfPlanes);
-    if (params.output == params.input) {
+    if (in_place) {
       // A tile's neighbours would find their part of the input overwritten.
       plan.tile_width = s.width;
       const int64_t fitting = kGeluRows / ((s.square + 1) * static_cast<int64_t>(s.width));

@@ -7,6 +7,10 @@
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
+// Rows of the first convolution that are computed together: with AVX2, where the L2 cache may have
+// 512 KB, fewer, as the input's rows are kept for all of them.
+constexpr int kLocalStep = kHasWindow ? kStep : 4;
+
 // Rows y0 .. y0 + rows - 1 of the first convolution, in all columns of `target`; zero outside the
 // image. All rows of a block of columns find what they read in the L1 cache.
 template <typename A>
@@ -15,8 +19,8 @@ void local_rows(const UnitShape& s, const Layout& layout, const A* weights, int6
   const int edge = layout.edge, radius = edge / 2;
   for (int sub = 0; sub < target.subs; ++sub) {
     const A* w = weights + sub * weights_part;
-    const A* lines[kStep + kMaxSquare - 1];
-    A* targets[kStep];
+    const A* lines[kLocalStep + kMaxSquare - 1];
+    A* targets[kLocalStep];
     source.lines(y0 - radius, rows + edge - 1, sub, target.first - radius, lines);
     target.lines(y0, rows, sub, target.first, targets);
     for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
@@ -49,7 +53,8 @@ void read_local_rows(const UnitShape& s, const Layout& layout, const A* weights,
       continue;
     }
     const int64_t last = end < s.height ? end : s.height;
-    const int rows = last - next_row < kStep ? static_cast<int>(last - next_row) : kStep;
+    const int64_t left = last - next_row;
+    const int rows = left < kLocalStep ? static_cast<int>(left) : kLocalStep;
     for (; next_input < next_row + rows + layout.edge / 2; ++next_input) {
       read_row(s, map, tile, next_input, input);
     }
@@ -125,8 +130,8 @@ struct StripRows {
   void shape(int subs, int columns, int kept) {
     const int longest = layout.longest;
     local = {nullptr, kStep + longest, whole_blocks(columns + 2 * longest), -longest, subs};
-    const int read = kept > 0 ? longest + kept : 0;
-    input = {nullptr, kStep + kLocal + read, local.columns + 4, -longest - 2, subs};
+    const int read = kept > 0 ? kStep + longest + kept : kLocalStep - 1;
+    input = {nullptr, read + kLocal, local.columns + 4, -longest - 2, subs};
     next_input = -kLocal / 2;
     for (int i = 0; i < kStrips; ++i) {
       row[i] = {nullptr, kStep + 2 * layout.radius[i], columns, 0, subs};

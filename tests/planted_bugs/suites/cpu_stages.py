@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..engine.mutation import ROOT, Mutation
 from ..engine.suite import Equivalent, Stage, Stillborn
 
 TESTS = ROOT / "tests" / "cpu_kernels"
+COMPILING = threading.Lock()
 
 
 def stages_of(
@@ -59,6 +61,9 @@ def same_code(family: str, tree: Path) -> bool:
     sets = build.available()
     planted = build.objects(family, "optimised", tree / "csrc", sets)
     original = build.objects(family, "optimised", build.CSRC, sets)
+    with COMPILING:  # two threads would write the same file
+        for each in original:
+            each.compile()
     return all(
         one.compile().read_bytes() == other.compile().read_bytes()
         for one, other in zip(planted, original, strict=True)

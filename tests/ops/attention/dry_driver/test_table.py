@@ -53,10 +53,10 @@ def jitted() -> set[str]:
 
 
 def one_of_a_row(wanted: list[Case]) -> list[Case]:
-    """Of the calls that take the same rows the one of the widest embeddings and most queries, which
-    needs the most registers: those in bf16 for an H100 are all compiled."""
+    """Of calls that differ in the embeddings' width alone the widest: those in bf16 for an H100 are
+    all compiled."""
     wanted = sorted(wanted, key=lambda each: each.shape)
-    rows = {(each.shape[0], each.shape[3], each.direction): each for each in wanted}
+    rows = {(*each.shape[:2], each.shape[3], each.direction): each for each in wanted}
     return list(rows.values())
 
 

@@ -12,10 +12,7 @@ FAMILY = "depthwise"
 SUITE = Suite(
     name="depthwise_cpu",
     title="CPU kernels of the depthwise units",
-    sources=(
-        *("csrc/depthwise/cpu/*.h", "csrc/depthwise/cpu/launch.cpp", "csrc/depthwise/params.h"),
-        "csrc/common/cpu/*.h",
-    ),
+    sources=("csrc/depthwise/cpu/*.h", "csrc/depthwise/cpu/launch.cpp", "csrc/depthwise/params.h"),
     tests=(
         "tests/cuda_on_cpu/harness/*.py",
         "tests/cpu_kernels/*.py",

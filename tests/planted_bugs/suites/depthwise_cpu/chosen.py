@@ -8,14 +8,6 @@ FOLDER = "csrc/depthwise/cpu"
 
 CHOSEN = (
     *planted(
-        "csrc/common/cpu/vec.h",
-        (
-            "a quotient to fourteen bits",
-            "return fma(r, fma(-q, b, a), q);",
-            "return q;",
-        ),
-    ),
-    *planted(
         f"{FOLDER}/blocks.h",
         (
             "the last block of columns left out",
@@ -44,8 +36,8 @@ CHOSEN = (
         ),
         (
             "every dilation is three",
-            "if (kHasWindow && dilation == 3) {",
-            "if (kHasWindow && dilation >= 3) {",
+            "if (dilation == 3) return",
+            "if (dilation >= 3) return",
         ),
         (
             "the dilated kernel's columns lie side by side",
