@@ -94,6 +94,19 @@ def test_nan_is_the_largest(kernels, high):
     assert confidence[~chain.isnan().any(1)].isfinite().all()
 
 
+def test_a_class_that_is_large_at_three_corners_keeps_no_other_from_the_fourth(kernels):
+    logits = torch.full((1, 19, 9, 41), -20.0)
+    logits[:, 0], logits[:, 1] = 5, -9
+    # Each is another corner of four cells: where class 0 falls, class 1 is the largest.
+    for y, x in ((2, 7), (5, 18), (7, 33)):
+        logits[0, :2, y, x] = torch.tensor([-5.0, 0.0])
+    size = (72, 328)
+    expected = F.interpolate(logits, size=size, mode="bilinear").argmax(1)
+    assert (expected == 1).sum() == 3 * 4 * 3  # in each of the four cells
+    labels = scrn_ops.upsampled_argmax(logits.to(kernels), size)
+    assert torch.equal(labels.cpu().long(), expected)
+
+
 def test_labels_have_no_gradient():
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
     labels, confidence = scrn_ops.upsampled_argmax(logits, (4, 4), with_confidence=True)
