@@ -45,7 +45,7 @@ class BackwardTile {
         strips_.local.columns = local_grad_.columns;
         strips_.local.first = -radius;
       }
-      strips_.input = {nullptr, kStep + reach_ + 2 * radius + 1, strips_.local.columns + 2 * radius,
+      strips_.input = {nullptr, kStep + reach_ + 2 * radius, strips_.local.columns + 2 * radius,
                        strips_.local.first - radius};
       strips_.next_input = -radius;
       strips_.next_local = -reach_;

@@ -145,7 +145,7 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
   const int64_t part = taps_of(s) * kLanes<A>;
   const int columns = whole_blocks(tile.width), reach = layout.reach;
   Ring<A> local{nullptr, kStep + 2 * reach, whole_blocks(columns + 2 * reach), -reach, subs};
-  Ring<A> source{nullptr, kLocalStep + kLocal - 1, local.columns + 4, -reach - 2, subs};
+  Ring<A> source{nullptr, kLocal, local.columns + 4, -reach - 2, subs};
   const bool writes = puts_registers<A>(s, tile, plan.streams);
   Ring<A> total{nullptr, writes ? 0 : kStep, columns, 0, subs};
   A* weights = nullptr;

@@ -183,7 +183,6 @@ void write_row(const UnitShape& s, const Ring<A>& ring, int64_t from, S* map, co
   for (int sub = 0; sub < ring.subs; ++sub) {
     const int first = sub * kLanes<A>;
     const int channels = tile.channels - first < kLanes<A> ? tile.channels - first : kLanes<A>;
-    if (channels <= 0) return;
     const A* source = ring.at(from, sub, 0);
     S* target = pixel(s, map, tile.b, tile.c0 + first, y, tile.x0);
     if (!s.channels_last) {

@@ -7,38 +7,28 @@
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
 
-// Rows of the first convolution that are computed together: with AVX2, where the L2 cache may have
-// 512 KB, fewer, as the input's rows are kept for all of them.
-constexpr int kLocalStep = kHasWindow ? kStep : 4;
-
-// Rows y0 .. y0 + rows - 1 of the first convolution, in all columns of `target`; zero outside the
-// image. All rows of a block of columns find what they read in the L1 cache.
+// The first convolution at row y of `target`, in all of its columns; zero outside the image.
 template <typename A>
-void local_rows(const UnitShape& s, const Layout& layout, const A* weights, int64_t weights_part,
-                const Ring<A>& source, const Ring<A>& target, int64_t y0, int rows, int64_t x0) {
-  const int edge = layout.edge, radius = edge / 2;
+void local_row(const UnitShape& s, const Layout& layout, const A* weights, int64_t weights_part,
+               const Ring<A>& source, const Ring<A>& target, int64_t y, int64_t x0) {
+  const int radius = layout.edge / 2;
+  const A* lines[kMaxSquare];
+  for (int i = 0; i < layout.edge; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
   for (int sub = 0; sub < target.subs; ++sub) {
     const A* w = weights + sub * weights_part;
-    const A* lines[kLocalStep + kMaxSquare - 1];
-    A* targets[kLocalStep];
-    source.lines(y0 - radius, rows + edge - 1, sub, target.first - radius, lines);
-    target.lines(y0, rows, sub, target.first, targets);
+    A* to = target.at(y, sub, target.first);
     for_blocks(target.columns, [&](auto size, int column) SCRN_LAMBDA_INLINE {
       constexpr int kOut = decltype(size)::value;
-      const int64_t at = column * kLanes<A>;
-      for (int r = 0; r < rows; ++r) {
-        Value<A> acc[kOut];
-        fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
-        for (int i = 0; i < edge; ++i) {
-          add_line<kOut, A>(acc, w + i * edge * kLanes<A>, lines[r + i] + at, edge);
-        }
-        store_block<kOut, A>(targets[r] + at, acc);
+      Value<A> acc[kOut];
+      fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
+      const int64_t at = sub * source.part() + (target.first + column) * kLanes<A>;
+      for (int i = 0; i < layout.edge; ++i) {
+        add_line<kOut, A>(acc, w + i * layout.edge * kLanes<A>, lines[i] + at, layout.edge);
       }
+      store_block<kOut, A>(to + column * kLanes<A>, acc);
     });
   }
-  for (int64_t y = y0; y < y0 + rows; ++y) {
-    clear_outside(target, y, target.first, target.first + target.columns, x0, s.width);
-  }
+  clear_outside(target, y, target.first, target.first + target.columns, x0, s.width);
 }
 
 // The first convolution's rows up to `end`, those outside the image zero, and before them the rows
@@ -47,19 +37,15 @@ template <typename S, typename A>
 void read_local_rows(const UnitShape& s, const Layout& layout, const A* weights,
                      int64_t weights_part, const S* map, const Tile& tile, const Ring<A>& input,
                      const Ring<A>& target, int64_t& next_input, int64_t& next_row, int64_t end) {
-  while (next_row < end) {
+  for (; next_row < end; ++next_row) {
     if (next_row < 0 || next_row >= s.height) {
-      target.clear(next_row++);
+      target.clear(next_row);
       continue;
     }
-    const int64_t last = end < s.height ? end : s.height;
-    const int64_t left = last - next_row;
-    const int rows = left < kLocalStep ? static_cast<int>(left) : kLocalStep;
-    for (; next_input < next_row + rows + layout.edge / 2; ++next_input) {
+    for (; next_input <= next_row + layout.edge / 2; ++next_input) {
       read_row(s, map, tile, next_input, input);
     }
-    local_rows(s, layout, weights, weights_part, input, target, next_row, rows, tile.x0);
-    next_row += rows;
+    local_row(s, layout, weights, weights_part, input, target, next_row, tile.x0);
   }
 }
 
@@ -130,7 +116,7 @@ struct StripRows {
   void shape(int subs, int columns, int kept) {
     const int longest = layout.longest;
     local = {nullptr, kStep + longest, whole_blocks(columns + 2 * longest), -longest, subs};
-    const int read = kept > 0 ? kStep + longest + kept : kLocalStep - 1;
+    const int read = kept > 0 ? kStep + longest + kept : 0;
     input = {nullptr, read + kLocal, local.columns + 4, -longest - 2, subs};
     next_input = -kLocal / 2;
     for (int i = 0; i < kStrips; ++i) {

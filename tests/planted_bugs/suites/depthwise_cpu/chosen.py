@@ -146,18 +146,13 @@ CHOSEN = (
         ),
         (
             "rows of the first convolution below the image",
-            "const int64_t last = end < s.height ? end : s.height;",
-            "const int64_t last = end;",
+            "if (next_row < 0 || next_row >= s.height) {",
+            "if (next_row < 0) {",
         ),
         (
             "a row of the input too few for the first convolution",
-            "for (; next_input < next_row + rows + layout.edge / 2; ++next_input)",
-            "for (; next_input < next_row + rows; ++next_input)",
-        ),
-        (
-            "all rows of the first convolution are its first one",
-            "lines[r + i] + at, edge);",
-            "lines[i] + at, edge);",
+            "for (; next_input <= next_row + layout.edge / 2; ++next_input)",
+            "for (; next_input < next_row + layout.edge / 2; ++next_input)",
         ),
         (
             "the dilated kernel's rows lie side by side",
