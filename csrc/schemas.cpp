@@ -45,6 +45,10 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
       "depthwise_gelu_backward(Tensor grad, Tensor input, Tensor weights, int size, "
       "bool need_input, bool need_weights) -> (Tensor grad_input, Tensor grad_weights)");
 
+  m.def(
+      "conv3x3(Tensor input, Tensor weight, Tensor? bias, Tensor packed, float? minimum=None, "
+      "float? maximum=None) -> Tensor");
+
   // Their kernels are Python's, scrn_ops/attention/operators.py: a process without Python has none.
   m.def(
       "whitened_attention(Tensor query, Tensor key, Tensor unary, Tensor value, float scale=1.0, "

@@ -211,6 +211,8 @@ def operations(func: Any, args: Any, kwargs: Any, output: Any) -> int | None:
             aten.addmm,
             aten.baddbmm,
         )
+        if packet is torch.ops.scrn_ops.conv3x3:  # with a bias and two bounds, or without
+            return count + size * sum(arg is not None for arg in (args[2], *args[4:6]))
         return count + size * (1 if adds_bias else _BESIDE_PRODUCTS.get(packet, 0))
     name = str(packet).removesuffix("_").removeprefix("aten.")
     outplace = getattr(aten, name, packet) if name != "copy" else packet

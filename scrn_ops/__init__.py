@@ -1,5 +1,5 @@
 """Fused ops for semantic segmentation: refinement by offsets, whitened attention, loss and labels
-of logits that are upsampled, depthwise units.
+of logits that are upsampled, depthwise units, 3x3 convolutions.
 
 All maps are batched; offset channel 0 is x, channel 1 is y, in pixels of the output. The same
 ops are in :mod:`scrn_ops.reference` (their definition) and :mod:`scrn_ops.eager` (the chain as
@@ -25,10 +25,12 @@ except ImportError as _error:
 from . import autograd, eager, reference  # noqa: F401
 from .functional import (
     aggregate_offsets,
+    conv3x3,
     depthwise_gelu,
     large_kernel_depthwise,
     multi_scale_depthwise,
     offset_sample,
+    pack_conv3x3,
     semantic_refine,
     upsampled_argmax,
     upsampled_cross_entropy,
@@ -42,10 +44,12 @@ __all__ = [
     "UpsampledCrossEntropy",
     "__version__",
     "aggregate_offsets",
+    "conv3x3",
     "depthwise_gelu",
     "large_kernel_depthwise",
     "multi_scale_depthwise",
     "offset_sample",
+    "pack_conv3x3",
     "semantic_refine",
     "upsampled_argmax",
     "upsampled_cross_entropy",

@@ -3,11 +3,13 @@ speed figure."""
 
 from .attention.reference import whitened_attention  # the chain of users is the definition
 from .classify.eager import upsampled_argmax, upsampled_cross_entropy
+from .convolution.eager import conv3x3
 from .depthwise.eager import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
 from .srm.eager import aggregate_offsets, offset_sample, semantic_refine
 
 __all__ = [
     "aggregate_offsets",
+    "conv3x3",
     "depthwise_gelu",
     "large_kernel_depthwise",
     "multi_scale_depthwise",

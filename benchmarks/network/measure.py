@@ -28,7 +28,7 @@ MARK = "part: "  # of the profiler's events that are looked at
 
 CALLS = 5  # of which the memory is the largest
 
-aten, mkldnn = torch.ops.aten, torch.ops.mkldnn
+aten, mkldnn, scrn_ops = torch.ops.aten, torch.ops.mkldnn, torch.ops.scrn_ops
 
 
 @torch.no_grad()
@@ -172,6 +172,8 @@ class _Operators(TorchDispatchMode):
         count = operations(func, args, kwargs, output) or 0
         moved = 0 if func.is_view else _bytes((args, kwargs)) + _bytes(output)
         self.counts[kind] += count
+        if func.overloadpacket is scrn_ops.conv3x3:
+            count //= 4  # of the multiplications that its algorithm leaves
         self.floors[kind] = self.floors.get(kind, 0.0) + self.rates.floor(count, moved)
         return output
 
@@ -194,6 +196,8 @@ def _kind(func: Any, args: Any) -> str:
         return f"convolution {weight.shape[2]}x{weight.shape[3]}"
     if packet is mkldnn._linear_pointwise:
         return "convolution 1x1"
+    if packet is scrn_ops.conv3x3:
+        return "convolution 3x3"
     if packet in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm):
         return "matrix product"
     return str(packet).removeprefix("aten.").removesuffix("_")

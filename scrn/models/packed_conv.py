@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scrn_ops import conv3x3, pack_conv3x3
+from scrn_ops._core.load import cpu_instruction_set
+
 _mkldnn, _aten = torch.ops.mkldnn, torch.ops.aten
 _APPLIED: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": _aten.relu_,
@@ -32,6 +35,15 @@ _NO_ACTIVATION: tuple[Any, ...] = (None, None, [], None)  # behind a sum or a pr
 _Pair = tuple[int, int]  # of rows and columns
 # A packed weight's: the map's size, None for all, and the zeros before the weight.
 _Form = tuple[torch.Size | None, _Pair]
+_ANY_SIZE: _Form = (None, (0, 0))
+# Activations that are bounds of conv3x3's results.
+_BOUNDS: dict[str | None, tuple[float | None, float | None]] = {
+    None: (None, None),
+    "relu": (0.0, None),
+    "relu6": (0.0, 6.0),
+}
+# Channels and results, and pixels, from which on conv3x3 is the faster one.
+_TILED_CHANNELS, _TILED_PIXELS = 16, 128
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
 
@@ -39,7 +51,8 @@ class PackedConv2d(nn.Conv2d):
     """A convolution for inference, with the activation behind it, a product or a sum.
 
     On the CPU, in channels_last, oneDNN computes it with a copy of the weight in its own order, in
-    float32 and in those half types that it has for this processor. The order depends on the map's
+    float32 and in those half types that it has for this processor; a 3x3 one of more than a few
+    channels and pixels in float32 is :func:`scrn_ops.conv3x3`. oneDNN's order depends on the map's
     size; of a convolution that is a matrix product and no more it does not. Copies for up to four
     sizes are kept; once there are as many, another size takes the last one, which oneDNN brings
     into its order in every call, until it comes twice running. They are made anew when the weight
@@ -100,9 +113,14 @@ class PackedConv2d(nn.Conv2d):
             return self._unpacked(input, weight, bias, times, onto)
         behind = _ATTRIBUTES[self.activation]
         if other is None and self._is_product():
-            packed = self._packed_weight(weight, (None, (0, 0)), _pack_product)
+            packed = self._packed_weight(weight, _ANY_SIZE, _pack_product)
             pixels = input.permute(0, 2, 3, 1)
             return _mkldnn._linear_pointwise(pixels, packed, bias, *behind).permute(0, 3, 1, 2)
+        if other is None and self._is_tiled(input):
+            packed = self._packed_weight(weight, _ANY_SIZE, pack_conv3x3)
+            low, high = _BOUNDS.get(self.activation, _BOUNDS[None])
+            result = conv3x3(input, weight, bias, packed=packed, minimum=low, maximum=high)
+            return result if self.activation in _BOUNDS else activated(self.activation, result)
         padding, before = self._padding(input)
         geometry = (padding, self.stride, self.dilation, self.groups)
 
@@ -154,6 +172,17 @@ class PackedConv2d(nn.Conv2d):
         """Of every pixel by itself."""
         is_single = self.kernel_size == self.stride == (1, 1)
         return is_single and self.padding == (0, 0) and self.groups == 1
+
+    def _is_tiled(self, input: Tensor) -> bool:
+        return (
+            self.kernel_size == (3, 3)
+            and self.stride == self.padding == self.dilation == (1, 1)
+            and self.groups == 1
+            and min(self.in_channels, self.out_channels) >= _TILED_CHANNELS
+            and input.numel() >= _TILED_PIXELS * self.in_channels
+            and input.dtype == torch.float32
+            and _has_tiles()
+        )
 
     def _is_packed_for(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor | None
@@ -275,6 +304,12 @@ def packed_form(conv: nn.Module) -> PackedConv2d | None:
         if isinstance(conv, nn.Conv2d) and kind.takes(conv):
             return kind.of(conv)
     return None
+
+
+@functools.cache
+def _has_tiles() -> bool:
+    """Without wide registers oneDNN's own convolution is the faster one."""
+    return cpu_instruction_set() != "portable"
 
 
 @functools.cache

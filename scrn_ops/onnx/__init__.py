@@ -52,7 +52,7 @@ def translation_table(grid_sample: str = "native") -> dict[Callable[..., Any], C
             "scrn_ops.onnx needs onnxscript, which is not installed: pip install onnx onnxscript",
             name=error.name,
         ) from error
-    from . import attention, classify, depthwise, srm
+    from . import attention, classify, convolution, depthwise, srm
 
     note_translation_table()
     offset_sample, semantic_refine = srm.sampling(by_gather=grid_sample == "gather")
@@ -65,4 +65,5 @@ def translation_table(grid_sample: str = "native") -> dict[Callable[..., Any], C
         _ops.multi_scale_depthwise.default: depthwise.multi_scale_depthwise,
         _ops.large_kernel_depthwise.default: depthwise.large_kernel_depthwise,
         _ops.depthwise_gelu.default: depthwise.depthwise_gelu,
+        _ops.conv3x3.default: convolution.conv3x3,
     }

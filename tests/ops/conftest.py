@@ -8,9 +8,10 @@ import torch
 from scrn_ops._core import load
 
 # test_kernels.py names those that are missing here.
-KERNELS = [
-    f"cpu-{name}" for name in ("avx512", "avx2", "portable") if load.cpu_has_instruction_set(name)
+CPU_KERNELS = [
+    name for name in ("avx512", "avx2", "portable") if load.cpu_has_instruction_set(name)
 ]
+KERNELS = [f"cpu-{name}" for name in CPU_KERNELS]
 if torch.cuda.is_available():
     KERNELS += [
         pytest.param(f"cuda-{mode}", marks=pytest.mark.cuda) for mode in ("deterministic", "atomic")
@@ -40,3 +41,9 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         blocks = [torch.full((size,), torch.nan, device=device) for size in (1 << 18, 1 << 22)]
         del blocks
     return device
+
+
+@pytest.fixture(params=CPU_KERNELS)
+def cpu_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an op that has no others."""
+    monkeypatch.setenv("SCRN_OPS_CPU", request.param)

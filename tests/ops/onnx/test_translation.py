@@ -146,6 +146,14 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Tensor, ...]]]] = {
         lambda x: scrn_ops.depthwise_gelu(x, weights(1, 3, 3), weights()),
         maps((2, 20, 30), (1, 9, 31)),
     ),
+    "conv3x3": (
+        lambda x: scrn_ops.conv3x3(x, weights(6, 3, 3), weights(), minimum=-0.5, maximum=3),
+        maps((2, 20, 30), (1, 9, 31)),
+    ),
+    "conv3x3, no bias, no bounds": (
+        lambda x: scrn_ops.conv3x3(x, weights(6, 3, 3)),
+        maps((2, 20, 30)),
+    ),
 }  # fmt: skip
 SAMPLING = [name for name in CASES if name.startswith(("offset_sample", "semantic_refine"))]
 

@@ -1,0 +1,1 @@
+"""The 3x3 convolution of inference on a CPU, by Winograd's algorithm."""

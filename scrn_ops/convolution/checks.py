@@ -1,0 +1,63 @@
+"""Argument checks shared by every backend: cheap, and traceable by torch.compile."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .._core import checks
+from .packing import packed_shape
+
+
+def check_weight(weight: Tensor) -> None:
+    checks.check_dense("weight", weight)
+    if weight.dim() != 4 or weight.shape[2] != 3 or weight.shape[3] != 3:
+        raise ValueError(f"weight: expected [F, C, 3, 3], got {list(weight.shape)}")
+
+
+def check_conv3x3(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    minimum: float | None,
+    maximum: float | None,
+) -> None:
+    checks.check_map("input", input)
+    check_weight(weight)
+    if weight.shape[1] != input.shape[1]:
+        raise ValueError(f"weight: expected [F, {input.shape[1]}, 3, 3], got {list(weight.shape)}")
+    _check_companion("weight", weight, input)
+    if bias is not None:
+        checks.check_dense("bias", bias)
+        if tuple(bias.shape) != (weight.shape[0],):
+            raise ValueError(f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")
+        _check_companion("bias", bias, input)
+    for name, bound in (("minimum", minimum), ("maximum", maximum)):
+        if bound is not None:
+            checks.check_number(name, bound)
+            if math.isnan(bound):
+                raise ValueError(f"{name}: expected a number, got {bound}")
+
+
+def check_packed(packed: Tensor, weight: Tensor) -> None:
+    """Of the operator, in float32 alone."""
+    if weight.dtype != torch.float32:
+        raise NotImplementedError(
+            f"input: the fused kernel computes in float32, got {weight.dtype}; "
+            'backend="eager" takes every dtype'
+        )
+    checks.check_dense("packed", packed)
+    if tuple(packed.shape) != (expected := packed_shape(weight)):
+        raise ValueError(f"packed: expected {list(expected)}, got {list(packed.shape)}")
+    _check_companion("packed", packed, weight, "weight")
+
+
+def _check_companion(name: str, tensor: Tensor, other: Tensor, other_name: str = "input") -> None:
+    if tensor.device != other.device:
+        raise ValueError(
+            f"{name}: expected {other_name}'s device {other.device}, got {tensor.device}"
+        )
+    if tensor.dtype != other.dtype:
+        raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
