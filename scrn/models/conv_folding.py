@@ -54,6 +54,20 @@ def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     return joined
 
 
+def of_halves(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """``cat((first(x), second(y)), dim=1)`` of ``cat((x, y), dim=1)`` as one convolution, as large
+    as the first; the second is 1x1, both are plain."""
+    (results, channels, height, width), others = first.weight.shape, second.weight.shape
+    weight = _bias(first).new_zeros(results + others[0], channels + others[1], height, width)
+    weight[:results, :channels] = first.weight.detach()
+    weight[results:, channels:, height // 2, width // 2] = second.weight.detach()[..., 0, 0]
+    # Not made of one of them, whose hooks it would have.
+    results, channels = weight.shape[:2]
+    size, padding = first.kernel_size, first.padding
+    joined = nn.utils.skip_init(nn.Conv2d, channels, results, size, padding=padding)
+    return _with(joined.to(first.weight), weight, torch.cat((_bias(first), _bias(second))))
+
+
 def scale_output(conv: nn.Conv2d, scale: Tensor, shift: Tensor | float = 0.0) -> nn.Conv2d:
     """``scale * conv(x) + shift``, with a scale and a shift [out_channels], as one convolution."""
     scale = scale.detach().double()

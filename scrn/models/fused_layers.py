@@ -17,7 +17,14 @@ from scrn_ops import SemanticRefinement, depthwise_gelu, semantic_refine
 from .backbones.large_kernel import Block, Mlp, unit_backend
 from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
-from .conv_folding import channel_affine, fold_after, fold_before, scale_output, side_by_side
+from .conv_folding import (
+    channel_affine,
+    fold_after,
+    fold_before,
+    of_halves,
+    scale_output,
+    side_by_side,
+)
 from .layers import upsample
 from .packed_conv import PackedConv2d
 
@@ -141,15 +148,19 @@ class FusedBlock(nn.Module):
 
 
 class FusedRefinement(nn.Module):
-    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one."""
+    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one. On the CPU those
+    behind them are one, too, unless offsets would be rounded: two small ones take longer."""
 
     def __init__(self, module: SemanticRefinement) -> None:
         super().__init__()
         self.compress_low = module.compress_low
         self.compress_high = module.compress_high
-        self.hidden = side_by_side(*map(_first_layer, (module.offset, module.mask)))
-        self.offset = module.offset[3]
-        self.mask = module.mask[3]
+        self.hidden = PackedConv2d.of(
+            side_by_side(*map(_first_layer, (module.offset, module.mask)))
+        )
+        self.hidden.activation = "relu"
+        self.offset, self.mask = _last_layer(module.offset), _last_layer(module.mask)
+        self.both = PackedConv2d.of(of_halves(self.offset, self.mask))
         self.add_skip = module.add_skip
         self.align_corners = module.align_corners
         self.backend = module.backend
@@ -157,17 +168,29 @@ class FusedRefinement(nn.Module):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         compressed = upsample(self.compress_low(low), high.shape[2:], self.align_corners)
         features = torch.cat((compressed, self.compress_high(high)), dim=1)
-        for_offset, for_mask = self.hidden(features).relu_().chunk(2, dim=1)
+        offset, mask = self._predict(self.hidden(features))
         return semantic_refine(
             low,
-            self.offset(for_offset),
-            self.mask(for_mask),
+            offset,
+            mask,
             high if self.add_skip else None,
             mask_is_logits=True,
             align_corners=self.align_corners,
             backend=self.backend,
         )
 
+    def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        if hidden.device.type == "cpu" and hidden.dtype.itemsize > 2:
+            both = self.both(hidden)
+            return both[:, :2], both[:, 2:]
+        for_offset, for_mask = hidden.chunk(2, dim=1)
+        return self.offset(for_offset), self.mask(for_mask)
+
 
 def _first_layer(branch: Any) -> nn.Conv2d:
     return fold_after(branch[0], branch[1])
+
+
+def _last_layer(branch: Any) -> nn.Conv2d:
+    last: nn.Conv2d = branch[3]
+    return last

@@ -42,8 +42,8 @@ _BOUNDS: dict[str | None, tuple[float | None, float | None]] = {
     "relu": (0.0, None),
     "relu6": (0.0, 6.0),
 }
-# Channels and results, and pixels, from which on conv3x3 is the faster one.
-_TILED_CHANNELS, _TILED_PIXELS = 16, 128
+# From which on conv3x3 is the faster one.
+_TILED_CHANNELS, _TILED_RESULTS, _TILED_PIXELS = 16, 8, 128
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
 
@@ -178,7 +178,8 @@ class PackedConv2d(nn.Conv2d):
             self.kernel_size == (3, 3)
             and self.stride == self.padding == self.dilation == (1, 1)
             and self.groups == 1
-            and min(self.in_channels, self.out_channels) >= _TILED_CHANNELS
+            and self.in_channels >= _TILED_CHANNELS
+            and self.out_channels >= _TILED_RESULTS
             and input.numel() >= _TILED_PIXELS * self.in_channels
             and input.dtype == torch.float32
             and _has_tiles()

@@ -124,7 +124,7 @@ SCRN_INLINE void multiply(const Products& p, int64_t tile) {
 // The last tiles, fewer than kRows.
 template <int kCount, int kTiles>
 SCRN_INLINE void multiply_rest(const Products& p, int64_t tile, int64_t tiles) {
-  if constexpr (kTiles > 0) {
+  if constexpr (kTiles != 0) {
     if (tiles == kTiles) return multiply<kCount, kTiles>(p, tile);
     multiply_rest<kCount, kTiles - 1>(p, tile, tiles);
   }
@@ -149,19 +149,20 @@ SCRN_INLINE At position(const ForwardPlan& plan, int64_t tile) {
           tile % plan.tiles_x * kTile};
 }
 
-// A copy of the tile's patch, with zeros outside the image and behind the last channel.
+// A copy of the tile's patch, with zeros outside the image. What stands behind the last channel is
+// multiplied by nothing.
 void copy_patch(const ForwardPlan& plan, const At& at, float* copy) {
   const ForwardParams& p = plan.params;
   for (int i = 0; i < kPatch; ++i) {
     for (int j = 0; j < kPatch; ++j, copy += plan.padded_channels) {
       const int64_t y = at.y + i - 1, x = at.x + j - 1;
       const bool inside = y >= 0 && y < p.height && x >= 0 && x < p.width;
-      const int64_t kept = inside ? p.channels : 0;
       if (inside) {
         const float* pixel = p.input + ((at.b * p.height + y) * p.width + x) * p.channels;
         memcpy(copy, pixel, sizeof(float) * p.channels);
+      } else {
+        memset(copy, 0, sizeof(float) * p.channels);
       }
-      memset(copy + kept, 0, sizeof(float) * (plan.padded_channels - kept));
     }
   }
 }
@@ -169,14 +170,15 @@ void copy_patch(const ForwardPlan& plan, const At& at, float* copy) {
 void read_tile(const ForwardPlan& plan, int64_t tile, float* copy, float* points) {
   const ForwardParams& p = plan.params;
   const At at = position(plan, tile);
-  int64_t row = p.width * p.channels, column = p.channels;
-  const float* patch = p.input + ((at.b * p.height + at.y - 1) * p.width + at.x - 1) * p.channels;
-  if (at.y == 0 || at.x == 0 || at.y + kTile + 1 > p.height || at.x + kTile + 1 > p.width ||
-      plan.padded_channels != p.channels) {
+  const bool is_inside =
+      at.y != 0 && at.x != 0 && at.y + kTile < p.height && at.x + kTile < p.width;
+  const float* patch = copy;
+  int64_t column = plan.padded_channels, row = kPatch * column;
+  if (is_inside && column == p.channels) {
+    row = p.width * column;
+    patch = p.input + ((at.b * p.height + at.y - 1) * p.width + at.x - 1) * column;
+  } else {
     copy_patch(plan, at, copy);
-    column = plan.padded_channels;
-    row = kPatch * column;
-    patch = copy;
   }
   for (int64_t c = 0; c < plan.padded_channels; c += kL) {
     transform_patch(patch + c, row, column, points + c, plan.points_step);

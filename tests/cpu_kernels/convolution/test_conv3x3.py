@@ -122,7 +122,7 @@ def test_forward(device: Device, case: Case, biased: bool) -> None:
 def test_guard_pages(device: Device, channels: int, features: int, placement: str) -> None:
     """Nothing beyond the maps is read or written, whatever the tails."""
     device.placement = placement
-    for height, width in ((1, 1), (4, 4), (5, 3), (9, 13)):
+    for height, width in ((1, 1), (4, 4), (5, 3), (9, 13), (8, 13)):
         case = Case((1, channels, height, width), features)
         assert_close(case.forward(device).numpy(), case.expected(), "float32", "output")
 
