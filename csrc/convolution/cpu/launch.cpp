@@ -14,9 +14,8 @@ const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 // multiply by them.
 constexpr int64_t kRunBytes = 1024 * 1024, kRunBytesOfSmallCaches = 256 * 1024;
 constexpr int64_t kShortestRun = 24, kShortestRunOfSmallCaches = 12;
-constexpr int64_t kRunStep = 6;  // tiles that are multiplied together
 constexpr int64_t kPanels = 4;
-constexpr int64_t kTasks = 4;  // which several threads share, of a map that is one run
+constexpr int64_t kTasks = 4;  // of which there is a whole number of times as many, to be shared
 constexpr int64_t kLine = 64 / sizeof(float);
 
 int64_t run_of(const ForwardPlan& plan, int64_t tiles, const Kernels& kernels) {
@@ -24,10 +23,10 @@ int64_t run_of(const ForwardPlan& plan, int64_t tiles, const Kernels& kernels) {
   const int64_t bytes = small ? kRunBytesOfSmallCaches : kRunBytes;
   const int64_t shortest = small ? kShortestRunOfSmallCaches : kShortestRun;
   const int64_t tile_bytes = sizeof(float) * kPoints * (plan.padded_channels + kPanels * kPanel);
-  int64_t run = bytes / tile_bytes;
-  if (run > ceil_div(tiles, kTasks)) run = ceil_div(tiles, kTasks);
-  if (run < shortest) run = shortest;
-  return ceil_div(run, kRunStep) * kRunStep;
+  const int64_t longest = bytes / tile_bytes > shortest ? bytes / tile_bytes : shortest;
+  const int64_t tasks = ceil_div(ceil_div(tiles, longest), kTasks) * kTasks;
+  const int64_t run = ceil_div(tiles, tasks);
+  return run > shortest ? run : shortest;
 }
 
 }  // namespace
