@@ -2,7 +2,7 @@
 
 // The rows of the maps between the input and the result that forward and backward both need.
 
-#include "rows.h"
+#include "prefetch.h"
 
 namespace scrn::depthwise::cpu::SCRN_CPU_ISA {
 namespace {
