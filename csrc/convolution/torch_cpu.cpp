@@ -1,5 +1,6 @@
 // The operator's binding: checks, layouts, allocation, and the kernels of cpu.h on torch's threads.
 
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -22,6 +23,15 @@ void check_float(std::string_view name, const Tensor& tensor, const Tensor& inpu
              ": expected a dense tensor");
   SCRN_CHECK(tensor.scalar_type() == ScalarType::Float, name, ": expected dtype float32");
   check_device(name, tensor, input);
+}
+
+// Of the results; without one that of all numbers.
+float bound_of(std::string_view name, std::optional<double> bound, float without) {
+  if (!bound) return without;
+  const double largest = std::numeric_limits<float>::max();
+  const bool is_float = *bound >= -largest && *bound <= largest;
+  SCRN_CHECK(is_float || std::isinf(*bound), name, ": expected a number of float32, got ", *bound);
+  return static_cast<float>(*bound);
 }
 
 Tensor conv3x3(const Tensor& input, const Tensor& weight, const std::optional<Tensor>& bias,
@@ -62,8 +72,8 @@ Tensor conv3x3(const Tensor& input, const Tensor& weight, const std::optional<Te
   params.packed = static_cast<const float*>(weights.const_data_ptr());
   params.bias = bias ? static_cast<const float*>(added.const_data_ptr()) : nullptr;
   params.output = static_cast<float*>(output.mutable_data_ptr());
-  params.low = minimum ? static_cast<float>(*minimum) : -kInfinity;
-  params.high = maximum ? static_cast<float>(*maximum) : kInfinity;
+  params.low = bound_of("minimum", minimum, -kInfinity);
+  params.high = bound_of("maximum", maximum, kInfinity);
   backend.run(params);
   return output;
 }

@@ -26,7 +26,7 @@ from .conv_folding import (
     side_by_side,
 )
 from .layers import upsample
-from .packed_conv import PackedConv2d
+from .packed_conv import PackedConv2d, is_hooked
 
 # Elements of a band's hidden map: 16 MB, within the caches and below malloc's limit for reuse.
 _BAND = 1 << 22
@@ -148,8 +148,11 @@ class FusedBlock(nn.Module):
 
 
 class FusedRefinement(nn.Module):
-    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one. On the CPU those
-    behind them are one, too, unless offsets would be rounded: two small ones take longer."""
+    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one.
+
+    The offsets' and the mask's are one, too, where that one is :func:`scrn_ops.conv3x3`, which
+    takes less than the two, and where no hook looks at them. It is made of their weights once.
+    """
 
     def __init__(self, module: SemanticRefinement) -> None:
         super().__init__()
@@ -160,7 +163,8 @@ class FusedRefinement(nn.Module):
         )
         self.hidden.activation = "relu"
         self.offset, self.mask = _last_layer(module.offset), _last_layer(module.mask)
-        self.both = PackedConv2d.of(of_halves(self.offset, self.mask))
+        both = of_halves(self.offset, self.mask)
+        self.both = None if both is None else PackedConv2d.of(both)
         self.add_skip = module.add_skip
         self.align_corners = module.align_corners
         self.backend = module.backend
@@ -180,7 +184,8 @@ class FusedRefinement(nn.Module):
         )
 
     def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        if hidden.device.type == "cpu" and hidden.dtype.itemsize > 2:
+        is_seen = is_hooked(self.offset) or is_hooked(self.mask)
+        if self.both is not None and not is_seen and self.both.is_tiled(hidden):
             both = self.both(hidden)
             return both[:, :2], both[:, 2:]
         for_offset, for_mask = hidden.chunk(2, dim=1)

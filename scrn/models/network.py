@@ -202,14 +202,14 @@ def fuse(model: SCRN, dtype: torch.dtype | None = None) -> FusedSCRN:
       convolutions of its two branches are one.
     - Activations, sums and products overwrite maps that are not needed any more; MLPs run in
       bands of rows on the CPU. The embedding head is dropped.
-    - On the CPU, in float32 and channels_last, oneDNN packs the convolutions' weights at the first
-      call and applies what follows them in the same pass; see
-      :class:`scrn.models.packed_conv.PackedConv2d` for when it does not.
+    - On the CPU, in channels_last, the convolutions' weights are packed at the first call, and what
+      follows them is applied in the same pass, by oneDNN or, of plain 3x3 ones in float32, by
+      :func:`scrn_ops.conv3x3`; see :class:`scrn.models.packed_conv.PackedConv2d` for when not.
 
     Of a timm backbone the norms that directly follow a convolution are folded, and the convolution
     applies the activation behind them, where that is a module of torch's ReLU, ReLU6, SiLU,
-    Hardswish or exact GELU. oneDNN's ReLU and ReLU6 make 0 of NaN. If torch.fx cannot trace the
-    backbone, it stays as it is, and a warning says so.
+    Hardswish or exact GELU. oneDNN's ReLU and ReLU6 make 0 of NaN, conv3x3 spreads it. If torch.fx
+    cannot trace the backbone, it stays as it is, and a warning says so.
 
     The copy keeps device and layout; channels_last is the faster one on the CPU, and NCHW on a GPU.
 

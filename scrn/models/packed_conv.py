@@ -1,8 +1,10 @@
-"""Convolutions whose weights oneDNN has packed, with what follows them in the same pass."""
+"""Convolutions with packed weights, oneDNN's and conv3x3's, and with what follows them in the same
+pass."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -51,19 +53,21 @@ class PackedConv2d(nn.Conv2d):
     """A convolution for inference, with the activation behind it, a product or a sum.
 
     On the CPU, in channels_last, oneDNN computes it with a copy of the weight in its own order, in
-    float32 and in those half types that it has for this processor; a 3x3 one of more than a few
-    channels and pixels in float32 is :func:`scrn_ops.conv3x3`. oneDNN's order depends on the map's
-    size; of a convolution that is a matrix product and no more it does not. Copies for up to four
-    sizes are kept; once there are as many, another size takes the last one, which oneDNN brings
-    into its order in every call, until it comes twice running. They are made anew when the weight
-    was replaced or written to; what is written through ``weight.data`` goes unnoticed. Everything
-    else takes PyTorch's convolution with the weight itself: other types, layouts and devices,
-    autocast, gradients, transforms of functions, what torch.jit.trace, torch.compile and
-    torch.export see, and weights made in inference mode, which do not tell of writes. State and
-    copies of the module are without the packed weights.
+    float32 and in those half types that it has for this processor. In float32 a 3x3 one of stride
+    and dilation 1, padded by 1, in one group, of more than a few channels and pixels and without a
+    product or a sum, is :func:`scrn_ops.conv3x3`, which has an order of its own. oneDNN's depends
+    on the map's size; of a convolution that is a matrix product and no more it does not. Copies
+    for up to four sizes are kept; once there are as many, another size takes the last one, which
+    oneDNN brings into its order in every call, until it comes twice running. They are made anew
+    when the weight was replaced or written to; what is written through ``weight.data`` goes
+    unnoticed. Everything else takes PyTorch's convolution with the weight itself: other types,
+    layouts and devices, autocast, gradients, transforms of functions, what torch.jit.trace,
+    torch.compile and torch.export see, and weights made in inference mode, which do not tell of
+    writes. State and copies of the module are without the packed weights.
 
     ``activation`` is None, ``"relu"``, ``"relu6"``, ``"silu"``, ``"hardswish"`` or ``"gelu"``.
-    oneDNN's ReLU and ReLU6 make 0 of NaN.
+    oneDNN's ReLU and ReLU6 make 0 of NaN; conv3x3's keep it, and spread it over the 4x4 results
+    that are computed together.
     """
 
     activation: str | None
@@ -118,9 +122,10 @@ class PackedConv2d(nn.Conv2d):
             return _mkldnn._linear_pointwise(pixels, packed, bias, *behind).permute(0, 3, 1, 2)
         if other is None and self._is_tiled(input):
             packed = self._packed_weight(weight, _ANY_SIZE, pack_conv3x3)
-            low, high = _BOUNDS.get(self.activation, _BOUNDS[None])
+            bounds = _BOUNDS.get(self.activation)
+            low, high = bounds or (None, None)
             result = conv3x3(input, weight, bias, packed=packed, minimum=low, maximum=high)
-            return result if self.activation in _BOUNDS else activated(self.activation, result)
+            return result if bounds else activated(self.activation, result)
         padding, before = self._padding(input)
         geometry = (padding, self.stride, self.dilation, self.groups)
 
@@ -182,8 +187,12 @@ class PackedConv2d(nn.Conv2d):
             and self.out_channels >= _TILED_RESULTS
             and input.numel() >= _TILED_PIXELS * self.in_channels
             and input.dtype == torch.float32
-            and _has_tiles()
+            and _has_tiles(os.environ.get("SCRN_OPS_CPU"))
         )
+
+    def is_tiled(self, input: Tensor) -> bool:
+        """Whether a call takes conv3x3."""
+        return self._is_packed_for(input, self.weight, self.bias, None) and self._is_tiled(input)
 
     def _is_packed_for(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor | None
@@ -214,15 +223,21 @@ class PackedConv2d(nn.Conv2d):
         if held is None or not _is_same(held[0], weight) or held[1] != weight._version:
             held = (weight.detach(), weight._version, {})
         found = held[2].get(form)
-        if found is None and len(held[2]) >= _SIZES and form != self._passed_over:
-            self._passed_over = form
-            alike = (each for (size, before), each in held[2].items() if size and before == form[1])
-            *_, found = (None, *alike)
-        if found is None:
-            found = pack(weight.detach())
-            kept = list(held[2].items())[1 - _SIZES :]
-            # Other threads may read the one that was there.
-            self._packed = (*held[:2], dict([*kept, (form, found)]))
+        if found is not None:
+            return found
+        kept = dict(held[2])
+        if form != _ANY_SIZE:
+            sized = [other for other in kept if other != _ANY_SIZE]
+            if len(sized) >= _SIZES and form != self._passed_over:
+                self._passed_over = form
+                alike = [kept[other] for other in sized if other[1] == form[1]]
+                if alike:
+                    return alike[-1]
+            for other in sized[: max(0, len(sized) - _SIZES + 1)]:
+                del kept[other]
+        found = pack(weight.detach())
+        # Other threads may read the one that was there.
+        self._packed = (*held[:2], kept | {form: found})
         return found
 
     def _apply(self, fn: Any, recurse: bool = True) -> PackedConv2d:
@@ -308,7 +323,7 @@ def packed_form(conv: nn.Module) -> PackedConv2d | None:
 
 
 @functools.cache
-def _has_tiles() -> bool:
+def _has_tiles(_forced: str | None) -> bool:
     """Without wide registers oneDNN's own convolution is the faster one."""
     return cpu_instruction_set() != "portable"
 

@@ -31,11 +31,15 @@ def check_flag(name: str, flag: object) -> None:
         raise TypeError(f"{name}: expected True or False, got {flag!r}")
 
 
-def check_number(name: str, number: object) -> None:
-    """Of an argument that is no tensor for the operators: none of these has a gradient."""
+def check_number(name: str, number: object, of_tensors: str = "") -> None:
+    """Of an argument that is no tensor for the operators: none of these has a gradient.
+
+    Args:
+        of_tensors: what to say to who passes one.
+    """
     if isinstance(number, bool) or not isinstance(number, _NUMBERS):
-        learned = f"; a learned {name} goes into query" if isinstance(number, Tensor) else ""
-        raise TypeError(f"{name}: expected a number, got {type(number).__name__}{learned}")
+        more = of_tensors if isinstance(number, Tensor) else ""
+        raise TypeError(f"{name}: expected a number, got {type(number).__name__}{more}")
 
 
 def check_widths(widths: dict[str, int]) -> None:

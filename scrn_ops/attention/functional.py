@@ -60,7 +60,7 @@ def whitened_attention(
             with the fused kernels.
     """
     backend = checks.check_backend(backend)
-    checks.check_number("scale", scale)
+    checks.check_number("scale", scale, "; a learned scale goes into query")
     if backend != "fused":
         if path is not None:
             raise ValueError(f"path: expected None for backend={backend!r}, got {path!r}")

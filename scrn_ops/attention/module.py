@@ -53,7 +53,7 @@ class DisentangledNonLocal(nn.Module, checks.Unscriptable):
         }
         checks.check_widths(widths)
         checks.check_flag("use_scale", use_scale)
-        checks.check_number("temperature", temperature)
+        checks.check_number("temperature", temperature, "; a learned temperature goes into query")
         if not temperature > 0:
             raise ValueError(f"temperature: expected a number above 0, got {temperature}")
         checks.check_backend(backend)

@@ -33,11 +33,14 @@ class Conv3x3(OperatorFunction):
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         input, weight, output = ctx.saved_tensors
         if output is not None:
-            # What a bound has cut off has no slope.
-            for bound, beyond in ((ctx.minimum, torch.le), (ctx.maximum, torch.ge)):
+            # What a bound has cut off has no slope, nor has NaN.
+            for bound, within in ((ctx.minimum, torch.gt), (ctx.maximum, torch.lt)):
                 if bound is not None:
-                    grad = grad.masked_fill(beyond(output, bound), 0)
+                    grad = grad.masked_fill(~within(output, bound), 0)
         need_input, need_weight, need_bias = ctx.needs_input_grad[:3]
+        if grad.numel() == 0:  # PyTorch's convolutions have one result at least
+            nothing = [torch.zeros_like(t) for t in (input, weight)]
+            return *nothing, weight.new_zeros(len(weight)) if need_bias else None, None, None, None
         ones, needs = [1, 1], [need_input, need_weight, False]
         grad_input, grad_weight, _ = torch.ops.aten.convolution_backward(
             grad, input, weight, None, ones, ones, ones, False, [0, 0], 1, needs

@@ -34,20 +34,25 @@ def check_conv3x3(
         if tuple(bias.shape) != (weight.shape[0],):
             raise ValueError(f"bias: expected [{weight.shape[0]}], got {list(bias.shape)}")
         _check_companion("bias", bias, input)
+    largest = torch.finfo(input.dtype).max
     for name, bound in (("minimum", minimum), ("maximum", maximum)):
-        if bound is not None:
-            checks.check_number(name, bound)
-            if math.isnan(bound):
-                raise ValueError(f"{name}: expected a number, got {bound}")
+        if bound is None:
+            continue
+        checks.check_number(name, bound)
+        # Neither NaN nor what becomes infinite.
+        if not (-largest <= bound <= largest or bound in (math.inf, -math.inf)):
+            raise ValueError(f"{name}: expected a number of {input.dtype}, got {bound}")
+
+
+def check_fused_dtype(name: str, tensor: Tensor) -> None:
+    if tensor.dtype != torch.float32:
+        raise NotImplementedError(
+            f"{name}: expected float32, the only type of the fused kernel, got {tensor.dtype}; "
+            'backend="eager" of conv3x3 takes every type'
+        )
 
 
 def check_packed(packed: Tensor, weight: Tensor) -> None:
-    """Of the operator, in float32 alone."""
-    if weight.dtype != torch.float32:
-        raise NotImplementedError(
-            f"input: the fused kernel computes in float32, got {weight.dtype}; "
-            'backend="eager" takes every dtype'
-        )
     checks.check_dense("packed", packed)
     if tuple(packed.shape) != (expected := packed_shape(weight)):
         raise ValueError(f"packed: expected {list(expected)}, got {list(packed.shape)}")

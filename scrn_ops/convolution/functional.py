@@ -8,12 +8,13 @@ from torch import Tensor
 from .._core.checks import check_backend
 from .._core.derivatives import apply_operator
 from . import autograd, eager, reference
-from .checks import check_conv3x3, check_packed, check_weight
+from .checks import check_conv3x3, check_fused_dtype, check_packed, check_weight
 from .packing import pack
 
 __all__ = ["conv3x3", "pack_conv3x3"]
 
 _ops = torch.ops.scrn_ops
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def conv3x3(
@@ -30,7 +31,8 @@ def conv3x3(
     Winograd's F(4x4, 3x3): a quarter of the multiplications, for inference on a CPU.
 
     The errors are twice those of a plain sum in float32 (docs/convolution.md). What is not finite
-    spreads over those of 4x4 results that stand together of which it meets one.
+    spreads over those of 4x4 results that stand together of which it meets one. Under autocast it
+    stays in float32, as does the result.
 
     Args:
         input: [B, C, H, W] in float32. channels_last is read as it is, other strides are brought
@@ -38,7 +40,8 @@ def conv3x3(
         weight: [F, C, 3, 3].
         bias: [F], or None for none.
         packed: what :func:`pack_conv3x3` makes of ``weight``, for all calls until the weight
-            changes; without it the weight is packed in every call.
+            changes; without it the weight is packed in every call. It gets no gradient, which
+            is the weight's.
         minimum: a lower bound of the results, or None for none; 0 is a ReLU.
         maximum: an upper bound, or None for none.
         backend: ``None`` or ``"fused"`` for the kernel, which there is on the CPU and in float32
@@ -51,14 +54,17 @@ def conv3x3(
     Raises:
         ValueError: a rank, shape, device, bound or backend that does not fit.
         TypeError: not tensors or numbers, or dtypes that do not fit each other.
-        NotImplementedError: a device or dtype without a fused kernel, weights that
-            ``torch.func.vmap`` maps, and forward-mode differentiation.
+        NotImplementedError: a device or dtype without a fused kernel; a weight, bias or
+            ``packed`` that ``torch.func.vmap`` maps; and forward-mode differentiation.
     """
     backend = check_backend(backend)
     if backend != "fused":
         chain = reference if backend == "reference" else eager
         return chain.conv3x3(input, weight, bias, minimum=minimum, maximum=maximum)
+    if isinstance(input, Tensor) and input.dtype in _HALVES and torch.is_autocast_enabled("cpu"):
+        input = input.float()  # as it was before autocast had a layer round it
     check_conv3x3(input, weight, bias, minimum, maximum)
+    check_fused_dtype("input", input)
     if input.device.type not in ("cpu", "meta"):
         raise NotImplementedError(
             f'backend: no fused kernel for device {input.device.type!r}; backend="eager" runs there'
@@ -79,7 +85,7 @@ def pack_conv3x3(weight: Tensor) -> Tensor:
         weight: [F, C, 3, 3] in float32.
 
     Returns:
-        [36, ceil(F / 16), C, 16], four times as many numbers, without a gradient.
+        [36, ceil(F / 16), C, 16], four times as many numbers, of which autograd knows nothing.
 
     Raises:
         ValueError: another shape.
@@ -87,6 +93,5 @@ def pack_conv3x3(weight: Tensor) -> Tensor:
         NotImplementedError: another dtype than float32.
     """
     check_weight(weight)
-    packed = pack(weight)
-    check_packed(packed, weight)
-    return packed
+    check_fused_dtype("weight", weight)
+    return pack(weight)

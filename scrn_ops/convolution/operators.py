@@ -13,7 +13,7 @@ from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
 from .._core.layout import empty
 from .._core.vmap import fold_batch_dims, register_vmap
-from .checks import check_conv3x3, check_packed
+from .checks import check_conv3x3, check_fused_dtype, check_packed
 
 _ops = torch.ops.scrn_ops
 
@@ -28,6 +28,7 @@ def _(
     maximum: float | None = None,
 ) -> Tensor:
     check_conv3x3(input, weight, bias, minimum, maximum)
+    check_fused_dtype("input", input)
     check_packed(packed, weight)
     batch, _, height, width = input.shape
     shape = (batch, weight.shape[0], height, width)

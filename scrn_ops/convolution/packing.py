@@ -38,7 +38,8 @@ def pack(weight: Tensor) -> Tensor:
         transform = torch.tensor(_AT_POINTS, dtype=torch.float64, device=weight.device)
         panels = []
         for panel in weight.split(PANEL):
-            points = torch.einsum("ik,fckl,jl->ijcf", transform, panel.double(), transform)
-            points = F.pad(points, (0, PANEL - panel.shape[0]))
+            # Before the product, whose strides are others for a single row.
+            whole = F.pad(panel.double(), (0, 0) * 3 + (0, PANEL - panel.shape[0]))
+            points = torch.einsum("ik,fckl,jl->ijcf", transform, whole, transform)
             panels.append(points.flatten(0, 1).to(weight.dtype))
         return torch.stack(panels, 1)

@@ -13,15 +13,9 @@ from torch import Tensor, nn
 
 from scrn.models import fused_layers, fusion, network
 from scrn.models.backbones.large_kernel import Block
-from scrn.models.conv_folding import (
-    channel_affine,
-    fold_after,
-    fold_before,
-    of_halves,
-    scale_output,
-)
+from scrn.models.conv_folding import channel_affine, fold_after, fold_before, scale_output
 from scrn.models.packed_conv import PackedConv2d, pack_convolutions
-from scrn_ops.modules import OffsetConv2d, SemanticRefinement
+from scrn_ops.modules import OffsetConv2d
 
 from .helpers import build, image, randomise, relative
 
@@ -47,40 +41,6 @@ def test_folding_is_exact() -> None:
     scale = torch.randn(6)
     scaled = scale_output(pointwise, scale)(x)
     assert relative(scaled, scale[:, None, None] * pointwise(x)) < 1e-6
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@torch.no_grad()
-def test_a_refinement_predicts_by_one_convolution(
-    layout: torch.memory_format, dtype: torch.dtype
-) -> None:
-    """Unless the offsets' digits are float32's and the map's are not."""
-    torch.manual_seed(0)
-    module = randomise(SemanticRefinement(6, 6, compress=8, hidden=20).eval())
-    nn.init.normal_(module.offset[3].weight, std=0.3)
-    low, high = torch.randn(2, 6, 7, 9), torch.randn(2, 6, 14, 17)
-    expected = module(low, high)
-    fused = fused_layers.FusedRefinement(module)
-    if dtype == torch.bfloat16:
-        fusion.round_layers(fused, dtype)
-    else:
-        fused.to(dtype)
-    called = []
-    for name in ("offset", "mask", "both"):
-        getattr(fused, name).register_forward_hook(lambda *_, name=name: called.append(name))
-    got = fused(*(x.to(dtype).to(memory_format=layout) for x in (low, high)))
-    assert relative(got, expected) < (3e-2 if dtype == torch.bfloat16 else 2e-6)
-    assert called == (["offset", "mask"] if dtype == torch.bfloat16 else ["both"])
-
-
-@torch.no_grad()
-def test_two_halves_are_one_convolution() -> None:
-    torch.manual_seed(0)
-    first, second = nn.Conv2d(4, 3, 3, padding=1, bias=False), nn.Conv2d(5, 2, 1)
-    x, y = torch.randn(2, 4, 7, 9), torch.randn(2, 5, 7, 9)
-    both = of_halves(first, second)(torch.cat((x, y), 1))
-    assert relative(both, torch.cat((first(x), second(y)), 1)) < 1e-6
 
 
 def test_what_cannot_be_folded_is_refused() -> None:

@@ -12,9 +12,10 @@ struct ForwardPlan {
   ForwardParams params;
   int64_t tiles_y = 0, tiles_x = 0;        // of an image
   int64_t run = 0;                         // tiles of a task, but perhaps of the last one
-  int64_t panels = 0;                      // whose sums are kept at a time
+  int64_t groups = 0, group_panels = 0;    // of a run's panels, each a task; panels of a group
+  int64_t kept_panels = 0;                 // whose sums are kept in memory at a time
   int64_t padded_channels = 0;             // a multiple of every register's width
-  int64_t points_step = 0, sums_step = 0;  // elements of a run's tiles at one point
+  int64_t points_step = 0, sums_step = 0;  // elements from one point of a run to the next
 };
 
 // Of a thread: a run's points and sums, and a copy of one patch.

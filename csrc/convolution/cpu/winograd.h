@@ -78,26 +78,27 @@ SCRN_INLINE void transform_sums(const float* sums, int64_t step, V* results) {
   for (int i = 0; i < kTile; ++i) from_points<1>(half + i * kPatch, results + i * kTile);
 }
 
-// Registers of sums that are kept at a time: kRows tiles times kPanels panels.
+// Sums that are kept in registers at a time: of kRows tiles, each kPanels panels.
 constexpr int kPanelRegisters = kPanel / kL;
 constexpr int kRows = kRegisterBytes == 16 ? 2 : 6;
 constexpr int kPanels = kRegisterBytes == 64 ? 4 : 1;
 
-// A run's products of one point.
+// A run's products at one point.
 struct Products {
-  const float* points;   // [tiles, tile_step]
+  const float* points;   // [tiles, points_tile]
   const float* weights;  // panels, panel_step apart, of [channels, kPanel]
-  float* sums;           // [tiles, sums_step]
-  const float* ahead;    // the panels that come next, which are asked for meanwhile
-  int64_t tile_step, panel_step, sums_step, channels;
+  float* sums;           // [tiles, sums_tile]
+  const float* ahead;    // other panels, asked for meanwhile, and how many
+  int64_t ahead_panels;
+  int64_t points_tile, panel_step, sums_tile, channels;
 };
 
 template <int kCount, int kTiles>
 SCRN_INLINE void multiply(const Products& p, int64_t tile) {
   constexpr int kRegisters = kCount * kPanelRegisters;
-  const float* points = p.points + tile * p.tile_step;
+  const float* points = p.points + tile * p.points_tile;
   const float* weights = p.weights;
-  const float* ahead = p.ahead + tile / kRows % kPanels * p.panel_step;
+  const float* ahead = p.ahead + tile / kRows % p.ahead_panels * p.panel_step;
   V total[kTiles][kRegisters] = {};
   for (int64_t c = 0; c < p.channels; ++c, weights += kPanel, ahead += kPanel) {
     __builtin_prefetch(ahead);
@@ -108,16 +109,16 @@ SCRN_INLINE void multiply(const Products& p, int64_t tile) {
     }
 #pragma GCC unroll 16
     for (int t = 0; t < kTiles; ++t) {
-      const V x = broadcast<float>(points[t * p.tile_step + c]);
+      const V x = broadcast<float>(points[t * p.points_tile + c]);
 #pragma GCC unroll 16
       for (int i = 0; i < kRegisters; ++i) total[t][i] = fma(x, w[i], total[t][i]);
     }
   }
-  float* sums = p.sums + tile * p.sums_step;
+  float* sums = p.sums + tile * p.sums_tile;
 #pragma GCC unroll 16
   for (int t = 0; t < kTiles; ++t) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kRegisters; ++i) store(sums + t * p.sums_step + i * kL, total[t][i]);
+    for (int i = 0; i < kRegisters; ++i) store(sums + t * p.sums_tile + i * kL, total[t][i]);
   }
 }
 
@@ -228,9 +229,9 @@ void multiply_run(const ForwardPlan& plan, const float* points, int64_t tiles, i
                   int64_t count, float* sums) {
   const ForwardParams& p = plan.params;
   Products products;
-  products.tile_step = plan.padded_channels;
+  products.points_tile = plan.padded_channels;
   products.panel_step = p.channels * kPanel;
-  products.sums_step = plan.panels * kPanel;
+  products.sums_tile = plan.kept_panels * kPanel;
   products.channels = p.channels;
   const int64_t panels = ceil_div(p.features, kPanel);
   const auto weights_of = [&](int point, int64_t k) {
@@ -240,14 +241,18 @@ void multiply_run(const ForwardPlan& plan, const float* points, int64_t tiles, i
     products.points = points + i * plan.points_step;
     for (int64_t k = 0; k < count; k += kPanels) {
       products.weights = weights_of(i, k);
-      products.ahead = k + kPanels < count ? weights_of(i, k + kPanels) : weights_of(i + 1, 0);
+      // Those of this point that come next, and behind the last of them the next point's.
+      const bool is_last = k + kPanels >= count;
+      products.ahead = is_last ? weights_of(i + 1, 0) : weights_of(i, k + kPanels);
+      const int64_t left = is_last ? count : count - k - kPanels;
+      products.ahead_panels = left < kPanels ? left : kPanels;
       products.sums = sums + i * plan.sums_step + k * kPanel;
       multiply_panels<kPanels>(products, tiles, count - k);
     }
   }
 }
 
-// Tasks begin .. end - 1, each a run of tiles.
+// Tasks begin .. end - 1, each a run's group of panels.
 void forward(const ForwardPlan& plan, int64_t begin, int64_t end) {
   const ForwardParams& p = plan.params;
   const int64_t all = p.batch * plan.tiles_y * plan.tiles_x;
@@ -256,17 +261,19 @@ void forward(const ForwardPlan& plan, int64_t begin, int64_t end) {
   float* sums = points + kPoints * plan.points_step;
   float* copy = sums + kPoints * plan.sums_step;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t first = task * plan.run;
+    const int64_t first = task / plan.groups * plan.run;
     const int64_t tiles = all - first < plan.run ? all - first : plan.run;
     for (int64_t t = 0; t < tiles; ++t) {
       read_tile(plan, first + t, copy, points + t * plan.padded_channels);
     }
-    for (int64_t panel = 0; panel < panels; panel += plan.panels) {
-      const int64_t count = panels - panel < plan.panels ? panels - panel : plan.panels;
+    int64_t panel = task % plan.groups * plan.group_panels;
+    const int64_t last = panels - panel < plan.group_panels ? panels : panel + plan.group_panels;
+    for (; panel < last; panel += plan.kept_panels) {
+      const int64_t count = last - panel < plan.kept_panels ? last - panel : plan.kept_panels;
       multiply_run(plan, points, tiles, panel, count, sums);
       const int64_t f0 = panel * kPanel, rest = p.features - f0;
       for (int64_t t = 0; t < tiles; ++t) {
-        write_tile(plan, first + t, sums + t * plan.panels * kPanel, f0,
+        write_tile(plan, first + t, sums + t * plan.kept_panels * kPanel, f0,
                    rest < count * kPanel ? rest : count * kPanel);
       }
     }

@@ -91,8 +91,9 @@ def packed(weight: Array) -> Array:
     return padded.reshape(36, channels, panels, PANEL).transpose(0, 2, 1, 3).astype(np.float32)
 
 
-# A pixel, tiles with tails, several runs of tiles, also over images; one channel, registers with
-# tails; panels with tails, and more of them than are kept at a time.
+# A pixel, tiles with tails, several runs of tiles, also over images, as long as memory lets them
+# be; one channel, registers with tails; panels with tails, and more of them than are kept at a
+# time.
 CASES = [
     Case((1, 1, 1, 1), 1),
     Case((2, 3, 4, 5), 2),
@@ -103,6 +104,7 @@ CASES = [
     Case((1, 33, 8, 9), 70),
     Case((1, 8, 4, 12), 129),
     Case((1, 100, 10, 9), 5),
+    Case((1, 100, 60, 61), 5),
 ]
 
 
@@ -114,6 +116,13 @@ def test_forward(device: Device, case: Case, biased: bool) -> None:
     assert_close(got, case.expected(), "float32", "output")
     bounded = replace(case, bounded=True).forward(device).numpy()
     assert np.array_equal(bounded, got.clip(-0.5, 1.0))
+
+
+def test_more_channels_than_a_run_has_memory_for(device: Device) -> None:
+    case = Case((1, 7300, 3, 5), 2)
+    expected = case.expected()
+    error = case.forward(device).numpy() - expected
+    assert np.linalg.norm(error) < 2e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("placement", ["start", "end"])

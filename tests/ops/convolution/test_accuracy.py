@@ -93,10 +93,11 @@ def test_nothing(cpu_kernels):
     """Neither images nor channels nor results."""
     for shape, features in (((0, 3, 4, 5), 2), ((2, 0, 4, 5), 2), ((2, 3, 4, 5), 0)):
         tensors = inputs(shape, features)
-        with torch.no_grad():
-            got = scrn_ops.conv3x3(*tensors)
+        got = scrn_ops.conv3x3(*tensors)
         assert got.shape == (shape[0], features, *shape[2:])
         assert torch.equal(got, tensors[2][:, None, None].expand(got.shape))
+        gradients = torch.autograd.grad(got.sum(), tensors)
+        assert [g.shape for g in gradients] == [t.shape for t in tensors]
 
 
 def test_threads_give_the_same_bits(cpu_kernels):
@@ -133,10 +134,13 @@ def test_a_second_derivative():
 
 
 def test_what_is_not_finite():
-    """Its tiles are not; a bound keeps NaN, and the gradient that it cuts off is zero."""
+    """Its tiles are not; a bound keeps NaN, which has no slope there."""
     x, weight, bias = inputs((1, 4, 12, 12), 3)
     with torch.no_grad():
         x[0, 1, 5, 5] = torch.nan
         got = scrn_ops.conv3x3(x, weight, bias, minimum=0, maximum=6)
     assert got[0, :, 4:7, 4:7].isnan().all()
     assert got[0, :, 8:].isfinite().all()
+    output = scrn_ops.conv3x3(x, weight, bias, minimum=0)
+    (grad,) = torch.autograd.grad(output, bias, torch.ones_like(output))
+    assert torch.equal(grad, (output > 0).sum((0, 2, 3)).float())

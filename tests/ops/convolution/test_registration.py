@@ -89,10 +89,14 @@ def test_compile(dynamic):
         torch.testing.assert_close(one, other)
 
 
-def test_compile_with_the_packing_in_the_graph():
-    tensors = [t.detach() for t in inputs((1, 6, 8, 9), 20)]
+@pytest.mark.parametrize("features", [17, 20])
+def test_compile_with_the_packing_in_the_graph(features):
+    """And with bounds that are not in it."""
+    tensors = [t.detach() for t in inputs((1, 6, 8, 9), features)]
     compiled = torch.compile(scrn_ops.conv3x3, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(*tensors), scrn_ops.conv3x3(*tensors))
+    for bound in (0.0, 0.5, 0.7):
+        got = compiled(*tensors, minimum=-bound, maximum=bound)
+        torch.testing.assert_close(got, scrn_ops.conv3x3(*tensors, minimum=-bound, maximum=bound))
 
 
 def test_vmap_over_images():
@@ -113,7 +117,9 @@ def test_autocast_leaves_it_alone(dtype):
     want = scrn_ops.conv3x3(*tensors)
     with torch.autocast("cpu", dtype=dtype):
         got = scrn_ops.conv3x3(*tensors)
+        of_half = scrn_ops.conv3x3(tensors[0].to(dtype), *tensors[1:])
     assert torch.equal(got, want)
+    assert torch.equal(of_half, scrn_ops.conv3x3(tensors[0].to(dtype).float(), *tensors[1:]))
 
 
 def test_packed_weights_have_no_gradient():

@@ -131,17 +131,37 @@ CHOSEN = (
         ),
         (
             "every run begins with the first tile",
-            "const int64_t first = task * plan.run;",
+            "const int64_t first = task / plan.groups * plan.run;",
             "const int64_t first = 0;",
         ),
         (
             "the last panels are as many as the others",
-            "const int64_t count = panels - panel < plan.panels ? panels - panel : plan.panels;",
-            "const int64_t count = plan.panels;",
+            "last - panel < plan.kept_panels ? last - panel : plan.kept_panels;",
+            "plan.kept_panels;",
+        ),
+        (
+            "every group of panels is the first one",
+            "int64_t panel = task % plan.groups * plan.group_panels;",
+            "int64_t panel = 0;",
+        ),
+        (
+            "a group's panels are all that follow",
+            "panels - panel < plan.group_panels ? panels : panel + plan.group_panels;",
+            "panels;",
         ),
     ),
     *planted(
         f"{FOLDER}/launch.cpp",
+        (
+            "no run where the memory is for less than a tile",
+            "bytes / tile_bytes < 1 ? 1 : bytes / tile_bytes;",
+            "bytes / tile_bytes;",
+        ),
+        (
+            "the last group of panels is left out",
+            "plan.groups = ceil_div(panels, plan.group_panels);",
+            "plan.groups = panels / plan.group_panels;",
+        ),
         (
             "tiles without the last row",
             "plan.tiles_y = ceil_div(params.height, kTile);",
@@ -154,8 +174,8 @@ CHOSEN = (
         ),
         (
             "the last run is left out",
-            "scrn::cpu::run(threads, ceil_div(tiles, plan.run),",
-            "scrn::cpu::run(threads, tiles / plan.run,",
+            "const int64_t runs = ceil_div(tiles, plan.run);",
+            "const int64_t runs = tiles / plan.run;",
         ),
     ),
 )
