@@ -144,11 +144,6 @@ CHOSEN = (
             "int64_t panel = task % plan.groups * plan.group_panels;",
             "int64_t panel = 0;",
         ),
-        (
-            "a group's panels are all that follow",
-            "panels - panel < plan.group_panels ? panels : panel + plan.group_panels;",
-            "panels;",
-        ),
     ),
     *planted(
         f"{FOLDER}/launch.cpp",
