@@ -30,9 +30,11 @@ class Conversions(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
+        name = str(func.overloadpacket)
+        if name == "scrn_ops.conv3x3":
+            args = args[:1]  # packed weights have an order of their own
         flat = [x for arg in args for x in (arg if isinstance(arg, list | tuple) else [arg])]
         maps = [x for x in [*flat, output] if isinstance(x, Tensor) and x.dim() == 4]
-        name = str(func.overloadpacket)
         if (name in COPIES and maps) or (
             not func.is_view and len(set(map(layout, maps)) - {None}) > 1
         ):
