@@ -217,6 +217,11 @@ class Family:
         return list(found.values())
 
 
+def nothing() -> Iterator[Case]:
+    """Of a family that has no such cases."""
+    yield from ()
+
+
 def implemented(adapt: Callable[[ModuleType], Function]) -> dict[str, Any]:
     """The op in the three modules that have it, as arguments of :class:`Op`."""
     return {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scrn_ops.modules import OffsetConv2d
-
 
 def channel_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """``(slope, shift)``, float64 [C], with ``norm(x) = slope * x + shift`` in evaluation mode.
@@ -54,32 +52,6 @@ def side_by_side(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     )
     joined.out_channels = first.out_channels + second.out_channels
     return joined
-
-
-def of_halves(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d | None:
-    """``cat((first(x), second(y)), dim=1)`` of ``cat((x, y), dim=1)`` as one 3x3 convolution; None
-    unless the first is a plain 3x3 one and the second a plain 1x1 one."""
-    if not (_is_plain(first, 3) and _is_plain(second, 1)):
-        return None
-    channels = first.in_channels + second.in_channels
-    weight = _bias(first).new_zeros(first.out_channels + second.out_channels, channels, 3, 3)
-    weight[: first.out_channels, : first.in_channels] = first.weight.detach()
-    weight[first.out_channels :, first.in_channels :, 1, 1] = second.weight.detach()[..., 0, 0]
-    # Not made of one of them, whose hooks it would have.
-    joined = nn.utils.skip_init(nn.Conv2d, channels, len(weight), 3, padding=1)
-    return _with(joined.to(first.weight), weight, torch.cat((_bias(first), _bias(second))))
-
-
-def _is_plain(conv: nn.Conv2d, size: int) -> bool:
-    """A convolution of that size to maps of the size of its own."""
-    return (
-        type(conv) in (nn.Conv2d, OffsetConv2d)
-        and conv.kernel_size == (size, size)
-        and conv.padding == (size // 2, size // 2)
-        and conv.stride == conv.dilation == (1, 1)
-        and conv.groups == 1
-        and conv.padding_mode == "zeros"
-    )
 
 
 def scale_output(conv: nn.Conv2d, scale: Tensor, shift: Tensor | float = 0.0) -> nn.Conv2d:

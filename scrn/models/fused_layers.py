@@ -17,16 +17,9 @@ from scrn_ops import SemanticRefinement, depthwise_gelu, semantic_refine
 from .backbones.large_kernel import Block, Mlp, unit_backend
 from .backbones.mscan import MultiScaleGate
 from .backbones.van import LargeKernelGate
-from .conv_folding import (
-    channel_affine,
-    fold_after,
-    fold_before,
-    of_halves,
-    scale_output,
-    side_by_side,
-)
+from .conv_folding import channel_affine, fold_after, fold_before, scale_output, side_by_side
 from .layers import upsample
-from .packed_conv import PackedConv2d, is_hooked
+from .packed_conv import PackedConv2d
 
 # Elements of a band's hidden map: 16 MB, within the caches and below malloc's limit for reuse.
 _BAND = 1 << 22
@@ -148,11 +141,7 @@ class FusedBlock(nn.Module):
 
 
 class FusedRefinement(nn.Module):
-    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one.
-
-    The offsets' and the mask's are one, too, where that one is :func:`scrn_ops.conv3x3`, which
-    takes less than the two, and where no hook looks at them. It is made of their weights once.
-    """
+    """:class:`scrn_ops.SemanticRefinement` with both hidden convolutions in one."""
 
     def __init__(self, module: SemanticRefinement) -> None:
         super().__init__()
@@ -162,9 +151,8 @@ class FusedRefinement(nn.Module):
             side_by_side(*map(_first_layer, (module.offset, module.mask)))
         )
         self.hidden.activation = "relu"
-        self.offset, self.mask = _last_layer(module.offset), _last_layer(module.mask)
-        both = of_halves(self.offset, self.mask)
-        self.both = None if both is None else PackedConv2d.of(both)
+        self.offset = module.offset[3]
+        self.mask = module.mask[3]
         self.add_skip = module.add_skip
         self.align_corners = module.align_corners
         self.backend = module.backend
@@ -172,30 +160,17 @@ class FusedRefinement(nn.Module):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         compressed = upsample(self.compress_low(low), high.shape[2:], self.align_corners)
         features = torch.cat((compressed, self.compress_high(high)), dim=1)
-        offset, mask = self._predict(self.hidden(features))
+        for_offset, for_mask = self.hidden(features).chunk(2, dim=1)
         return semantic_refine(
             low,
-            offset,
-            mask,
+            self.offset(for_offset),
+            self.mask(for_mask),
             high if self.add_skip else None,
             mask_is_logits=True,
             align_corners=self.align_corners,
             backend=self.backend,
         )
 
-    def _predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        is_seen = is_hooked(self.offset) or is_hooked(self.mask)
-        if self.both is not None and not is_seen and self.both.is_tiled(hidden):
-            both = self.both(hidden)
-            return both[:, :2], both[:, 2:]
-        for_offset, for_mask = hidden.chunk(2, dim=1)
-        return self.offset(for_offset), self.mask(for_mask)
-
 
 def _first_layer(branch: Any) -> nn.Conv2d:
     return fold_after(branch[0], branch[1])
-
-
-def _last_layer(branch: Any) -> nn.Conv2d:
-    last: nn.Conv2d = branch[3]
-    return last

@@ -4,7 +4,6 @@ pass."""
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -45,7 +44,7 @@ _BOUNDS: dict[str | None, tuple[float | None, float | None]] = {
     "relu6": (0.0, 6.0),
 }
 # From which on conv3x3 is the faster one.
-_TILED_CHANNELS, _TILED_RESULTS, _TILED_PIXELS = 16, 8, 128
+_TILED_CHANNELS, _TILED_PIXELS = 16, 128  # of channels in and out
 _NAMES = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.SiLU: "silu", nn.Hardswish: "hardswish"}
 
 
@@ -183,16 +182,12 @@ class PackedConv2d(nn.Conv2d):
             self.kernel_size == (3, 3)
             and self.stride == self.padding == self.dilation == (1, 1)
             and self.groups == 1
-            and self.in_channels >= _TILED_CHANNELS
-            and self.out_channels >= _TILED_RESULTS
+            and min(self.in_channels, self.out_channels) >= _TILED_CHANNELS
             and input.numel() >= _TILED_PIXELS * self.in_channels
             and input.dtype == torch.float32
-            and _has_tiles(os.environ.get("SCRN_OPS_CPU"))
+            # Without wide registers oneDNN's own convolution is the faster one.
+            and cpu_instruction_set() != "portable"
         )
-
-    def is_tiled(self, input: Tensor) -> bool:
-        """Whether a call takes conv3x3."""
-        return self._is_packed_for(input, self.weight, self.bias, None) and self._is_tiled(input)
 
     def _is_packed_for(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, other: Tensor | None
@@ -320,12 +315,6 @@ def packed_form(conv: nn.Module) -> PackedConv2d | None:
         if isinstance(conv, nn.Conv2d) and kind.takes(conv):
             return kind.of(conv)
     return None
-
-
-@functools.cache
-def _has_tiles(_forced: str | None) -> bool:
-    """Without wide registers oneDNN's own convolution is the faster one."""
-    return cpu_instruction_set() != "portable"
 
 
 @functools.cache

@@ -163,11 +163,15 @@ def check_channels(name: str, shape: torch.Size, channels: int) -> None:
         raise ValueError(f"{name}: expected {channels} channels, got {list(shape)}")
 
 
-def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+def check_same_device(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
     if tensor.device != other.device:
         raise ValueError(
             f"{name}: expected {other_name}'s device {other.device}, got {tensor.device}"
         )
+
+
+def check_companion(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    check_same_device(name, tensor, other_name, other)
     if tensor.shape[0] != other.shape[0]:
         raise ValueError(
             f"{name}: expected {other_name}'s batch of {other.shape[0]}, got {list(tensor.shape)}"

@@ -7,6 +7,7 @@ wheel also serves a CPU-only torch.
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import platform
 from pathlib import Path
@@ -92,10 +93,8 @@ def cpu_instruction_set() -> str:
     Raises:
         RuntimeError: ``SCRN_OPS_CPU`` names one that this build or this machine has not.
     """
-    query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_instruction_set
-    query.argtypes, query.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_bool
     text = ctypes.create_string_buffer(512)
-    found = query(text, len(text))
+    found = _cpu_library().scrn_ops_cpu_instruction_set(text, ctypes.c_size_t(len(text)))
     if not found:
         raise RuntimeError(text.value.decode())
     return text.value.decode()
@@ -103,9 +102,16 @@ def cpu_instruction_set() -> str:
 
 def cpu_has_instruction_set(name: str) -> bool:
     """Whether this build on this machine can run ``"avx512"``, ``"avx2"`` or ``"portable"``."""
-    query = ctypes.CDLL(str(CPU_LIBRARY)).scrn_ops_cpu_has_instruction_set
-    query.argtypes, query.restype = [ctypes.c_char_p], ctypes.c_bool
-    return bool(query(name.encode()))
+    return bool(_cpu_library().scrn_ops_cpu_has_instruction_set(name.encode()))
+
+
+@functools.cache
+def _cpu_library() -> ctypes.CDLL:
+    """What it tells of instruction sets, to call by ctypes."""
+    library = ctypes.CDLL(str(CPU_LIBRARY))
+    library.scrn_ops_cpu_instruction_set.restype = ctypes.c_bool
+    library.scrn_ops_cpu_has_instruction_set.restype = ctypes.c_bool
+    return library
 
 
 def load_libraries() -> None:

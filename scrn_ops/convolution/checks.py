@@ -24,10 +24,13 @@ def check_conv3x3(
     minimum: float | None,
     maximum: float | None,
 ) -> None:
-    checks.check_map("input", input)
+    channels = checks.check_map("input", input)[1]
     check_weight(weight)
-    if weight.shape[1] != input.shape[1]:
-        raise ValueError(f"weight: expected [F, {input.shape[1]}, 3, 3], got {list(weight.shape)}")
+    if weight.shape[1] != channels:
+        raise ValueError(
+            f"weight: expected [F, {channels}, 3, 3] for input's {channels} channels, got "
+            f"{list(weight.shape)}"
+        )
     _check_companion("weight", weight, input)
     if bias is not None:
         checks.check_dense("bias", bias)
@@ -45,24 +48,24 @@ def check_conv3x3(
 
 
 def check_fused_dtype(name: str, tensor: Tensor) -> None:
+    checks.check_dense(name, tensor)
     if tensor.dtype != torch.float32:
         raise NotImplementedError(
             f"{name}: expected float32, the only type of the fused kernel, got {tensor.dtype}; "
-            'backend="eager" of conv3x3 takes every type'
+            'conv3x3(..., backend="eager") takes every type, and no packed weight'
         )
 
 
 def check_packed(packed: Tensor, weight: Tensor) -> None:
     checks.check_dense("packed", packed)
     if tuple(packed.shape) != (expected := packed_shape(weight)):
-        raise ValueError(f"packed: expected {list(expected)}, got {list(packed.shape)}")
+        raise ValueError(
+            f"packed: expected {list(expected)}, as pack_conv3x3(weight) makes it, got "
+            f"{list(packed.shape)}"
+        )
     _check_companion("packed", packed, weight, "weight")
 
 
 def _check_companion(name: str, tensor: Tensor, other: Tensor, other_name: str = "input") -> None:
-    if tensor.device != other.device:
-        raise ValueError(
-            f"{name}: expected {other_name}'s device {other.device}, got {tensor.device}"
-        )
-    if tensor.dtype != other.dtype:
-        raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")
+    checks.check_same_device(name, tensor, other_name, other)
+    checks.check_same_dtype(name, tensor, other_name, other)

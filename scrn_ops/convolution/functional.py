@@ -40,8 +40,9 @@ def conv3x3(
         weight: [F, C, 3, 3].
         bias: [F], or None for none.
         packed: what :func:`pack_conv3x3` makes of ``weight``, for all calls until the weight
-            changes; without it the weight is packed in every call. It gets no gradient, which
-            is the weight's.
+            changes; without it the weight is packed in every call. That it belongs to another
+            weight, or to what the weight was before, goes unnoticed. It gets no gradient,
+            which is the weight's.
         minimum: a lower bound of the results, or None for none; 0 is a ReLU.
         maximum: an upper bound, or None for none.
         backend: ``None`` or ``"fused"`` for the kernel, which there is on the CPU and in float32
@@ -63,8 +64,9 @@ def conv3x3(
         return chain.conv3x3(input, weight, bias, minimum=minimum, maximum=maximum)
     if isinstance(input, Tensor) and input.dtype in _HALVES and torch.is_autocast_enabled("cpu"):
         input = input.float()  # as it was before autocast had a layer round it
-    check_conv3x3(input, weight, bias, minimum, maximum)
     check_fused_dtype("input", input)
+    check_conv3x3(input, weight, bias, minimum, maximum)
+    check_fused_dtype("weight", weight)
     if input.device.type not in ("cpu", "meta"):
         raise NotImplementedError(
             f'backend: no fused kernel for device {input.device.type!r}; backend="eager" runs there'

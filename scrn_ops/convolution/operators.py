@@ -27,8 +27,8 @@ def _(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> Tensor:
-    check_conv3x3(input, weight, bias, minimum, maximum)
     check_fused_dtype("input", input)
+    check_conv3x3(input, weight, bias, minimum, maximum)
     check_packed(packed, weight)
     batch, _, height, width = input.shape
     shape = (batch, weight.shape[0], height, width)

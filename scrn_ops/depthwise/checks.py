@@ -90,8 +90,7 @@ def check_packed(input: Tensor, weights: Tensor, taps: int) -> None:
     checks.check_dense("weights", weights)
     if tuple(weights.shape) != (input.shape[1], taps):
         raise ValueError(f"weights: expected [{input.shape[1]}, {taps}], got {list(weights.shape)}")
-    _check_device("weights", weights, input)
-    checks.check_coordinate_dtype("weights", weights, "input", input)
+    _check_companion("weights", weights, input)
 
 
 def check_strip(name: str, n: int) -> None:
@@ -138,10 +137,5 @@ def _check_bias(name: str, bias: Tensor | None, input: Tensor) -> None:
 
 
 def _check_companion(name: str, tensor: Tensor, input: Tensor) -> None:
-    _check_device(name, tensor, input)
+    checks.check_same_device(name, tensor, "input", input)
     checks.check_coordinate_dtype(name, tensor, "input", input)
-
-
-def _check_device(name: str, tensor: Tensor, input: Tensor) -> None:
-    if tensor.device != input.device:
-        raise ValueError(f"{name}: expected input's device {input.device}, got {tensor.device}")

@@ -8,15 +8,28 @@ from pathlib import Path
 
 import pytest
 
+MALLOC = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+"""
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def printed(code: str) -> list[str]:
+    """By a process of its own that has the C library's malloc."""
+    command = [sys.executable, "-c", MALLOC + code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at glibc's malloc")
 def test_malloc_is_left_as_it_is():
     """By imports, and by a model that runs: until the program itself asks for kept memory."""
     code = (
-        "import ctypes, torch\n"
-        "libc = ctypes.CDLL(None)\n"
-        "libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]\n"
-        "libc.free.argtypes = [ctypes.c_void_p]\n"
+        "import torch\n"
         "def is_mapped():\n"  # glibc's flag in front of a block; its own limit is at most 32 MiB
         "    block = libc.malloc(64 << 20)\n"
         "    flags = ctypes.c_size_t.from_address(block - ctypes.sizeof(ctypes.c_size_t)).value\n"
@@ -32,24 +45,14 @@ def test_malloc_is_left_as_it_is():
         "scrn.keep_freed_memory()\n"
         "print(is_mapped())\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["True", "True", "False"]
-
-
-HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    assert printed(code) == ["True", "True", "False"]
 
 
 @pytest.mark.skipif(not HUGE_PAGES.is_file(), reason="this system has no huge pages")
 def test_kept_memory_is_advised_to_be_huge_pages():
     """Where the next large blocks lie, also once they are freed; none of it is touched."""
     code = (
-        "import ctypes, re, resource, scrn\n"
-        "libc = ctypes.CDLL(None)\n"
-        "libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]\n"
-        "libc.free.argtypes = [ctypes.c_void_p]\n"
+        "import re, resource, scrn\n"
         "def advised(address):\n"
         "    maps = re.split(r'(?m)^(?=[0-9a-f]+-[0-9a-f]+ )', open('/proc/self/smaps').read())\n"
         "    for each in filter(None, maps):\n"
@@ -66,8 +69,4 @@ def test_kept_memory_is_advised_to_be_huge_pages():
         "print(advised(block(64 << 20)), advised(block(256 << 20)))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10)\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["None", "True", "True", "True"]
+    assert printed(code) == ["None", "True", "True", "True"]

@@ -26,7 +26,7 @@ def tiled(conv: nn.Conv2d, *args: Tensor, **named: Tensor) -> tuple[Tensor, int]
 def test_a_3x3_convolution_is_by_tiles(
     activation: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_conv, "_has_tiles", lambda forced: True)
+    monkeypatch.setattr(packed_conv, "cpu_instruction_set", lambda: "avx2")
     conv, x = packed(16, 18, kernel_size=3, padding=1), 4 * maps(16, 9, 11)
     conv.activation = activation
     expected = definition(conv, x)
@@ -41,7 +41,7 @@ def test_a_3x3_convolution_is_by_tiles(
 
 
 def test_where_tiles_are_not_the_faster_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_conv, "_has_tiles", lambda forced: True)
+    monkeypatch.setattr(packed_conv, "cpu_instruction_set", lambda: "avx2")
     conv, x = packed(16, 18, kernel_size=3, padding=1), maps(16, 9, 11)
     other = maps(18, 9, 11)
     assert tiled(conv, x, times=other)[1] == 0
@@ -55,7 +55,7 @@ def test_where_tiles_are_not_the_faster_ones(monkeypatch: pytest.MonkeyPatch) ->
         {"kernel_size": 5, "padding": 2},
         {"groups": 2},
         {"channels": 15},
-        {"out": 7},
+        {"out": 15},
     ]
     for geometry in geometries:
         conv = packed(**{"channels": 16, "out": 18, "kernel_size": 3, "padding": 1} | geometry)
@@ -63,13 +63,13 @@ def test_where_tiles_are_not_the_faster_ones(monkeypatch: pytest.MonkeyPatch) ->
         result, calls = tiled(conv, x)
         assert calls == 0
         assert relative(result, definition(conv, x)) < 1e-6
-    monkeypatch.setattr(packed_conv, "_has_tiles", lambda forced: False)
+    monkeypatch.setattr(packed_conv, "cpu_instruction_set", lambda: "portable")
     assert tiled(packed(16, 18, kernel_size=3, padding=1), maps(16, 9, 11))[1] == 0
 
 
 def test_sizes_of_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes a weight of its own, and the one for all sizes stays."""
-    monkeypatch.setattr(packed_conv, "_has_tiles", lambda forced: True)
+    monkeypatch.setattr(packed_conv, "cpu_instruction_set", lambda: "avx2")
     conv, large = packed(16, 18, kernel_size=3, padding=1), maps(16, 16, 16)
     for edge in (5, 6, 7, 16, 4, 3, 2, 5, 16, 6, 7):
         x = maps(16, edge, edge)
@@ -80,8 +80,7 @@ def test_sizes_of_both_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = conv._packed[2][None, (0, 0)]
     conv(large)
     assert conv._packed[2][None, (0, 0)] is kept
-    for times in range(5):
-        conv(large, onto=maps(18, 16, 16 + 0 * times))
+    conv(large, onto=maps(18, 16, 16))
     assert relative(conv(large), definition(conv, large)) < 2e-6
 
 

@@ -23,6 +23,7 @@ from ..case import (
     Peer,
     draw,
     implemented,
+    nothing,
 )
 
 CONV = "conv3x3"
@@ -130,10 +131,5 @@ def full(device: str) -> Iterator[ConvolutionCase]:
         yield from ConvolutionCase(CONV, channels, results, size).variants(DIRECTIONS[:1])
 
 
-def none() -> Iterator[ConvolutionCase]:
-    """Of a GPU."""
-    yield from ()
-
-
 BARS = (Bar(JUDGED, ("channels_last",), 2.0),)
-FAMILY = Family(ConvolutionCase, OPS, quick, full, none, none, 0, 0, BARS)
+FAMILY = Family(ConvolutionCase, OPS, quick, full, nothing, nothing, 0, 0, BARS)

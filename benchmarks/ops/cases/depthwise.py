@@ -22,6 +22,7 @@ from ..case import (
     Op,
     draw,
     implemented,
+    nothing,
 )
 
 STRIPS = (7, 11, 21)
@@ -178,10 +179,6 @@ def full(device: str) -> Iterator[DepthwiseCase]:
         yield from half.variants(DIRECTIONS[:1])
 
 
-def quick() -> Iterator[DepthwiseCase]:
-    yield from ()
-
-
 def smoke() -> Iterator[DepthwiseCase]:
     """Odd sizes, two images; tiles of every kind, with tails, and several of them."""
     sizes = ((9, (11, 13)), (3, (37, 70)), (8, (18, 12)))
@@ -202,4 +199,4 @@ def key() -> Iterator[DepthwiseCase]:
                 yield from case.variants(layouts=(layout,))
 
 
-FAMILY = Family(DepthwiseCase, OPS, quick, full, smoke, key, 2, 4, tuple(bars()))
+FAMILY = Family(DepthwiseCase, OPS, nothing, full, smoke, key, 2, 4, tuple(bars()))

@@ -1,4 +1,4 @@
-"""How a mistake in a family's CPU kernels is tried: on every instruction set of this machine."""
+"""Suites of a family's CPU kernels: a mistake is tried on every instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,51 @@ from tests.cpu_kernels.harness import build
 from tests.cuda_on_cpu.harness.build import BuildFailure, environment
 
 from ..engine.mutation import ROOT, Mutation
-from ..engine.suite import Equivalent, Stage, Stillborn
+from ..engine.suite import Equivalent, Stage, Stillborn, Suite
 
 TESTS = ROOT / "tests" / "cpu_kernels"
 COMPILING = threading.Lock()
 
 
+def cpu_suite(
+    family: str,
+    title: str,
+    sources: tuple[str, ...],
+    chosen: tuple[Mutation, ...],
+    drawn: int,
+    *,
+    ci: int = 2,
+    cuda_tests: tuple[str, ...] = (),
+    nearest: Mapping[str, str] | None = None,
+) -> Suite:
+    """Of the kernels that ``tests/cpu_kernels/<family>`` runs.
+
+    Args:
+        cuda_tests: files of ``tests/cuda_on_cpu/<family>`` that those tests take their cases from.
+        nearest: by the end of a source's name, the test file that is run first.
+    """
+    return Suite(
+        name=f"{family}_cpu",
+        title=title,
+        sources=sources,
+        tests=(
+            "tests/cuda_on_cpu/harness/*.py",
+            *(f"tests/cuda_on_cpu/{family}/{file}" for file in cuda_tests),
+            "tests/cpu_kernels/*.py",
+            "tests/cpu_kernels/harness/*",
+            f"tests/cpu_kernels/{family}/**/*",
+        ),
+        chosen=chosen,
+        drawn=drawn,
+        seed=1,
+        stages=stages_of(family, nearest),
+        ci=ci,
+    )
+
+
 def stages_of(
     family: str, nearest: Mapping[str, str] | None = None
 ) -> Callable[[Mutation], Sequence[Stage]]:
-    """``nearest``: by the end of a source's name, the test file that is run first."""
     files = sorted(path.name for path in (TESTS / family).glob("test_*.py"))
 
     def stages(mutation: Mutation) -> Sequence[Stage]:

@@ -3,29 +3,14 @@ without torch."""
 
 from __future__ import annotations
 
-from ...engine.suite import Suite
-from ..cpu_stages import stages_of
+from ..cpu_stages import cpu_suite
 from .chosen import CHOSEN
 
-FAMILY = "classify"
-
-SUITE = Suite(
-    name="classify_cpu",
-    title="CPU kernels of loss and argmax",
-    sources=("csrc/classify/cpu/*.h", "csrc/classify/cpu/classify_cpu.cpp"),
-    tests=(
-        "tests/cuda_on_cpu/harness/*.py",
-        f"tests/cuda_on_cpu/{FAMILY}/cases.py",
-        f"tests/cuda_on_cpu/{FAMILY}/reference.py",
-        f"tests/cuda_on_cpu/{FAMILY}/test_numerics.py",
-        f"tests/cuda_on_cpu/{FAMILY}/kernels/params.h",
-        "tests/cpu_kernels/*.py",
-        "tests/cpu_kernels/harness/*",
-        f"tests/cpu_kernels/{FAMILY}/**/*",
-    ),
-    chosen=CHOSEN,
+SUITE = cpu_suite(
+    "classify",
+    "CPU kernels of loss and argmax",
+    ("csrc/classify/cpu/*.h", "csrc/classify/cpu/classify_cpu.cpp"),
+    CHOSEN,
     drawn=16,
-    seed=1,
-    stages=stages_of(FAMILY),
-    ci=2,
+    cuda_tests=("cases.py", "reference.py", "test_numerics.py", "kernels/params.h"),
 )

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from ...engine.suite import Suite
-from ..cpu_stages import stages_of
+from ..cpu_stages import cpu_suite
 from .chosen import CHOSEN
 
-FAMILY = "srm"
 AGGREGATION = "test_aggregate.py"
 
-SUITE = Suite(
-    name="srm_cpu",
-    title="CPU kernels",
-    sources=(
+SUITE = cpu_suite(
+    "srm",
+    "CPU kernels",
+    (
         "csrc/common/cpu/*.h",
         "csrc/srm/cpu/*.h",
         "csrc/srm/cpu/launch.cpp",
         "csrc/srm/cpu/tables.cpp",
         "csrc/srm/taps.h",
     ),
-    tests=(
-        "tests/cuda_on_cpu/harness/*.py",
-        f"tests/cuda_on_cpu/{FAMILY}/cases.py",
-        f"tests/cuda_on_cpu/{FAMILY}/reference.py",
-        f"tests/cuda_on_cpu/{FAMILY}/kernels/params.h",
-        "tests/cpu_kernels/*.py",
-        "tests/cpu_kernels/harness/*",
-        f"tests/cpu_kernels/{FAMILY}/**/*",
-    ),
-    chosen=CHOSEN,
+    CHOSEN,
     drawn=50,
-    seed=1,
-    stages=stages_of(
-        FAMILY, {"aggregate.h": AGGREGATION, "exp.h": AGGREGATION, "": "test_sample.py"}
-    ),
-    ci=2,
+    cuda_tests=("cases.py", "reference.py", "kernels/params.h"),
+    nearest={"aggregate.h": AGGREGATION, "exp.h": AGGREGATION, "": "test_sample.py"},
 )
