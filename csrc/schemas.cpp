@@ -30,6 +30,9 @@ STABLE_TORCH_LIBRARY(scrn_ops, m) {
   m.def(
       "upsampled_argmax(Tensor logits, SymInt height, SymInt width, bool align_corners=False, "
       "bool wide_labels=True, bool with_confidence=False) -> (Tensor labels, Tensor confidence)");
+  m.def(
+      "upsampled_logits(Tensor logits, SymInt height, SymInt width, bool align_corners=False) "
+      "-> Tensor");
 
   m.def("multi_scale_depthwise(Tensor input, Tensor weights, int n0, int n1, int n2) -> Tensor");
   m.def(

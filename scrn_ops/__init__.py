@@ -34,6 +34,7 @@ from .functional import (
     semantic_refine,
     upsampled_argmax,
     upsampled_cross_entropy,
+    upsampled_logits,
     whitened_attention,
 )
 from .modules import DisentangledNonLocal, SemanticRefinement, UpsampledCrossEntropy
@@ -53,5 +54,6 @@ __all__ = [
     "semantic_refine",
     "upsampled_argmax",
     "upsampled_cross_entropy",
+    "upsampled_logits",
     "whitened_attention",
 ]

@@ -2,7 +2,7 @@
 speed figure."""
 
 from .attention.reference import whitened_attention  # the chain of users is the definition
-from .classify.eager import upsampled_argmax, upsampled_cross_entropy
+from .classify.eager import upsampled_argmax, upsampled_cross_entropy, upsampled_logits
 from .convolution.eager import conv3x3
 from .depthwise.eager import depthwise_gelu, large_kernel_depthwise, multi_scale_depthwise
 from .srm.eager import aggregate_offsets, offset_sample, semantic_refine
@@ -17,5 +17,6 @@ __all__ = [
     "semantic_refine",
     "upsampled_argmax",
     "upsampled_cross_entropy",
+    "upsampled_logits",
     "whitened_attention",
 ]

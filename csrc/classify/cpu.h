@@ -16,5 +16,6 @@ void cross_entropy(const CrossEntropyParams& params, const Threads& threads);
 void cross_entropy_backward(const CrossEntropyBackwardParams& params, const Threads& threads);
 void scale_gradient(const ScaleGradientParams& params, const Threads& threads);
 void argmax(const ArgmaxParams& params, const Threads& threads);
+void upsample(const UpsampleParams& params, const Threads& threads);
 
 }  // namespace scrn::classify::cpu

@@ -12,7 +12,7 @@ namespace scrn::classify {
 enum class Reduction : int32_t { kNone = 0, kMean = 1, kSum = 2 };
 enum class LabelType : int32_t { kUint8 = 0, kInt32 = 1, kInt64 = 2 };
 
-// Bilinear interpolation of [B,K,in_h,in_w] to [B,K,out_h,out_w], which is never formed.
+// Bilinear interpolation of [B,K,in_h,in_w] to [B,K,out_h,out_w].
 struct ResizeShape {
   int64_t batch = 0, classes = 0;
   int32_t in_h = 0, in_w = 0, out_h = 0, out_w = 0;
@@ -54,6 +54,12 @@ struct CrossEntropyBackwardParams {
   const void* weight = nullptr;
   const void* grad_loss = nullptr;  // [B,out_h,out_w], contiguous, accumulate type
   void* gradient = nullptr;         // as the logits
+};
+
+struct UpsampleParams {
+  ResizeShape shape;
+  const void* logits = nullptr;
+  void* output = nullptr;  // [B,K,out_h,out_w], as the logits
 };
 
 struct ScaleGradientParams {

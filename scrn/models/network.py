@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from scrn_ops import upsampled_argmax
+from scrn_ops import upsampled_argmax, upsampled_logits
 from scrn_ops._core.checks import Unscriptable, refuse_symbolic_tracing
 
 from .backbones import create_backbone
@@ -17,7 +17,6 @@ from .context import create_context
 from .decoder import Decoder
 from .fusion import InOwnType, fuse_layers, round_layers
 from .heads import EmbeddingHead, SegmentationHead
-from .layers import upsample
 from .packed_conv import pack_convolutions
 from .saving import SavedFolder
 
@@ -124,7 +123,9 @@ class SCRN(
         finest = self.decode(image)[0]
         logits = self.head(finest)
         if full_size:
-            logits = upsample(logits, image.shape[2:])
+            # Elsewhere PyTorch's own is as good.
+            backend = self.backend if logits.device.type == "cpu" else "eager"
+            logits = upsampled_logits(logits, image.shape[2:], backend=backend)
         if not return_embedding:
             return logits
         return logits, self.embedding(finest)

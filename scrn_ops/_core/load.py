@@ -63,12 +63,13 @@ def cuda_absence() -> str | None:
     return "the libraries were not loaded"
 
 
-def check_device(tensor: Tensor, *, compiled: bool = True) -> None:
+def check_device(tensor: Tensor, *, compiled: bool = True, on_cuda: bool = True) -> None:
     """Whether there are fused kernels for it.
 
     Args:
         tensor: of the call.
         compiled: on CUDA the kernels are those of the compiled library.
+        on_cuda: the op has kernels for CUDA.
 
     Raises:
         NotImplementedError: there are none, and why.
@@ -77,7 +78,7 @@ def check_device(tensor: Tensor, *, compiled: bool = True) -> None:
     if device == "cpu" or device == "meta":
         return
     reason: str | None = "there are none for it"
-    if device == "cuda":
+    if device == "cuda" and on_cuda:
         asked = compiled and not torch.compiler.is_compiling()
         reason = cuda_absence() if asked else None
         if reason is None:

@@ -1,4 +1,4 @@
-"""The loss's :class:`torch.autograd.Function`, and the operators' autograd."""
+"""The :class:`torch.autograd.Function` of loss and logits, and the operators' autograd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._core.derivatives import (
 )
 from .operators import fold_samples
 
-__all__ = ["UpsampledCrossEntropy"]
+__all__ = ["UpsampledCrossEntropy", "UpsampledLogits"]
 
 _ops = torch.ops.scrn_ops
 
@@ -66,6 +66,27 @@ class UpsampledCrossEntropy(OperatorFunction):
         return (result, *none[1:])
 
 
+class UpsampledLogits(OperatorFunction):
+    """``apply(logits, height, width, align_corners)``: see :func:`scrn_ops.upsampled_logits`. The
+    gradient is PyTorch's, and can be differentiated again."""
+
+    operator = "upsampled_logits"
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        logits, *ctx.size, ctx.align_corners = inputs
+        ctx.shape = logits.shape
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if len(grad) == 0:  # which torch refuses
+            return grad.sum((2, 3), keepdim=True).expand(ctx.shape), None, None, None
+        # In traces its fake takes no symbols: a program is compiled for every size.
+        sizes = ([int(n) for n in size] for size in (ctx.size, ctx.shape))
+        result = torch.ops.aten.upsample_bilinear2d_backward(grad, *sizes, ctx.align_corners)
+        return result, None, None, None
+
+
 def _stand_in(logits: Tensor) -> Tensor:
     """An empty tensor in the place of the logits in the graph. They play no part in the backward of
     a mean or a sum, but its own derivative depends on them: that is refused instead of being left
@@ -79,3 +100,4 @@ def _stand_in(logits: Tensor) -> Tensor:
 
 
 register_autograd(UpsampledCrossEntropy, UpsampledCrossEntropyBackward)
+register_autograd(UpsampledLogits)

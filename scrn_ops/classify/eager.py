@@ -11,7 +11,7 @@ from torch import Tensor
 from .._core.checks import compute_dtype
 from . import checks
 
-__all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
+__all__ = ["upsampled_argmax", "upsampled_cross_entropy", "upsampled_logits"]
 
 
 def upsampled_cross_entropy(
@@ -57,6 +57,14 @@ def upsampled_argmax(
     if not with_confidence:
         return labels
     return labels, upsampled.float().softmax(1).amax(1)
+
+
+def upsampled_logits(
+    logits: Tensor, size: Sequence[int], *, align_corners: bool = False
+) -> Tensor:
+    """``interpolate``; see :func:`scrn_ops.upsampled_logits`."""
+    checks.check_logits(logits)
+    return _upsampled(logits, checks.check_size(size), align_corners)
 
 
 def _upsampled(logits: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:

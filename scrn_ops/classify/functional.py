@@ -13,7 +13,7 @@ from .._core.derivatives import apply_operator
 from .._core.load import check_device
 from . import autograd, checks, eager, reference
 
-__all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
+__all__ = ["upsampled_argmax", "upsampled_cross_entropy", "upsampled_logits"]
 
 _ops = torch.ops.scrn_ops
 
@@ -158,3 +158,49 @@ def upsampled_argmax(
         logits.detach(), height, width, align_corners, dtype == torch.int64, with_confidence
     )
     return result if with_confidence else result[0]
+
+
+def upsampled_logits(
+    logits: Tensor,
+    size: Sequence[int],
+    *,
+    align_corners: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    r"""``interpolate(logits, size, mode="bilinear")`` on a CPU, for whoever needs the logits, or
+    any other map, at full size: on all threads, where PyTorch uses one for an image in
+    channels_last.
+
+    Args:
+        logits: [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last are
+            read as they are, any other strides are made dense first.
+        size: (H, W) of the result: larger than the logits, smaller, or the same.
+        align_corners: as of :func:`torch.nn.functional.interpolate`.
+        backend: ``None`` or ``"fused"`` for the kernel, which there is on the CPU alone;
+            ``"eager"`` (``interpolate``) or ``"reference"`` (the definition).
+
+    Returns:
+        [B, K, H, W] in the dtype and the layout of the logits, rounded once. A neighbour without a
+        share does not count, where ``interpolate`` makes NaN of an infinite one. Gradients are
+        PyTorch's, and twice differentiable.
+
+    Raises:
+        ValueError: a rank, size or backend that does not fit.
+        TypeError: not a tensor, or of another dtype; an option of another type.
+        NotImplementedError: a device or a tensor layout without a fused kernel; and, from
+            autograd, forward-mode differentiation with the fused kernel.
+    """
+    backend = check_backend(backend)
+    check_flag("align_corners", align_corners)
+    if backend != "fused":
+        chain = reference if backend == "reference" else eager
+        return chain.upsampled_logits(logits, size, align_corners=align_corners)
+    checks.check_logits(logits)
+    height, width = checks.check_size(size)
+    check_device(logits, on_cuda=False)
+    result: Tensor = apply_operator(
+        autograd.UpsampledLogits,
+        _ops.upsampled_logits.default,
+        *(logits, height, width, align_corners),
+    )
+    return result

@@ -12,7 +12,7 @@ from torch import Tensor
 from .._core.checks import check_gradient, compute_dtype
 from .._core.fake import register_fake
 from .._core.flops import register_flop_formula
-from .._core.layout import empty_gradient, memory_format, shape_of
+from .._core.layout import empty, empty_gradient, memory_format, shape_of
 from .._core.vmap import fold_batch_dims, register_vmap
 from .checks import (
     REDUCTIONS,
@@ -113,6 +113,14 @@ def _(
     )
 
 
+@register_fake("upsampled_logits")
+def _(logits: Tensor, height: int, width: int, align_corners: bool = False) -> Tensor:
+    check_logits(logits)
+    check_size((height, width))
+    shape = (*logits.shape[:2], height, width)
+    return empty(logits, shape, logits.dtype, memory_format(logits))
+
+
 # Of every class of every pixel: the interpolation is 4 products that are added up, the softmax a
 # subtraction, an exponential and an addition, its gradient a product, and its way back to the
 # corners another 4 products that are added. The argmax is a comparison.
@@ -164,6 +172,12 @@ def _(
     return int(batch * height * width * classes * work)
 
 
+@register_flop_formula(_ops.upsampled_logits)
+def _(logits: Any, height: int, width: int, *_args: Any, **_kwargs: Any) -> int:
+    """4 products and their sum."""
+    return int(math.prod(logits[:2]) * height * width * 7)
+
+
 def fold_samples(
     call: Callable[..., Any], size: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
 ) -> tuple[Any, Any]:
@@ -195,3 +209,4 @@ def fold_samples(
 register_vmap("upsampled_cross_entropy", fold_samples)
 register_vmap("upsampled_cross_entropy_backward", fold_samples)
 register_vmap("upsampled_argmax", fold_batch_dims)
+register_vmap("upsampled_logits", fold_batch_dims)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .._core.checks import compute_dtype, without_autocast
 from . import checks
 
-__all__ = ["upsampled_argmax", "upsampled_cross_entropy"]
+__all__ = ["upsampled_argmax", "upsampled_cross_entropy", "upsampled_logits"]
 
 
 def upsampled_cross_entropy(
@@ -63,6 +63,17 @@ def upsampled_argmax(
         if not with_confidence:
             return labels
         return labels, upsampled.softmax(1).amax(1).float()
+
+
+def upsampled_logits(
+    logits: Tensor, size: Sequence[int], *, align_corners: bool = False
+) -> Tensor:
+    """By its definition; see :func:`scrn_ops.upsampled_logits`."""
+    checks.check_logits(logits)
+    size = checks.check_size(size)
+    with without_autocast(logits.device.type):
+        upsampled = _upsampled(logits.to(compute_dtype(logits)), size, align_corners)
+        return upsampled.to(logits.dtype)
 
 
 def _upsampled(logits: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._core.checks import check_backend
 from .._core.derivatives import apply_operator
+from .._core.load import check_device
 from . import autograd, eager, reference
 from .checks import check_conv3x3, check_fused_dtype, check_packed, check_weight
 from .packing import pack
@@ -67,10 +68,7 @@ def conv3x3(
     check_fused_dtype("input", input)
     check_conv3x3(input, weight, bias, minimum, maximum)
     check_fused_dtype("weight", weight)
-    if input.device.type not in ("cpu", "meta"):
-        raise NotImplementedError(
-            f'backend: no fused kernel for device {input.device.type!r}; backend="eager" runs there'
-        )
+    check_device(input, on_cuda=False)
     if packed is None:
         packed = pack(weight)
     check_packed(packed, weight)

@@ -62,6 +62,7 @@ def translation_table(grid_sample: str = "native") -> dict[Callable[..., Any], C
         _ops.semantic_refine.default: semantic_refine,
         _ops.whitened_attention.default: attention.whitened_attention,
         _ops.upsampled_argmax.default: classify.upsampled_argmax,
+        _ops.upsampled_logits.default: classify.upsampled_logits,
         _ops.multi_scale_depthwise.default: depthwise.multi_scale_depthwise,
         _ops.large_kernel_depthwise.default: depthwise.large_kernel_depthwise,
         _ops.depthwise_gelu.default: depthwise.depthwise_gelu,

@@ -1,10 +1,17 @@
-"""The labels of upsampled logits, in ONNX."""
+"""Upsampled logits and their labels, in ONNX."""
 
 from __future__ import annotations
 
 import onnx_ir
 
 from .values import Value, cast, compute_dtype, length, op, upsample
+
+
+def upsampled_logits(
+    logits: Value, height: Value | int, width: Value | int, align_corners: bool = False
+) -> Value:
+    scores = cast(logits, compute_dtype(logits))
+    return cast(upsample(scores, length(height), length(width), align_corners), logits.dtype)
 
 
 def upsampled_argmax(

@@ -20,6 +20,7 @@ constexpr int64_t kScaled = 1 << 15;           // elements of a task of scale, a
 constexpr int64_t kScratchBytes = 512 * 1024;  // of a task, roughly: it should stay in the L2 cache
 constexpr int32_t kLeastBand = 16, kMostBand = 32;
 constexpr int64_t kTasks = 64;
+constexpr int64_t kUpsampled = 1 << 15;  // elements that a task of upsampling writes, roughly
 
 const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 
@@ -78,6 +79,29 @@ class AxisTables {
   Axis axis_;
   std::vector<int32_t> first_;
   std::vector<A> share_, slot_share_;
+};
+
+template <typename A>
+class NeighbourTables {
+ public:
+  NeighbourTables(int32_t in_size, int32_t out_size, bool align_corners)
+      : before_(out_size + kPadding), after_(out_size + kPadding), share_(out_size + kPadding) {
+    const AxisTables<A> tables(in_size, out_size, align_corners);
+    const Axis axis = tables.axis();
+    for (int32_t c = -1; c < in_size; ++c) {
+      for (int32_t i = axis.first[c + 1]; i < axis.first[c + 2]; ++i) {
+        const A share = static_cast<const A*>(axis.share)[i];
+        before_[i] = std::max(c, 0);
+        after_[i] = share == 0 ? before_[i] : c + 1;
+        share_[i] = share == 0 ? A(0.5) : share;
+      }
+    }
+  }
+  Neighbours neighbours() const { return {before_.data(), after_.data(), share_.data()}; }
+
+ private:
+  std::vector<int32_t> before_, after_;
+  std::vector<A> share_;
 };
 
 // Depends on the shape alone: the number of threads must not change the order of a sum.
@@ -257,6 +281,26 @@ void argmax_as(const ArgmaxParams& params, const Threads& threads) {
       [&](int64_t begin, int64_t end) { kernels.argmax(plan, begin, end); });
 }
 
+template <typename A>
+void upsample_as(const UpsampleParams& params, const Threads& threads) {
+  const Kernels& kernels = current_kernels();
+  const ResizeShape& s = params.shape;
+  const NeighbourTables<A> y(s.in_h, s.out_h, s.align_corners), x(s.in_w, s.out_w, s.align_corners);
+  UpsamplePlan plan;
+  plan.params = params;
+  plan.y = y.neighbours();
+  plan.x = x.neighbours();
+  const int64_t together = s.channels_last ? s.classes : 1, planes = s.channels_last ? 1 : s.classes;
+  const int64_t least = std::max<int64_t>(kUpsampled / (together * std::max(s.in_w / s.out_w, 1)), 1);
+  plan.strip = static_cast<int32_t>(std::min<int64_t>(std::max<int64_t>(least, 16), s.out_w));
+  plan.strips = ceil_div(s.out_w, plan.strip);
+  plan.band = static_cast<int32_t>(
+      std::clamp<int64_t>(kUpsampled / (plan.strip * together), 1, s.out_h));
+  plan.bands = ceil_div(s.out_h, plan.band);
+  run(threads, s.batch * planes * plan.bands * plan.strips,
+      [&](int64_t begin, int64_t end) { kernels.upsample(plan, begin, end); });
+}
+
 }  // namespace
 
 void cross_entropy(const CrossEntropyParams& params, const Threads& threads) {
@@ -296,6 +340,14 @@ void argmax(const ArgmaxParams& params, const Threads& threads) {
     argmax_as<double>(params, threads);
   } else {
     argmax_as<float>(params, threads);
+  }
+}
+
+void upsample(const UpsampleParams& params, const Threads& threads) {
+  if (params.shape.dtype == DType::kDouble) {
+    upsample_as<double>(params, threads);
+  } else {
+    upsample_as<float>(params, threads);
   }
 }
 

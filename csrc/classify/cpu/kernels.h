@@ -4,6 +4,7 @@
 
 #include "argmax.h"
 #include "cross_entropy.h"
+#include "upsample.h"
 
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
 namespace {
@@ -51,26 +52,38 @@ void scale_as(const ScalePlan& plan, int64_t task) {
   for (; i < count; ++i) narrow(widen(source[i]) * factor, target[i]);
 }
 
-void scale(const ScalePlan& plan, int64_t begin, int64_t end) {
-  for (int64_t task = begin; task < end; ++task) {
-    switch (plan.params.dtype) {
-      case DType::kFloat:
-        scale_as<float, float>(plan, task);
-        break;
-      case DType::kDouble:
-        scale_as<double, double>(plan, task);
-        break;
-      case DType::kHalf:
-        scale_as<Half, float>(plan, task);
-        break;
-      case DType::kBFloat16:
-        scale_as<BFloat16, float>(plan, task);
-        break;
-    }
+// Calls body(T, A) with a number of the elements' type and one of its accumulate type.
+template <typename Body>
+SCRN_INLINE void with_types(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kFloat:
+      return body(float{}, float{});
+    case DType::kDouble:
+      return body(double{}, double{});
+    case DType::kHalf:
+      return body(Half{}, float{});
+    case DType::kBFloat16:
+      return body(BFloat16{}, float{});
   }
 }
 
-constexpr Kernels kKernels = {cross_entropy, argmax, scale};
+void scale(const ScalePlan& plan, int64_t begin, int64_t end) {
+  with_types(plan.params.dtype, [&](auto element, auto sum) {
+    for (int64_t task = begin; task < end; ++task) {
+      scale_as<decltype(element), decltype(sum)>(plan, task);
+    }
+  });
+}
+
+void upsample(const UpsamplePlan& plan, int64_t begin, int64_t end) {
+  with_types(plan.params.shape.dtype, [&](auto element, auto sum) {
+    for (int64_t task = begin; task < end; ++task) {
+      upsample_task<decltype(element), decltype(sum)>(plan, task);
+    }
+  });
+}
+
+constexpr Kernels kKernels = {cross_entropy, argmax, scale, upsample};
 
 }  // namespace
 }  // namespace scrn::classify::cpu::SCRN_CPU_ISA

@@ -78,6 +78,23 @@ struct ArgmaxPlan {
   Tiling tiling;
 };
 
+// Outputs of one dimension by the inputs that they lie between: one and the same where the other
+// has no share, so that what is not finite in it does not count.
+struct Neighbours {
+  const int32_t* before = nullptr;  // [out_size]
+  const int32_t* after = nullptr;   // [out_size]: `before` or the next one
+  const void* share = nullptr;      // [out_size]: of `after`; accumulate type
+};
+
+// A task writes a band of rows of a strip of columns, of one image in channels_last, else of one
+// class of it.
+struct UpsamplePlan {
+  UpsampleParams params;
+  Neighbours y, x;
+  int32_t band = 0, strip = 0;
+  int64_t bands = 0, strips = 0;
+};
+
 struct ScalePlan {
   ScaleGradientParams params;
   double factor = 0;
@@ -88,6 +105,7 @@ struct Kernels {
   void (*cross_entropy)(const LossPlan&, int64_t begin, int64_t end);
   void (*argmax)(const ArgmaxPlan&, int64_t begin, int64_t end);
   void (*scale)(const ScalePlan&, int64_t begin, int64_t end);
+  void (*upsample)(const UpsamplePlan&, int64_t begin, int64_t end);
 };
 
 const Kernels& kernels_portable();

@@ -68,6 +68,29 @@ def test_argmax(backend, logits, size, options, error, message):
         scrn_ops.upsampled_argmax(logits, size, backend=backend, **options)
 
 
+@pytest.mark.parametrize("backend", [None, "eager", "reference"])
+@pytest.mark.parametrize(
+    ("logits", "size", "align_corners", "error", "message"),
+    [
+        (None, (6, 6), False, TypeError, "logits: expected a Tensor"),
+        (LOGITS[0], (6, 6), False, ValueError, "logits: expected 4 dimensions"),
+        (LOGITS, 6, False, ValueError, "size: expected"),
+        (LOGITS, (6, 0), False, ValueError, "size: expected numbers of at least 1"),
+        (LOGITS, (6, 6.0), False, TypeError, "size: expected two ints"),
+        (LOGITS, (6, 6), 0, TypeError, "align_corners: expected"),
+    ],
+)
+def test_logits(backend, logits, size, align_corners, error, message):
+    with pytest.raises(error, match=message):
+        scrn_ops.upsampled_logits(logits, size, align_corners=align_corners, backend=backend)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_logits_on_a_gpu():
+    with pytest.raises(NotImplementedError, match="no fused kernels for device 'cuda'.*eager"):
+        scrn_ops.upsampled_logits(LOGITS.cuda(), (6, 6))
+
+
 def test_unknown_backends():
     with pytest.raises(ValueError, match="backend: expected None"):
         scrn_ops.upsampled_cross_entropy(LOGITS, TARGET, backend="cuda")
@@ -97,6 +120,8 @@ def test_the_raw_operators_refuse_it_too():
         )
     with pytest.raises(RuntimeError, match="size: expected a height"):
         ops.upsampled_argmax(LOGITS, 0, 4)
+    with pytest.raises(RuntimeError, match="size: expected a height"):
+        ops.upsampled_logits(LOGITS, 4, 0)
     logits = LOGITS.clone().requires_grad_()
     with pytest.raises(RuntimeError, match="need_gradient=True"):
         ops.upsampled_cross_entropy(logits, TARGET)[0].backward()

@@ -26,6 +26,8 @@ float label_smoothing, bool align_corners) -> Tensor
 scrn_ops::upsampled_argmax(Tensor logits, SymInt height, SymInt width, \
 bool align_corners=False, bool wide_labels=True, bool with_confidence=False) \
 -> (Tensor labels, Tensor confidence)
+scrn_ops::upsampled_logits(Tensor logits, SymInt height, SymInt width, \
+bool align_corners=False) -> Tensor
 """
 NAMES = [line.split("(")[0].split("::")[1] for line in SCHEMAS.splitlines()]
 

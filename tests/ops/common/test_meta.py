@@ -32,7 +32,13 @@ FUNCTIONS = {
 }
 # They take labels, a size, or float32 alone: their family's test_registration.py has them on meta
 # tensors.
-OTHER_FUNCTIONS = {"conv3x3", "pack_conv3x3", "upsampled_argmax", "upsampled_cross_entropy"}
+OTHER_FUNCTIONS = {
+    "conv3x3",
+    "pack_conv3x3",
+    "upsampled_argmax",
+    "upsampled_cross_entropy",
+    "upsampled_logits",
+}
 OTHER_MODULES = {"UpsampledCrossEntropy"}
 # The arguments of every module, and the shapes of its maps.
 MODULES = {

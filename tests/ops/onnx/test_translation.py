@@ -128,6 +128,10 @@ CASES: dict[str, tuple[Callable[..., Any], list[tuple[Tensor, ...]]]] = {
         ),
         maps((2, 9, 11), (1, 13, 8)),
     ),
+    "upsampled_logits": (
+        lambda x: scrn_ops.upsampled_logits(x, (4 * x.shape[2] - 3, x.shape[3] // 2)),
+        maps((2, 9, 11), (1, 13, 8)),
+    ),
     "multi_scale_depthwise": (
         lambda x: scrn_ops.multi_scale_depthwise(
             x, weights(1, 5, 5), weights(),

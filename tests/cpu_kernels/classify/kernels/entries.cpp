@@ -41,6 +41,13 @@ const Register kArgmax("argmax", [](const Arguments& a) -> int64_t {
   return 0;
 });
 
+const Register kUpsample("upsample", [](const Arguments& a) -> int64_t {
+  const auto p = upsample_params(a);
+  const Guarding guarding;
+  cpu::upsample(p, threads());
+  return 0;
+});
+
 const Register kScratch("take_largest_scratch", [](const Arguments&) -> int64_t {
   return static_cast<int64_t>(std::exchange(cpu_kernels::largest_scratch, size_t{0}));
 });

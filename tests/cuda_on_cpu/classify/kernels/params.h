@@ -71,4 +71,12 @@ inline scrn::classify::ArgmaxParams argmax_params(const Arguments& a) {
   return p;
 }
 
+inline scrn::classify::UpsampleParams upsample_params(const Arguments& a) {
+  scrn::classify::UpsampleParams p;
+  p.shape = shape(a);
+  p.logits = a.pointer<const void>("logits");
+  p.output = a.pointer<void>("output");
+  return p;
+}
+
 }  // namespace scrn_on_cpu
