@@ -30,22 +30,6 @@ SCRN_INLINE Value<float> or_infinite(Value<float> x) {
   return x < kInfinite<float> ? broadcast(-__builtin_inff()) : x;
 }
 
-// b where either is NaN.
-SCRN_INLINE Value<float> larger(Value<float> a, Value<float> b) {
-#if defined(__AVX512F__)
-  return Value<float>(_mm512_maskz_max_ps(0xffff, __m512(a), __m512(b)));
-#elif defined(__AVX2__)
-  return Value<float>(_mm256_max_ps(__m256(a), __m256(b)));
-#else
-  return a > b ? a : b;
-#endif
-}
-SCRN_INLINE Value<double> larger(Value<double> a, Value<double> b) { return a > b ? a : b; }
-template <typename V>
-SCRN_INLINE V smaller(V a, V b) {
-  return -larger(-a, -b);
-}
-
 // 2^t for t <= 0 to 1e-8 of it; where it would be less than 2^-126 it is that. NaN stays NaN.
 SCRN_INLINE Value<float> exp2_of(Value<float> t) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: the sum's last digit is one

@@ -118,6 +118,31 @@ SCRN_INLINE Value<double> fma(Value<double> a, Value<double> b, Value<double> c)
 #endif
 }
 
+// b where either is NaN.
+SCRN_INLINE Value<float> larger(Value<float> a, Value<float> b) {
+#if defined(__AVX512F__)
+  return Value<float>(_mm512_maskz_max_ps(0xffff, __m512(a), __m512(b)));
+#elif defined(__AVX2__)
+  return Value<float>(_mm256_max_ps(__m256(a), __m256(b)));
+#else
+  return a > b ? a : b;
+#endif
+}
+SCRN_INLINE Value<float> smaller(Value<float> a, Value<float> b) {
+#if defined(__AVX512F__)
+  return Value<float>(_mm512_maskz_min_ps(0xffff, __m512(a), __m512(b)));
+#elif defined(__AVX2__)
+  return Value<float>(_mm256_min_ps(__m256(a), __m256(b)));
+#else
+  return a < b ? a : b;
+#endif
+}
+SCRN_INLINE Value<double> larger(Value<double> a, Value<double> b) { return a > b ? a : b; }
+SCRN_INLINE Value<double> smaller(Value<double> a, Value<double> b) { return a < b ? a : b; }
+SCRN_INLINE Value<float> magnitude(Value<float> x) {
+  return reinterpret_cast<Value<float>>(bits_of<float>(x) & 0x7fffffff);
+}
+
 // a / b to 1 ulp for a finite b whose reciprocal is a normal number: an AVX-512 division takes as
 // long as thirty multiplications. Processors may differ in the first guess, 14 bits of the
 // reciprocal, which the first step leaves no trace of.

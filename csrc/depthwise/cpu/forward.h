@@ -47,9 +47,14 @@ template <int kOut, typename S, typename A>
 SCRN_INLINE void put_columns(S* target, int64_t channels, int width, int column,
                              const Value<A>* values, bool streams) {
   target += column * channels;
+  if (column + kOut > width) {
+    for (int i = 0; column + i < width; ++i) put(target + i * channels, values[i], streams);
+  } else if (streams) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kOut; ++i) {
-    if (column + i < width) put(target + i * channels, values[i], streams);
+    for (int i = 0; i < kOut; ++i) stream(target + i * channels, values[i]);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kOut; ++i) store(target + i * channels, values[i]);
   }
 }
 
@@ -193,15 +198,15 @@ void large_kernel_tile(const ForwardPlan& plan, const Tile& tile) {
 
 // A row is written only after the rows that its neighbours need have been read: the output may be
 // the input, if a tile is as wide as the image.
-template <typename S, typename A>
+template <int kSquare, typename S, typename A>
 void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
   const UnitShape& s = plan.params.shape;
   const Layout layout(s);
   const int subs = tile.registers;
   const int64_t part = taps_of(s) * kLanes<A>;
-  const int columns = whole_blocks(tile.width), radius = s.square / 2;
+  const int columns = whole_blocks(tile.width), radius = kSquare / 2;
   const bool writes = puts_registers<A>(s, tile, plan.streams);
-  Ring<A> source{nullptr, s.square, columns + 2 * radius, -radius, subs};
+  Ring<A> source{nullptr, kSquare, columns + 2 * radius, -radius, subs};
   Ring<A> total{nullptr, writes ? 0 : 1, columns, 0, subs};
   A* weights = nullptr;
   place([&](Scratch& scratch) {
@@ -217,8 +222,8 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
     for (; next_input <= y + radius; ++next_input) {
       read_row(s, input, tile, next_input, source);
     }
-    const A* lines[kMaxSquare];
-    for (int i = 0; i < s.square; ++i) lines[i] = source.at(y - radius + i, 0, -radius);
+    const A* lines[kSquare];
+    source.lines(y - radius, kSquare, 0, -radius, lines);
     Prefetch<S> prefetch(s, input, tile, next_input, 1, source.first, source.first + source.columns,
                          subs * blocks_of(columns));
     S* row = pixel(s, output, tile.b, tile.c0, y, tile.x0);
@@ -230,10 +235,11 @@ void gelu_tile(const ForwardPlan& plan, const Tile& tile) {
         prefetch.some();
         Value<A> acc[kOut];
         fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));
-        for (int i = 0; i < s.square; ++i) {
-          add_line<kOut, A>(acc, w + i * s.square * kLanes<A>, lines[i] + at, s.square);
+#pragma GCC unroll 8
+        for (int i = 0; i < kSquare; ++i) {
+          add_line<kOut, A>(acc, w + i * kSquare * kLanes<A>, pinned(lines[i] + at), kSquare);
         }
-        for (int i = 0; i < kOut; ++i) acc[i] = gelu(acc[i]);
+        gelu_block<kOut, A>(acc, plan.gelu_table);
         if (writes) {
           put_columns<kOut, S, A>(row + sub * kLanes<A>, s.channels, tile.width, column, acc,
                                   plan.streams);
@@ -259,7 +265,13 @@ void forward_tasks(const ForwardPlan& plan, int64_t begin, int64_t end) {
         large_kernel_tile<S, A>(plan, tile);
         break;
       case Unit::kGelu:
-        gelu_tile<S, A>(plan, tile);
+        if (s.square == 3) {
+          gelu_tile<3, S, A>(plan, tile);
+        } else if (s.square == 5) {
+          gelu_tile<5, S, A>(plan, tile);
+        } else {
+          gelu_tile<7, S, A>(plan, tile);
+        }
         break;
     }
   }

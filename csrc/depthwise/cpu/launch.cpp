@@ -79,6 +79,7 @@ void forward(const ForwardParams& params, const Threads& threads) {
   plan.group = 64 / accumulate_bytes(s);
   plan.tile_width = tile_width(s, widest_forward(s, kernels));
   if (s.unit == Unit::kGelu) {
+    plan.gelu_table = gelu_table();
     const bool in_place = params.output == params.input;
     const bool narrow = kernels.register_bytes == 64 && !in_place;
     const int32_t width = narrow ? kNarrowGeluWidth : kGeluWidth;

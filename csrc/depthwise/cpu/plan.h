@@ -14,12 +14,20 @@ constexpr int kStep = 8;
 // Columns are computed in blocks of up to this many; rows are padded to whole multiples of 4.
 constexpr int kBlockColumns = 12;
 
+// Phi - 1/2 for x >= 0 by pieces of this width around its multiples, each a polynomial in the
+// distance from its middle, to 5e-9; what lies beyond the last but one is 1/2.
+constexpr int kGeluPieces = 32, kGeluDegree = 4;
+constexpr double kGeluPiece = 0.1875;
+// [kGeluDegree + 1][kGeluPieces]: of every power its factors.
+const float* gelu_table();
+
 struct ForwardPlan {
   ForwardParams params;
   int32_t tile_width = 0;  // but perhaps of the last one
   int64_t tiles = 0;       // side by side in an image
   int32_t group = 0;       // channels of a task, but perhaps of the last one
   bool streams = false;    // the output is written past the caches
+  const float* gelu_table = nullptr;
 };
 
 struct BackwardPlan {
