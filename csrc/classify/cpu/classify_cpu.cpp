@@ -290,14 +290,15 @@ void upsample_as(const UpsampleParams& params, const Threads& threads) {
   plan.params = params;
   plan.y = y.neighbours();
   plan.x = x.neighbours();
-  const int64_t together = s.channels_last ? s.classes : 1, planes = s.channels_last ? 1 : s.classes;
-  const int64_t least = std::max<int64_t>(kUpsampled / (together * std::max(s.in_w / s.out_w, 1)), 1);
-  plan.strip = static_cast<int32_t>(std::min<int64_t>(std::max<int64_t>(least, 16), s.out_w));
+  const int64_t together = s.channels_last ? s.classes : 1;  // numbers of a task's pixel
+  const int64_t fit = kUpsampled / (together * std::max(s.in_w / s.out_w, 1));
+  plan.strip = static_cast<int32_t>(
+      std::clamp<int64_t>(fit, std::min(s.out_w, 16), s.out_w));
   plan.strips = ceil_div(s.out_w, plan.strip);
   plan.band = static_cast<int32_t>(
       std::clamp<int64_t>(kUpsampled / (plan.strip * together), 1, s.out_h));
   plan.bands = ceil_div(s.out_h, plan.band);
-  run(threads, s.batch * planes * plan.bands * plan.strips,
+  run(threads, s.batch * (s.classes / together) * plan.bands * plan.strips,
       [&](int64_t begin, int64_t end) { kernels.upsample(plan, begin, end); });
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.cuda_on_cpu.classify import reference
-from tests.cuda_on_cpu.classify.cases import Case
+from tests.cuda_on_cpu.classify.cases import Array, Case
 from tests.cuda_on_cpu.harness.compare import assert_close
 from tests.cuda_on_cpu.harness.device import Device
 
@@ -38,16 +38,27 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_upsampled_logits(device: Device, case: Case) -> None:
-    values = case.inputs()["logits"]
+def upsampled(device: Device, case: Case, values: Array) -> Array:
     logits = device.upload("logits", values, case.dtype, case.channels_last)
     shape = (case.batch, case.classes, *case.high)
     output = device.empty("output", shape, case.dtype, case.channels_last)
     device.launch(
         f"upsample_{case.dtype}", **case.shape_arguments(), logits=logits, output=output
     )
+    return output.numpy()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_upsampled_logits(device: Device, case: Case) -> None:
+    values = case.inputs()["logits"]
     want = reference.upsampled(values, case.high, case.align_corners)
-    assert_close(output.numpy(), want, case.dtype, "logits")
+    assert_close(upsampled(device, case, values), want, case.dtype, "logits")
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_only_neighbours_with_a_share_count(device: Device, last: bool) -> None:
+    """In a map of the same size none does."""
+    case = Case(channels_last=last, low=(5, 37), high=(5, 37))
+    values = case.inputs()["logits"]
+    values[:, :, 2, 20], values[:, 1, 4, 36] = np.inf, np.nan
+    np.testing.assert_array_equal(upsampled(device, case, values), values)

@@ -143,7 +143,37 @@ CHOSEN = (
         ),
     ),
     *planted(
+        f"{FOLDER}/upsample.h",
+        (
+            "a neighbour's share for its own",
+            "return fma(after, share, before * (A(1) - share));",
+            "return fma(before, share, after * (A(1) - share));",
+        ),
+        (
+            "what is written behind a row",
+            "k < classes && k + kLanes<A> <= room;",
+            "k < classes;",
+        ),
+        (
+            "columns that lie far apart",
+            "if (in_two_registers(index, start))",
+            "if (true)",
+        ),
+        (
+            "the first strip's columns for all",
+            "const int32_t first = x.before[begin];",
+            "const int32_t first = 0;",
+        ),
+        ("a band's last row left out", "for (int32_t y = y0; y < y1; ++y)", "for (int32_t y = y0; y + 1 < y1; ++y)"),
+        ("the first image for all", "plane * shape.in_h * in_row + first * K", "first * K"),
+    ),
+    *planted(
         f"{FOLDER}/classify_cpu.cpp",
+        (
+            "a neighbour without a share counts",
+            "after_[i] = share == 0 ? before_[i] : c + 1;",
+            "after_[i] = std::min(c + 1, in_size - 1);",
+        ),
         (
             "many classes in strips as wide as few",
             "const int64_t most = classes >= kManyClasses",

@@ -14,6 +14,7 @@ SUITE = cpu_suite(
         "csrc/depthwise/cpu/[!p]*.h",
         "csrc/depthwise/cpu/plan.h",
         "csrc/depthwise/cpu/launch.cpp",
+        "csrc/depthwise/cpu/gelu_table.cpp",
         "csrc/depthwise/params.h",
     ),
     CHOSEN,

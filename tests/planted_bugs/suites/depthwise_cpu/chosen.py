@@ -127,6 +127,21 @@ CHOSEN = (
             "constexpr float kEnd = 2.4f;",
         ),
         (
+            "four columns for all in GELU",
+            "size[i] = magnitude(x[first + i]);",
+            "size[i] = magnitude(x[i]);",
+        ),
+        (
+            "no end of GELU's pieces",
+            "const Value<A> inside = smaller(broadcast(kEnd), size[i]);",
+            "const Value<A> inside = size[i];",
+        ),
+        (
+            "pieces of GELU from their beginning",
+            "fma(inside, broadcast(1 / kPiece), broadcast(kRound));",
+            "fma(inside, broadcast(0.9f / kPiece), broadcast(kRound));",
+        ),
+        (
             "the tail on the wrong side",
             "return {x < 0.0f ? tail : 1.0f - tail",
             "return {x > 0.0f ? tail : 1.0f - tail",
@@ -136,6 +151,11 @@ CHOSEN = (
             "__builtin_exp(-0.5 * x[i] * x[i])",
             "__builtin_exp(-0.25 * x[i] * x[i])",
         ),
+    ),
+    *planted(
+        f"{FOLDER}/gelu_table.cpp",
+        ("a cubic of the wrong sign", "density * (x * x - 1) / 6", "density * (1 - x * x) / 6"),
+        ("the last piece is none", "table[kGeluPieces - 1] = 0.5f;", ""),
     ),
     *planted(
         f"{FOLDER}/strip_rows.h",
@@ -214,8 +234,23 @@ CHOSEN = (
         ),
         (
             "the convolution in front of GELU has no bias",
-            "fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));\n        for",
-            "fill<kOut, A>(acc, Value<A>{});\n        for",
+            "fill<kOut, A>(acc, load(w + layout.bias * kLanes<A>));\n#pragma",
+            "fill<kOut, A>(acc, Value<A>{});\n#pragma",
+        ),
+        (
+            "columns beyond a tile's are written",
+            "if (column + kOut > width) {",
+            "if (column + kOut > width + 3) {",
+        ),
+        (
+            "the last columns of a tile left out",
+            "for (int i = 0; column + i < width; ++i) put(",
+            "for (int i = 0; column + i + 1 < width; ++i) put(",
+        ),
+        (
+            "a convolution of 7x7 in front of GELU is of 5x5",
+            "gelu_tile<7, S, A>(plan, tile);",
+            "gelu_tile<5, S, A>(plan, tile);",
         ),
         (
             "a tile's channels are the first group's",
