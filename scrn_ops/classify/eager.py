@@ -59,9 +59,7 @@ def upsampled_argmax(
     return labels, upsampled.float().softmax(1).amax(1)
 
 
-def upsampled_logits(
-    logits: Tensor, size: Sequence[int], *, align_corners: bool = False
-) -> Tensor:
+def upsampled_logits(logits: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """``interpolate``; see :func:`scrn_ops.upsampled_logits`."""
     checks.check_logits(logits)
     return _upsampled(logits, checks.check_size(size), align_corners)

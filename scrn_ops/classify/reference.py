@@ -65,9 +65,7 @@ def upsampled_argmax(
         return labels, upsampled.softmax(1).amax(1).float()
 
 
-def upsampled_logits(
-    logits: Tensor, size: Sequence[int], *, align_corners: bool = False
-) -> Tensor:
+def upsampled_logits(logits: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """By its definition; see :func:`scrn_ops.upsampled_logits`."""
     checks.check_logits(logits)
     size = checks.check_size(size)

@@ -1,4 +1,4 @@
-"""The end of a segmentation model: the loss and the labels of upsampled logits."""
+"""The end of a segmentation model: upsampled logits, their loss and their labels."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from ..case import (
 )
 
 LOSS, LOSSES, ARGMAX = "upsampled_cross_entropy", "upsampled_losses", "upsampled_argmax"
+LOGITS = "upsampled_logits"
 FIELDS = ("smooth", "random")
 IGNORED = 255
 
@@ -56,6 +57,8 @@ class ClassifyCase(Case):
 
     @property
     def output_shape(self) -> tuple[int, ...]:
+        if self.op == LOGITS:
+            return self.batch, self.classes, *self.size
         return () if self.op == LOSS else (self.batch, *self.size)
 
     @property
@@ -92,8 +95,8 @@ def loss_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
     return {"logits": logits.to(case.dtype), "target": target}
 
 
-def argmax_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
-    """``like`` has the labels' size, and no elements."""
+def sized_arguments(case: ClassifyCase, generator: Generator) -> Arguments:
+    """``like`` has the result's size, and no elements."""
     like = torch.empty(case.batch, 0, *case.size, dtype=torch.uint8)
     return {"logits": logits_of(case, generator).to(case.dtype), "like": like}
 
@@ -108,12 +111,17 @@ def _loss(module: ModuleType, reduction: str) -> Function:
     return call
 
 
-def _argmax(module: ModuleType) -> Function:
-    def call(logits: Tensor, like: Tensor) -> Tensor:
-        labels: Tensor = module.upsampled_argmax(logits, tuple(like.shape[2:]))
-        return labels
+def _sized(name: str) -> dict[str, Any]:
+    """The op in the three modules, from :func:`sized_arguments`."""
 
-    return call
+    def adapt(module: ModuleType) -> Function:
+        def call(logits: Tensor, like: Tensor) -> Tensor:
+            result: Tensor = getattr(module, name)(logits, tuple(like.shape[2:]))
+            return result
+
+        return call
+
+    return implemented(adapt)
 
 
 def _mean(logits: Tensor, target: Tensor) -> Tensor:
@@ -148,9 +156,15 @@ def _loss_op(reduction: str, **exact: Function) -> Op:
 OPS: dict[str, Op] = {
     LOSS: _loss_op("mean", definition=_mean),
     LOSSES: _loss_op("none"),
+    LOGITS: Op(
+        make=sized_arguments,
+        **_sized(LOGITS),
+        features=("logits",),
+        differentiable=False,
+    ),
     ARGMAX: Op(
-        make=argmax_arguments,
-        **implemented(_argmax),
+        make=sized_arguments,
+        **_sized(ARGMAX),
         features=("logits",),
         differentiable=False,
         observed=_chosen,
@@ -163,10 +177,12 @@ def loss(classes: int, low: int, size: int, batch: int = 2, **options: Any) -> C
     return ClassifyCase(LOSS, classes, *sizes, batch=batch, direction="both", **options)
 
 
-def argmax(classes: int, low: tuple[int, int], batch: int = 1, **options: Any) -> ClassifyCase:
+def argmax(
+    classes: int, low: tuple[int, int], batch: int = 1, op: str = ARGMAX, **options: Any
+) -> ClassifyCase:
     """At four times the size of the logits."""
     size = (4 * low[0], 4 * low[1])
-    return ClassifyCase(ARGMAX, classes, low, size, batch=batch, **options)
+    return ClassifyCase(op, classes, low, size, batch=batch, **options)
 
 
 # By which the loss is judged on a CPU, the quickest first; Cityscapes, ADE20K, and CamVid whole.
@@ -174,6 +190,7 @@ LARGE = (loss(19, 128, 512), loss(19, 256, 1024), loss(150, 128, 512))
 SMALL = ClassifyCase(LOSS, 11, (90, 120), (360, 480), direction="both")
 ANY_RATIO = loss(19, 256, 1000)
 LABELS = (argmax(19, (256, 512)), argmax(150, (128, 128)))
+UPSAMPLED = (argmax(19, (128, 256), op=LOGITS), *(replace(case, op=LOGITS) for case in LABELS))
 
 
 def bars() -> Iterator[Bar]:
@@ -187,6 +204,8 @@ def bars() -> Iterator[Bar]:
         for case in LABELS:
             yield bar(replace(case, field=field), labels)
     yield bar(ANY_RATIO, 10)
+    for case, layout in itertools.product(UPSAMPLED[:1], LAYOUTS):
+        yield bar(replace(case, layout=layout), 2)
 
 
 def quick() -> Iterator[ClassifyCase]:
@@ -206,6 +225,10 @@ def full(device: str) -> Iterator[ClassifyCase]:
             yield replace(case, field=field, dtype=torch.bfloat16)
         yield replace(case, layout="channels_last")
         yield replace(case, op=LOSSES)
+    for case in UPSAMPLED:
+        for layout in LAYOUTS:
+            yield replace(case, layout=layout)
+            yield replace(case, layout=layout, dtype=torch.bfloat16)
 
 
 def smoke() -> Iterator[ClassifyCase]:

@@ -292,11 +292,10 @@ void upsample_as(const UpsampleParams& params, const Threads& threads) {
   plan.x = x.neighbours();
   const int64_t together = s.channels_last ? s.classes : 1;  // numbers of a task's pixel
   const int64_t fit = kUpsampled / (together * std::max(s.in_w / s.out_w, 1));
-  plan.strip = static_cast<int32_t>(
-      std::clamp<int64_t>(fit, std::min(s.out_w, 16), s.out_w));
+  plan.strip = static_cast<int32_t>(std::clamp<int64_t>(fit, std::min(s.out_w, 16), s.out_w));
   plan.strips = ceil_div(s.out_w, plan.strip);
-  plan.band = static_cast<int32_t>(
-      std::clamp<int64_t>(kUpsampled / (plan.strip * together), 1, s.out_h));
+  plan.band =
+      static_cast<int32_t>(std::clamp<int64_t>(kUpsampled / (plan.strip * together), 1, s.out_h));
   plan.bands = ceil_div(s.out_h, plan.band);
   run(threads, s.batch * (s.classes / together) * plan.bands * plan.strips,
       [&](int64_t begin, int64_t end) { kernels.upsample(plan, begin, end); });

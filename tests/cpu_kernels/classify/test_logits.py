@@ -42,9 +42,7 @@ def upsampled(device: Device, case: Case, values: Array) -> Array:
     logits = device.upload("logits", values, case.dtype, case.channels_last)
     shape = (case.batch, case.classes, *case.high)
     output = device.empty("output", shape, case.dtype, case.channels_last)
-    device.launch(
-        f"upsample_{case.dtype}", **case.shape_arguments(), logits=logits, output=output
-    )
+    device.launch(f"upsample_{case.dtype}", **case.shape_arguments(), logits=logits, output=output)
     return output.numpy()
 
 

@@ -87,7 +87,7 @@ def test_logits(backend, logits, size, align_corners, error, message):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_logits_on_a_gpu():
-    with pytest.raises(NotImplementedError, match="no fused kernels for device 'cuda'.*eager"):
+    with pytest.raises(NotImplementedError, match=r"no fused kernels for device 'cuda'.*eager"):
         scrn_ops.upsampled_logits(LOGITS.cuda(), (6, 6))
 
 

@@ -29,9 +29,7 @@ def check(size, dtype=F32, layout="nchw", align_corners=False):
     both = (torch.contiguous_format, torch.channels_last)
     formats = [f for f in both if logits.is_contiguous(memory_format=f)] or both[:1]
     assert any(result.is_contiguous(memory_format=f) for f in formats)
-    exact = F.interpolate(
-        logits.double(), size.high, mode="bilinear", align_corners=align_corners
-    )
+    exact = F.interpolate(logits.double(), size.high, mode="bilinear", align_corners=align_corners)
     assert (result.double() - exact).abs().max() <= ROUNDING[dtype] * logits.abs().max()
 
 
@@ -81,9 +79,7 @@ def test_only_neighbours_with_a_share_count():
     logits[:, 6, 2, 19] = math.inf
     for format in (torch.contiguous_format, torch.channels_last):
         x = logits.contiguous(memory_format=format)
-        assert torch.equal(
-            scrn_ops.upsampled_logits(x, (3, 20)).nan_to_num(7), x.nan_to_num(7)
-        )
+        assert torch.equal(scrn_ops.upsampled_logits(x, (3, 20)).nan_to_num(7), x.nan_to_num(7))
         result = scrn_ops.upsampled_logits(x, (12, 80))
         assert (result[:, 4] == -math.inf).all()
         touched = torch.zeros(12, 80, dtype=torch.bool)

@@ -164,7 +164,11 @@ CHOSEN = (
             "const int32_t first = x.before[begin];",
             "const int32_t first = 0;",
         ),
-        ("a band's last row left out", "for (int32_t y = y0; y < y1; ++y)", "for (int32_t y = y0; y + 1 < y1; ++y)"),
+        (
+            "a band's last row left out",
+            "for (int32_t y = y0; y < y1; ++y)",
+            "for (int32_t y = y0; y + 1 < y1; ++y)",
+        ),
         ("the first image for all", "plane * shape.in_h * in_row + first * K", "first * K"),
     ),
     *planted(
