@@ -18,7 +18,7 @@ from benchmarks.ops.cases.attention import AttentionCase
 from benchmarks.ops.cases.srm import LAYOUTS, SampledCase
 
 OPS = operations()
-ON_A_GPU = OPS.keys() - {"conv3x3"}
+ON_A_GPU = OPS.keys() - {"conv3x3", "upsampled_logits"}
 HALVES = {torch.bfloat16, torch.float16}
 PATHS = {"fused, flash", "fused, split_softmax"}  # of the attention, by Triton
 
