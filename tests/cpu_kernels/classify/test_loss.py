@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -129,22 +129,29 @@ def test_a_loss_needs_no_gradient(device: Device, classes: int, high: tuple[int,
     assert np.array_equal(alone, loss)
 
 
+@dataclass(frozen=True)
 class Spikes(Case):
-    """In each map one node, another one in every map, is of the other class."""
+    """In each map one node, another one in every map, is of the other class; where ``dips``, the
+    first class is small there, and elsewhere far above it."""
+
+    dips: bool = False
 
     def inputs(self) -> dict[str, np.ndarray]:
         values = super().inputs()
-        values["logits"] = np.zeros_like(values["logits"])
-        values["logits"][:, 0] = 1
+        logits = np.full_like(values["logits"], -20 if self.dips else 0)
+        logits[:, 0], logits[:, 1] = (5, -9) if self.dips else (1, 0)
         for number in range(self.batch):
-            values["logits"][number, 1].flat[number] = 9
-        return values
+            for label, value in enumerate((-5, 0) if self.dips else (1, 9)):
+                logits[number, label].flat[number] = value
+        return values | {"logits": logits}
 
 
-@pytest.mark.parametrize("high", [(9, 60), (10, 60)], ids=str)
-def test_a_class_that_wins_in_one_corner(device: Device, high: tuple[int, int]) -> None:
+@pytest.mark.parametrize("dips", [False, True])
+@pytest.mark.parametrize("high", [(24, 160), (25, 160)], ids=str)
+def test_a_class_that_wins_in_one_corner(device: Device, high: tuple[int, int], dips: bool) -> None:
     """It must not be dropped, whichever corner of a cell and lane of a register it is."""
-    check_argmax(device, Spikes(batch=60, classes=4, low=(3, 20), high=high), confident=False)
+    case = Spikes(batch=60, classes=4, low=(3, 20), high=high, dips=dips)
+    check_argmax(device, case, confident=False)
 
 
 @pytest.mark.skipif(KIND == "asan", reason="the sanitizer watches the allocator's memory")
