@@ -77,7 +77,7 @@ def check_device(tensor: Tensor, *, compiled: bool = True, on_cuda: bool = True)
     device = tensor.device.type
     if device == "cpu" or device == "meta":
         return
-    reason: str | None = "there are none for it"
+    reason: str | None = "there are none for it" if on_cuda else "there are some for the CPU alone"
     if device == "cuda" and on_cuda:
         asked = compiled and not torch.compiler.is_compiling()
         reason = cuda_absence() if asked else None

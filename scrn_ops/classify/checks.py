@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,13 +82,21 @@ def check_weight_gradient(weight: Tensor | None) -> None:
 def check_size(size: Sequence[int]) -> tuple[int, int]:
     if not isinstance(size, Sequence) or len(size) != 2:
         raise ValueError(f"size: expected (height, width), got {size!r}")
-    height, width = size
-    for value in (height, width):
-        if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
-            raise TypeError(f"size: expected two ints, got {size!r}")
+    height, width = (_length(value, size) for value in size)
     if height < 1 or width < 1:
         raise ValueError(f"size: expected numbers of at least 1, got {tuple(size)}")
     return height, width
+
+
+def _length(value: Any, size: Sequence[Any]) -> int:
+    """What stands for an int: also numpy's, and the tensors that torch.jit.trace has for sizes."""
+    if isinstance(value, torch.SymInt):
+        return value  # type: ignore[return-value]
+    if isinstance(value, Tensor) and torch._C._get_tracing_state() is not None:
+        return value  # type: ignore[return-value]
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"size: expected two ints, got {size!r}")
+    return operator.index(value)
 
 
 def check_label_dtype(dtype: torch.dtype, classes: int) -> None:

@@ -122,7 +122,8 @@ def upsampled_argmax(
     Args:
         logits: [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last are
             read as they are, any other strides are made dense first. They get no gradient.
-        size: (H, W) of the result: larger than the logits, smaller, or the same.
+        size: (H, W) of the result: larger than the logits, smaller, or the same. Where
+            ``torch.jit.trace`` follows it, the result is that of ``"eager"``.
         align_corners: as of :func:`torch.nn.functional.interpolate`.
         with_confidence: also give the largest softmax probability of every pixel.
         dtype: of the labels, ``torch.int64``, or ``torch.uint8`` for up to 256 classes.
@@ -153,11 +154,20 @@ def upsampled_argmax(
     checks.check_logits(logits)
     checks.check_label_dtype(dtype, logits.shape[1])
     height, width = checks.check_size(size)
+    if _is_traced(height, width):
+        options = {"align_corners": align_corners, "with_confidence": with_confidence}
+        return eager.upsampled_argmax(logits, (height, width), dtype=dtype, **options)
     check_device(logits)
     result: Any = _ops.upsampled_argmax.default(
         logits.detach(), height, width, align_corners, dtype == torch.int64, with_confidence
     )
     return result if with_confidence else result[0]
+
+
+def _is_traced(*size: Any) -> bool:
+    """Whether torch.jit.trace is to follow the size: of our operators it would write down what the
+    size was."""
+    return any(isinstance(length, Tensor) for length in size)
 
 
 def upsampled_logits(
@@ -169,15 +179,21 @@ def upsampled_logits(
 ) -> Tensor:
     r"""``interpolate(logits, size, mode="bilinear")`` on a CPU, for whoever needs the logits, or
     any other map, at full size: on all threads, where PyTorch uses one for an image in
-    channels_last.
+    channels_last. To train by a loss of them take :func:`upsampled_cross_entropy`, which needs no
+    logits at full size; the backward of this op is PyTorch's.
+
+    A process that makes such large results again and again calls :func:`scrn.keep_freed_memory`
+    first: otherwise the system maps each of them anew, which takes longer than the interpolation.
 
     Args:
         logits: [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last are
             read as they are, any other strides are made dense first.
-        size: (H, W) of the result: larger than the logits, smaller, or the same.
+        size: (H, W) of the result: larger than the logits, smaller, or the same. Where
+            ``torch.jit.trace`` follows it, the result is that of ``"eager"``.
         align_corners: as of :func:`torch.nn.functional.interpolate`.
         backend: ``None`` or ``"fused"`` for the kernel, which there is on the CPU alone;
-            ``"eager"`` (``interpolate``) or ``"reference"`` (the definition).
+            ``"eager"`` (``interpolate``), which a model for both devices takes where
+            ``logits.is_cuda``, or ``"reference"`` (the definition).
 
     Returns:
         [B, K, H, W] in the dtype and the layout of the logits, rounded once. A neighbour without a
@@ -197,6 +213,8 @@ def upsampled_logits(
         return chain.upsampled_logits(logits, size, align_corners=align_corners)
     checks.check_logits(logits)
     height, width = checks.check_size(size)
+    if _is_traced(height, width):
+        return eager.upsampled_logits(logits, (height, width), align_corners=align_corners)
     check_device(logits, on_cuda=False)
     result: Tensor = apply_operator(
         autograd.UpsampledLogits,

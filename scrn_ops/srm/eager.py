@@ -71,7 +71,7 @@ def _sample(input: Tensor, offset: Tensor, align_corners: bool) -> Tensor:
     if same_size:
         # Both normalisations give the same pixels, but that of align_corners=True divides
         # by zero, and cannot leave the map, where a size is 1.
-        align_corners = height > 1 and width > 1
+        align_corners = bool(height > 1 and width > 1)  # numbers of a trace are tensors
     grid = torch.stack(
         (
             _normalised(offset[:, 0], width, -1, align_corners, dtype),

@@ -188,6 +188,19 @@ def test_segment_is_the_argmax_of_the_logits() -> None:
     torch.testing.assert_close(upsampled, logits)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("ops", ["fused", "eager", "reference"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@torch.no_grad()
+def test_a_trace_serves_other_sizes(ops: str, layout: torch.memory_format) -> None:
+    model = with_ops(build("timm:test_resnet").eval(), ops)
+    for each in (model, model.fuse()):
+        traced = torch.jit.trace(each, image(64, 96).to(memory_format=layout))
+        other = image(96, 160).to(memory_format=layout)
+        torch.testing.assert_close(traced(other), each(other), rtol=1e-4, atol=1e-5)
+
+
 class Unscriptable(nn.Module):
     """A model of a user's, which holds ours."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -163,3 +164,23 @@ def test_samples_that_vmap_hands_out():
     sample = logits[1].requires_grad_()
     (gradient,) = torch.autograd.grad(call(sample).square().sum(), sample)
     torch.testing.assert_close(gradients[1], gradient)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_traces_follow_the_size():
+    def program(x):
+        size = (4 * x.shape[2], 3 * x.shape[3])
+        return scrn_ops.upsampled_logits(x, size), scrn_ops.upsampled_argmax(x, size)
+
+    traced = torch.jit.trace(program, torch.randn(1, 5, 3, 4))
+    logits = torch.randn(2, 5, 6, 5)
+    (values, labels), (expected, expected_labels) = traced(logits), program(logits)
+    torch.testing.assert_close(values, expected)
+    assert torch.equal(labels, expected_labels)
+
+
+def test_what_stands_for_an_int():
+    logits, size = torch.randn(1, 2, 3, 4), (np.int64(6), torch.tensor(8))
+    expected = scrn_ops.upsampled_logits(logits, (6, 8))
+    assert torch.equal(scrn_ops.upsampled_logits(logits, size), expected)
