@@ -123,8 +123,10 @@ class SCRN(
         finest = self.decode(image)[0]
         logits = self.head(finest)
         if full_size:
-            # Elsewhere PyTorch's own is as good.
-            backend = self.backend if logits.device.type == "cpu" else "eager"
+            # Elsewhere, and compiled, PyTorch's own is as good; and no program that is exported
+            # on a CPU for another device, or for ONNX, holds an operator for the CPU alone.
+            is_ours = logits.device.type == "cpu" and not torch.compiler.is_compiling()
+            backend = self.backend if is_ours else "eager"
             logits = upsampled_logits(logits, image.shape[2:], backend=backend)
         if not return_embedding:
             return logits

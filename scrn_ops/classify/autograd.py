@@ -79,7 +79,7 @@ class UpsampledLogits(OperatorFunction):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if len(grad) == 0:  # which torch refuses
+        if grad.shape[0] == 0:  # which torch refuses
             return grad.sum((2, 3), keepdim=True).expand(ctx.shape), None, None, None
         # In traces its fake takes no symbols: a program is compiled for every size.
         sizes = ([int(n) for n in size] for size in (ctx.size, ctx.shape))

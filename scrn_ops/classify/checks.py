@@ -14,6 +14,7 @@ from .._core.checks import check_companion, check_dense, check_flag, check_numbe
 REDUCTIONS = ("none", "mean", "sum")
 TARGET_DTYPES = (torch.uint8, torch.int32, torch.int64)
 LABEL_DTYPES = (torch.uint8, torch.int64)
+MOST = 2**31 - 1  # rows or columns
 
 
 def check_logits(logits: Tensor) -> None:
@@ -90,13 +91,20 @@ def check_size(size: Sequence[int]) -> tuple[int, int]:
 
 def _length(value: Any, size: Sequence[Any]) -> int:
     """What stands for an int: also numpy's, and the tensors that torch.jit.trace has for sizes."""
-    if isinstance(value, torch.SymInt):
+    is_bool = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+    if isinstance(value, (int, torch.SymInt)) and not is_bool:
+        # Of symbols a bound would be a condition of the traced program.
+        if type(value) is int and not torch.compiler.is_compiling() and value > MOST:
+            raise ValueError(f"size: expected numbers of at most {MOST}, got {tuple(size)}")
         return value  # type: ignore[return-value]
     if isinstance(value, Tensor) and torch._C._get_tracing_state() is not None:
         return value  # type: ignore[return-value]
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"size: expected two ints, got {size!r}")
-    return operator.index(value)
+    try:
+        if not is_bool:
+            return operator.index(value)
+    except TypeError:  # of a fraction
+        pass
+    raise TypeError(f"size: expected two ints, got {size!r}")
 
 
 def check_label_dtype(dtype: torch.dtype, classes: int) -> None:

@@ -66,6 +66,6 @@ def upsampled_logits(logits: Tensor, size: Sequence[int], *, align_corners: bool
 
 
 def _upsampled(logits: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    if len(logits) == 0:  # which torch's interpolate refuses
+    if logits.shape[0] == 0:  # which torch's interpolate refuses
         return logits.new_zeros((0, logits.shape[1], *size)) + logits.sum()
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=align_corners)

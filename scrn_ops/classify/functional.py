@@ -189,16 +189,17 @@ def upsampled_logits(
         logits: [B, K, h, w] in float32, float64, float16 or bfloat16. NCHW and channels_last are
             read as they are, any other strides are made dense first.
         size: (H, W) of the result: larger than the logits, smaller, or the same. Where
-            ``torch.jit.trace`` follows it, the result is that of ``"eager"``.
+            ``torch.jit.trace`` follows it, the result is that of ``"eager"``, and so it is in a
+            compiled program that differentiates.
         align_corners: as of :func:`torch.nn.functional.interpolate`.
         backend: ``None`` or ``"fused"`` for the kernel, which there is on the CPU alone;
             ``"eager"`` (``interpolate``), which a model for both devices takes where
             ``logits.is_cuda``, or ``"reference"`` (the definition).
 
     Returns:
-        [B, K, H, W] in the dtype and the layout of the logits, rounded once. A neighbour without a
-        share does not count, where ``interpolate`` makes NaN of an infinite one. Gradients are
-        PyTorch's, and twice differentiable.
+        [B, K, H, W] in the dtype of the logits, rounded once. The kernel's has their layout, too,
+        and there a neighbour without a share does not count, where the other backends make NaN of
+        an infinite one. Gradients are PyTorch's, and twice differentiable.
 
     Raises:
         ValueError: a rank, size or backend that does not fit.
@@ -213,7 +214,9 @@ def upsampled_logits(
         return chain.upsampled_logits(logits, size, align_corners=align_corners)
     checks.check_logits(logits)
     height, width = checks.check_size(size)
-    if _is_traced(height, width):
+    differentiated = torch.is_grad_enabled() and logits.requires_grad
+    # The fake of PyTorch's backward takes no symbolic sizes, that of the chain has none.
+    if _is_traced(height, width) or (torch.compiler.is_compiling() and differentiated):
         return eager.upsampled_logits(logits, (height, width), align_corners=align_corners)
     check_device(logits, on_cuda=False)
     result: Tensor = apply_operator(

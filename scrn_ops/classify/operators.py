@@ -121,10 +121,10 @@ def _(logits: Tensor, height: int, width: int, align_corners: bool = False) -> T
     return empty(logits, shape, logits.dtype, memory_format(logits))
 
 
-# Of every class of every pixel: the interpolation is 4 products that are added up, the softmax a
+# Of every class of every pixel: the interpolation is 4 products and their sum, the softmax a
 # subtraction, an exponential and an addition, its gradient a product, and its way back to the
 # corners another 4 products that are added. The argmax is a comparison.
-_INTERPOLATION, _SOFTMAX, _GRADIENT, _COMPARISON = 2 * 4, 3, 1 + 2 * 4, 1
+_INTERPOLATION, _SOFTMAX, _GRADIENT, _COMPARISON = 7, 3, 1 + 2 * 4, 1
 
 
 @register_flop_formula(_ops.upsampled_cross_entropy)
@@ -174,8 +174,7 @@ def _(
 
 @register_flop_formula(_ops.upsampled_logits)
 def _(logits: Any, height: int, width: int, *_args: Any, **_kwargs: Any) -> int:
-    """4 products and their sum."""
-    return int(math.prod(logits[:2]) * height * width * 7)
+    return int(math.prod(logits[:2]) * height * width * _INTERPOLATION)
 
 
 def fold_samples(

@@ -68,4 +68,6 @@ def check_packed(packed: Tensor, weight: Tensor) -> None:
 
 def _check_companion(name: str, tensor: Tensor, other: Tensor, other_name: str = "input") -> None:
     checks.check_same_device(name, tensor, other_name, other)
-    checks.check_same_dtype(name, tensor, other_name, other)
+    # Exactly, as the kernel asks it: also under autocast.
+    if tensor.dtype != other.dtype:
+        raise TypeError(f"{name}: expected {other_name}'s dtype {other.dtype}, got {tensor.dtype}")

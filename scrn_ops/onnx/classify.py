@@ -10,8 +10,9 @@ from .values import Value, cast, compute_dtype, length, op, upsample
 def upsampled_logits(
     logits: Value, height: Value | int, width: Value | int, align_corners: bool = False
 ) -> Value:
-    scores = cast(logits, compute_dtype(logits))
-    return cast(upsample(scores, length(height), length(width), align_corners), logits.dtype)
+    dtype = compute_dtype(logits)
+    scores = upsample(cast(logits, dtype), length(height), length(width), align_corners)
+    return cast(scores, logits.dtype, dtype)
 
 
 def upsampled_argmax(

@@ -201,6 +201,15 @@ def test_a_trace_serves_other_sizes(ops: str, layout: torch.memory_format) -> No
         torch.testing.assert_close(traced(other), each(other), rtol=1e-4, atol=1e-5)
 
 
+def test_an_exported_network_has_no_operator_for_the_cpu_alone() -> None:
+    """It may be moved to another device, or translated by others."""
+    model = build("timm:test_resnet", upsampler="bilinear", context="ppm").eval()
+    exported = torch.export.export(model, (image(64, 96),))
+    assert "scrn_ops" not in str(exported.graph)
+    relative_error = relative(exported.module()(image(64, 96)), model(image(64, 96)))
+    assert relative_error < 1e-5
+
+
 class Unscriptable(nn.Module):
     """A model of a user's, which holds ours."""
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../../common/cpu/isa.h"
@@ -24,28 +25,31 @@ constexpr int64_t kUpsampled = 1 << 15;  // elements that a task of upsampling w
 
 const Kernels& current_kernels() { return SCRN_KERNELS_IN_USE(kernels); }
 
+// The cell that an output falls into, from -1 to in_size - 1, and the share of its right end. By
+// integers, so that a position is rounded once, at any size.
+template <typename A>
+std::pair<int64_t, A> place_of(int64_t i, int32_t in_size, int32_t out_size, bool align_corners) {
+  const int64_t divisor = align_corners ? std::max(out_size - 1, 1) : 2 * int64_t{out_size};
+  const int64_t numerator = align_corners ? i * (in_size - 1) : (2 * i + 1) * in_size - out_size;
+  if (numerator < 0) return {-1, A(0)};
+  const int64_t cell = numerator / divisor;
+  if (cell >= in_size - 1) return {cell, A(0)};
+  return {cell, static_cast<A>(static_cast<double>(numerator - cell * divisor) /
+                               static_cast<double>(divisor))};
+}
+
 template <typename A>
 class AxisTables {
  public:
   AxisTables(int32_t in_size, int32_t out_size, bool align_corners) {
     axis_.in_size = in_size;
     axis_.out_size = out_size;
-    share_.resize(out_size + kPadding);
+    share_.resize(int64_t{out_size} + kPadding);
     // Whole registers are read from any cell on.
     first_.assign(in_size + 2 + kPadding, 0);
-    // Integers, so that a position is rounded once, at any size.
-    const int64_t divisor = align_corners ? std::max(out_size - 1, 1) : 2 * int64_t{out_size};
     for (int64_t i = 0; i < out_size; ++i) {
-      const int64_t numerator =
-          align_corners ? i * (in_size - 1) : (2 * i + 1) * in_size - out_size;
-      int64_t cell = -1;
-      if (numerator >= 0) {
-        cell = numerator / divisor;
-        share_[i] = cell < in_size - 1
-                        ? static_cast<A>(static_cast<double>(numerator - cell * divisor) /
-                                         static_cast<double>(divisor))
-                        : A(0);
-      }
+      const auto [cell, share] = place_of<A>(i, in_size, out_size, align_corners);
+      share_[i] = share;
       ++first_[cell + 2];
     }
     for (int32_t c = 0; c <= in_size; ++c) {
@@ -84,17 +88,16 @@ class AxisTables {
 template <typename A>
 class NeighbourTables {
  public:
-  NeighbourTables(int32_t in_size, int32_t out_size, bool align_corners)
-      : before_(out_size + kPadding), after_(out_size + kPadding), share_(out_size + kPadding) {
-    const AxisTables<A> tables(in_size, out_size, align_corners);
-    const Axis axis = tables.axis();
-    for (int32_t c = -1; c < in_size; ++c) {
-      for (int32_t i = axis.first[c + 1]; i < axis.first[c + 2]; ++i) {
-        const A share = static_cast<const A*>(axis.share)[i];
-        before_[i] = std::max(c, 0);
-        after_[i] = share == 0 ? before_[i] : c + 1;
-        share_[i] = share == 0 ? A(0.5) : share;
-      }
+  NeighbourTables(int32_t in_size, int32_t out_size, bool align_corners) {
+    const int64_t length = int64_t{out_size} + kPadding;
+    before_.resize(length);
+    after_.resize(length);
+    share_.resize(length);
+    for (int64_t i = 0; i < out_size; ++i) {
+      const auto [cell, share] = place_of<A>(i, in_size, out_size, align_corners);
+      before_[i] = static_cast<int32_t>(std::max<int64_t>(cell, 0));
+      after_[i] = share == 0 ? before_[i] : before_[i] + 1;
+      share_[i] = share == 0 ? A(0.5) : share;
     }
   }
   Neighbours neighbours() const { return {before_.data(), after_.data(), share_.data()}; }
@@ -292,7 +295,7 @@ void upsample_as(const UpsampleParams& params, const Threads& threads) {
   plan.x = x.neighbours();
   const int64_t together = s.channels_last ? s.classes : 1;  // numbers of a task's pixel
   const int64_t fit = kUpsampled / (together * std::max(s.in_w / s.out_w, 1));
-  plan.strip = static_cast<int32_t>(std::clamp<int64_t>(fit, std::min(s.out_w, 16), s.out_w));
+  plan.strip = static_cast<int32_t>(std::clamp<int64_t>(fit, 1, s.out_w));
   plan.strips = ceil_div(s.out_w, plan.strip);
   plan.band =
       static_cast<int32_t>(std::clamp<int64_t>(kUpsampled / (plan.strip * together), 1, s.out_h));

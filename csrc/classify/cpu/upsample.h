@@ -13,16 +13,30 @@ template <typename A>
 SCRN_INLINE Value<A> between(Value<A> before, Value<A> after, Value<A> share) {
   return fma(after, share, before * (A(1) - share));
 }
+// The same in a number, to the bit: classes that are equal stay so.
+SCRN_INLINE float between(float before, float after, float share) {
+#if defined(__AVX2__)
+  return __builtin_fmaf(after, share, before * (1 - share));
+#else
+  return after * share + before * (1 - share);
+#endif
+}
+SCRN_INLINE double between(double before, double after, double share) {
+#if defined(__AVX2__)
+  return __builtin_fma(after, share, before * (1 - share));
+#else
+  return after * share + before * (1 - share);
+#endif
+}
 
 // target[i] = between(top[i], bottom[i], share), widened.
 template <typename T, typename A>
 void blend_rows(const T* top, const T* bottom, A share, int64_t count, A* target) {
-  const A rest = A(1) - share;
   int64_t i = 0;
   for (; i + kLanes<A> <= count; i += kLanes<A>) {
     store(target + i, between<A>(load(top + i), load(bottom + i), broadcast(share)));
   }
-  for (; i < count; ++i) target[i] = widen(top[i]) * rest + widen(bottom[i]) * share;
+  for (; i < count; ++i) target[i] = between(widen(top[i]), widen(bottom[i]), share);
 }
 
 // A pixel's classes, of which `room` elements may be written from the first on: what is written
@@ -34,7 +48,7 @@ SCRN_INLINE void put_pixel(const A* before, const A* after, A share, int64_t cla
   for (; k < classes && k + kLanes<A> <= room; k += kLanes<A>) {
     store(out + k, between<A>(load(before + k), load(after + k), broadcast(share)));
   }
-  for (; k < classes; ++k) narrow(before[k] * (A(1) - share) + after[k] * share, out[k]);
+  for (; k < classes; ++k) narrow(between(before[k], after[k], share), out[k]);
 }
 
 // row[index], where what is asked for mostly lies from `start` on.
@@ -60,8 +74,7 @@ void put_columns(const A* row, const Neighbours& x, int32_t begin, int32_t end, 
     store(out + i, between<A>(left, right, load(share + i)));
   }
   for (; i < end; ++i) {
-    narrow(row[x.before[i] - first] * (A(1) - share[i]) + row[x.after[i] - first] * share[i],
-           out[i]);
+    narrow(between(row[x.before[i] - first], row[x.after[i] - first], share[i]), out[i]);
   }
 }
 

@@ -1,15 +1,18 @@
 // The normal distribution by pieces, for gelu.h.
 
+#include <array>
 #include <cmath>
-#include <vector>
 
 #include "plan.h"
 
 namespace scrn::depthwise::cpu {
 namespace {
 
-std::vector<float> make_table() {
-  std::vector<float> table((kGeluDegree + 1) * kGeluPieces, 0.0f);
+// Threads may still read it when the process ends: it has no destructor.
+using Table = std::array<float, (kGeluDegree + 1) * kGeluPieces>;
+
+Table make_table() {
+  Table table = {};
   constexpr double a = kGeluPiece / 2;
   for (int n = 0; n < kGeluPieces - 1; ++n) {
     const double x = kGeluPiece * n, density = 0.39894228040143267794 * std::exp(-x * x / 2);
@@ -38,7 +41,7 @@ std::vector<float> make_table() {
 }  // namespace
 
 const float* gelu_table() {
-  static const std::vector<float> table = make_table();
+  static const Table table = make_table();
   return table.data();
 }
 

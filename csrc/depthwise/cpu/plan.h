@@ -15,7 +15,8 @@ constexpr int kStep = 8;
 constexpr int kBlockColumns = 12;
 
 // Phi - 1/2 for x >= 0 by pieces of this width around its multiples, each a polynomial in the
-// distance from its middle, to 5e-9; what lies beyond the last but one is 1/2.
+// distance from its middle, to 5e-9 before its factors are rounded; what lies beyond the last but
+// one is 1/2.
 constexpr int kGeluPieces = 32, kGeluDegree = 4;
 constexpr double kGeluPiece = 0.1875;
 // [kGeluDegree + 1][kGeluPieces]: of every power its factors.

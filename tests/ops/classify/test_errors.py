@@ -77,6 +77,10 @@ def test_argmax(backend, logits, size, options, error, message):
         (LOGITS, 6, False, ValueError, "size: expected"),
         (LOGITS, (6, 0), False, ValueError, "size: expected numbers of at least 1"),
         (LOGITS, (6, 6.0), False, TypeError, "size: expected two ints"),
+        (LOGITS, (6, True), False, TypeError, "size: expected two ints"),
+        (LOGITS, (6, torch.tensor(True)), False, TypeError, "size: expected two ints"),
+        (LOGITS, (torch.tensor(6.0), 6), False, TypeError, "size: expected two ints"),
+        (LOGITS, (2**31, 6), False, ValueError, "size: expected numbers of at most 2147483647"),
         (LOGITS, (6, 6), 0, TypeError, "align_corners: expected"),
     ],
 )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.export import Dim
 from torch.library import opcheck
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -91,6 +93,18 @@ def test_only_neighbours_with_a_share_count():
         assert (result[:, 7:] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_equal_classes_stay_equal_in_both_layouts(dtype):
+    """To the bit, in whole registers and in the columns and classes that are left over."""
+    logits = torch.randn(1, 1, 30, 41, dtype=dtype).expand(1, 19, 30, 41)
+    planes = scrn_ops.upsampled_logits(logits.contiguous(), (111, 173))
+    pixels = scrn_ops.upsampled_logits(
+        logits.contiguous(memory_format=torch.channels_last), (111, 173)
+    )
+    assert torch.equal(planes, pixels)
+    assert torch.equal(planes, planes[:, :1].expand_as(planes))
+
+
 def test_nothing():
     logits = torch.zeros(0, 3, 4, 5, requires_grad=True)
     result = scrn_ops.upsampled_logits(logits, (6, 7))
@@ -141,16 +155,39 @@ def test_meta_tensors(backend):
         assert (gradient.shape, gradient.device.type) == (logits.shape, "meta")
 
 
-def test_compiled_programs():
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_compiled_programs(differentiated):
     def program(x):
         return 2 * scrn_ops.upsampled_logits(x, (4 * x.shape[2], x.shape[3]))
 
-    compiled = torch.compile(program, fullgraph=True, dynamic=True, backend="aot_eager")
-    for low in ((3, 4), (5, 4), (4, 7)):
-        logits = torch.randn(2, 5, *low, requires_grad=True)
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(program, fullgraph=True, dynamic=True, backend=counter)
+    for low in ((3, 4), (5, 4), (4, 7), (6, 9), (7, 5)):
+        logits = torch.randn(2, 5, *low, requires_grad=differentiated)
         results = [call(logits) for call in (program, compiled)]
-        assert torch.equal(*results)
-        assert torch.equal(*(torch.autograd.grad(y.sum(), logits)[0] for y in results))
+        torch.testing.assert_close(*results)
+        if differentiated:
+            gradients = (torch.autograd.grad(y.sum(), logits)[0] for y in results)
+            torch.testing.assert_close(*gradients)
+    assert counter.frame_count == 1  # for all sizes
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("backend", [None, "eager", "reference"])
+def test_exported_programs_take_any_batch_and_size(backend, device):
+    class Program(torch.nn.Module):
+        def forward(self, x):
+            return scrn_ops.upsampled_logits(x, (2 * x.shape[2], x.shape[3]), backend=backend)
+
+    logits = torch.randn(3, 5, 6, 7, device=device)
+    dims = {0: Dim("b"), 2: Dim("h"), 3: Dim("w")}
+    exported = torch.export.export(Program(), (logits,), dynamic_shapes=(dims,)).module()
+    other = torch.randn(2, 5, 9, 4, device=device)
+    result, expected = exported(other), Program()(other)
+    assert result.shape == expected.shape
+    if device == "cpu":
+        assert torch.equal(result, expected)
 
 
 def test_samples_that_vmap_hands_out():

@@ -30,8 +30,7 @@ FUNCTIONS = {
     "semantic_refine": (LOW, OFFSET, MASK, SKIP),
     "whitened_attention": ((2, 7, 6), (2, 5, 6), (2, 5), (2, 5, 8)),
 }
-# They take labels, a size, or float32 alone: their family's test_registration.py has them on meta
-# tensors.
+# They take labels, a size, or float32 alone: their family's tests have them on meta tensors.
 OTHER_FUNCTIONS = {
     "conv3x3",
     "pack_conv3x3",

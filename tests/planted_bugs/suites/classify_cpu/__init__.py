@@ -8,7 +8,7 @@ from .chosen import CHOSEN
 
 SUITE = cpu_suite(
     "classify",
-    "CPU kernels of loss and argmax",
+    "CPU kernels of loss, argmax and upsampling",
     ("csrc/classify/cpu/*.h", "csrc/classify/cpu/classify_cpu.cpp"),
     CHOSEN,
     drawn=16,

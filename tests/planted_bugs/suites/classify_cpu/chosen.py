@@ -175,8 +175,8 @@ CHOSEN = (
         f"{FOLDER}/classify_cpu.cpp",
         (
             "a neighbour without a share counts",
-            "after_[i] = share == 0 ? before_[i] : c + 1;",
-            "after_[i] = std::min(c + 1, in_size - 1);",
+            "after_[i] = share == 0 ? before_[i] : before_[i] + 1;",
+            "after_[i] = std::min(before_[i] + 1, in_size - 1);",
         ),
         (
             "many classes in strips as wide as few",
