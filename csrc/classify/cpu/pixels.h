@@ -98,30 +98,6 @@ SCRN_INLINE void begin_pixels_as(LossState<A>& s, int32_t y, int r) {
   }
 }
 
-// Asks for what a register's cells from p on need next: the labels of the rows of pixels from y on,
-// and before the next row of cells its lower nodes and where the gradient of this one's upper nodes
-// goes.
-template <typename A>
-SCRN_INLINE void ask_ahead(const LossState<A>& s, int32_t y, int rows, int32_t p) {
-  const LossPlan& plan = *s.plan;
-  if (y >= plan.y.first[s.part.row1 + 1]) return;
-  const int64_t size = plan.target_type == LabelType::kUint8   ? 1
-                       : plan.target_type == LabelType::kInt32 ? 4
-                                                               : 8;
-  const int32_t end = p + kLanes<A> < s.part.cells ? p + kLanes<A> : s.part.cells;
-  const char* const target = static_cast<const char*>(plan.target);
-  for (int r = 0; r < rows && y + r < plan.shape.out_h; ++r) {
-    prefetch(target + s.pixel(y + r, s.first(p)) * size, (s.first(end) - s.first(p)) * size);
-  }
-  if (plan.shape.classes >= kFewClasses || y < plan.y.first[s.cell + 2]) return;
-  if (s.cell + 2 < plan.shape.in_h) {
-    ask_for_nodes(plan.shape, plan.logits, s.part, s.cell + 2, p);
-  }
-  if (plan.gradient != nullptr && s.cell >= s.part.row0) {
-    ask_for_nodes(plan.shape, plan.gradient, s.part, s.cell, p);
-  }
-}
-
 // Labels by slot and cell from local cell p on; -1: no pixel, or one without a class.
 template <int N, typename A>
 SCRN_INLINE void read_labels(const LossState<A>& s, int r, int32_t p, int32_t slot,

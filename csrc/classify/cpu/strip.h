@@ -103,25 +103,6 @@ void read_row(const ResizeShape& shape, const void* logits, const Part& part, in
   }
 }
 
-// Asks for the nodes from local column p on, as many as a register has, in a row of the logits or
-// of what lies like them; roughly, as rows may begin within a line of the cache.
-SCRN_INLINE void ask_for_nodes(const ResizeShape& shape, const void* map, const Part& part,
-                               int32_t row, int32_t p) {
-  const int64_t size = static_cast<int64_t>(size_of(shape.dtype)), K = shape.classes;
-  const int64_t width = shape.in_w, column = part.cell0() + p + 1;
-  if (column >= width) return;
-  const char* first = static_cast<const char*>(map);
-  if (shape.channels_last) {
-    const int64_t count = width - column < kLanes<float> ? width - column : kLanes<float>;
-    first += ((part.image * shape.in_h + row) * width + column) * K * size;
-    return prefetch(first, count * K * size);
-  }
-  if (p * size % 64 != 0) return;
-  const int64_t plane = width * shape.in_h * size;
-  first += part.image * K * plane + (row * width + column) * size;
-  for (int64_t k = 0; k < K; ++k, first += plane) __builtin_prefetch(first, 0, 2);
-}
-
 template <typename A>
 SCRN_INLINE void read_row_as(const ResizeShape& shape, const void* logits, const Part& part,
                              int32_t row, A* target) {

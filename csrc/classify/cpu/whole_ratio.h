@@ -8,6 +8,7 @@
 // classes cross so steeply that a sum underflows, the tile is computed again by any_ratio.h.
 
 #include "any_ratio.h"
+#include "prefetch.h"
 #include "whole_rows.h"
 
 namespace scrn::classify::cpu::SCRN_CPU_ISA {
