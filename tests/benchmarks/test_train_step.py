@@ -52,7 +52,9 @@ def test_another_network_crop_and_number_of_classes(small, tmp_path, monkeypatch
     monkeypatch.setattr(train_step, "batch", batch)
     monkeypatch.setattr(train_step, "camvid_root", lambda: "not read")
     path = tmp_path / "step.json"
-    options = ["--ops", "fused", "eager", "--backbone", "mscan_t", "--crop", "96", "64"]
+    # At 96x64 one pixel of the noise comes within a rounding of the head's ReLU: one pixel of so few
+    # is a thousandth of the gradient.
+    options = ["--ops", "fused", "eager", "--backbone", "mscan_t", "--crop", "64", "96"]
     options += ["--batch", "2", "--classes", "40", "--rounds", "1", "--json", str(path)]
     assert train_step.main(options) == 0
     content = json.loads(path.read_text())
@@ -60,7 +62,7 @@ def test_another_network_crop_and_number_of_classes(small, tmp_path, monkeypatch
     assert max(gradient for _, gradient in content["errors"].values()) < 1e-4
     assert content["facts"]["model"]["backbone"] == "mscan_t"
     (source, shape, largest) = seen[0]
-    assert (source, shape) == ("noise", (2, 3, 96, 64))
+    assert (source, shape) == ("noise", (2, 3, 64, 96))
     assert 11 <= largest < 40  # more than the recipe's classes
 
 
