@@ -52,7 +52,7 @@ def test_another_network_crop_and_number_of_classes(small, tmp_path, monkeypatch
     monkeypatch.setattr(train_step, "batch", batch)
     monkeypatch.setattr(train_step, "camvid_root", lambda: "not read")
     path = tmp_path / "step.json"
-    # At 96x64 one pixel of the noise comes within a rounding of the head's ReLU: one pixel of so few
+    # At 96x64 one pixel of the noise comes within a rounding of the head's ReLU, and one of so few
     # is a thousandth of the gradient.
     options = ["--ops", "fused", "eager", "--backbone", "mscan_t", "--crop", "64", "96"]
     options += ["--batch", "2", "--classes", "40", "--rounds", "1", "--json", str(path)]
