@@ -201,6 +201,7 @@ def test_a_trace_serves_other_sizes(ops: str, layout: torch.memory_format) -> No
         torch.testing.assert_close(traced(other), each(other), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()  # a program that differentiates takes the chain anyway
 def test_an_exported_network_has_no_operator_for_the_cpu_alone() -> None:
     """It may be moved to another device, or translated by others."""
     model = build("timm:test_resnet", upsampler="bilinear", context="ppm").eval()
