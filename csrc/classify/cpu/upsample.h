@@ -13,20 +13,10 @@ template <typename A>
 SCRN_INLINE Value<A> between(Value<A> before, Value<A> after, Value<A> share) {
   return fma(after, share, before * (A(1) - share));
 }
-// The same in a number, to the bit: classes that are equal stay so.
-SCRN_INLINE float between(float before, float after, float share) {
-#if defined(__AVX2__)
-  return __builtin_fmaf(after, share, before * (1 - share));
-#else
-  return after * share + before * (1 - share);
-#endif
-}
-SCRN_INLINE double between(double before, double after, double share) {
-#if defined(__AVX2__)
-  return __builtin_fma(after, share, before * (1 - share));
-#else
-  return after * share + before * (1 - share);
-#endif
+// In a number, by a register: to the bit the same, so that classes that are equal stay so.
+template <typename A>
+SCRN_INLINE A between(A before, A after, A share) {
+  return between<A>(broadcast(before), broadcast(after), broadcast(share))[0];
 }
 
 // target[i] = between(top[i], bottom[i], share), widened.
